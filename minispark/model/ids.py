@@ -1,0 +1,31 @@
+"""Identifiers: lower-case UUID strings. Minted at the boundary, or derived; never inside the core.
+
+Must not know who mints them, or when.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+JobId = str
+WorkerId = str
+AttemptId = str
+
+NIL_ID = "00000000-0000-0000-0000-000000000000"
+_NAMESPACE = uuid.UUID("6f1d9a52-6c1f-5a0e-9a44-0d0b1c6d5e11")
+
+
+def attempt_id(job_id: JobId, stage_id: str, partition: int, attempt: int) -> AttemptId:
+    """The id of one attempt: uuid5 of job, node(s), partition and attempt number (from 0).
+
+    On the documented wire this is a Task's `id`: another attempt has another id.
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{job_id}/{stage_id}/{partition}/{attempt}"))
+
+
+def is_uuid(text: str) -> bool:
+    """Whether `text` is a UUID in its canonical 36-character form (case-insensitive)."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except (ValueError, AttributeError, TypeError):
+        return False

@@ -1,0 +1,88 @@
+"""What a client asks for: the documented JobRequest, and the input files it resolves to.
+
+Must not know how a request is planned, nor how it looks as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class PlanKind(Enum):
+    NAIVE = "naive"
+    """One task per operator and partition; every intermediate is a documented file."""
+    FUSED = "fused"
+    """Chains of narrow operators become one task; only a shuffle ends a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """Our own additions to a reader node. The defaults are the documented behaviour."""
+
+    encoding: str = "utf-8"
+    errors: str = "strict"
+    """`strict`: invalid bytes fail the task; `replace`: they become U+FFFD."""
+    on_error: str = "fail"
+    """read_jsonl: `fail` or `skip` a malformed line (skipped lines are counted)."""
+    multiline: bool = False
+    """read_csv: rows may hold newlines inside quotes; such a file is not split."""
+
+
+@dataclass(frozen=True, slots=True)
+class DagNode:
+    """One operator of the logical DAG, as documented; `fn` is accepted for `fn_name` on the wire."""
+
+    id: str
+    op: str
+    path: str | None = None
+    partitions: int | None = None
+    fn_name: str | None = None
+    key: str | None = None
+    join_with: str | None = None
+    value: str | None = None
+    """Ours: the column that a reduce_by_key over CSV or JSONL rows reduces."""
+    reader: ReaderOptions = ReaderOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    nodes: tuple[DagNode, ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A validated-by-type request; `plan/validation.py` says whether it makes sense."""
+
+    name: str
+    dag: Dag
+    parallelism: int
+    plan: PlanKind | None = None
+    timeout_s: float | None = None
+    warnings: tuple[str, ...] = field(default=())
+    """Fields that were ignored, each as one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One regular file that a reader reads. Sizes in bytes, times in nanoseconds."""
+
+    path: str
+    """Absolute, symbolic links resolved."""
+    size: int
+    mtime_ns: int
+    data_start: int = 0
+    """Offset of the first byte after a BOM and, in read_csv, after the header line (uncompressed)."""
+    compression: str | None = None
+    """`gz`, `bz2`, `xz` or None. A compressed file is never split."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedInput:
+    """What the master found behind one reader's `path`, before planning."""
+
+    node_id: str
+    files: tuple[InputFile, ...]
+    header: tuple[str, ...] | None = None
+    """The column names of read_csv (of the first file)."""

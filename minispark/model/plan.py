@@ -1,0 +1,298 @@
+"""The physical plan: stages, each with a source, narrow steps and a sink. Data only.
+
+A plan is made by `plan/`, scheduled by `scheduling/`, and carried out by `compute/`, `storage/`
+and `worker/`. It must not know any of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from minispark.model.job import PlanKind, ReaderOptions
+
+# --- where a task's records come from -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Bytes [start, end) of a file. Owns every line that *begins* in it, the header excluded.
+
+    A compressed (`compression`) or multiline file is one split: start 0, end = its size on disk.
+    """
+
+    path: str
+    start: int
+    end: int
+    data_start: int = 0
+    """Bytes before this offset (BOM, header) belong to no record. 0 also means: no BOM, no header."""
+    compression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSplits:
+    """Task p reads `TaskOrder.splits`, in order. Both plans; for read_csv the fused plan only."""
+
+    node_id: str
+    format: str
+    """`csv`, `jsonl` or `text`."""
+    options: ReaderOptions
+    header: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Naive read_csv: task p of n reads all files and keeps row i (after the headers) when i % n == p."""
+
+    node_id: str
+    options: ReaderOptions
+    total_partitions: int
+    header: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPartitions:
+    """Naive: the documented file `{job}_{node}_p{p}.json` of the parent, p being the task's partition.
+
+    `every` reads all the parent's partitions in order instead (the right side of a naive join).
+    """
+
+    node_id: str
+    """The node whose files they are."""
+    stage_index: int
+    every: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocumentedShuffle:
+    """Naive: the documented shuffle files `{job}_{writer}_shuffle_p{from}_to_p{to}.json` for this p."""
+
+    writer_node_id: str
+    stage_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchShuffle:
+    """Fused: the block for this partition of every map output of stage `stage_index`.
+
+    `broadcast` reads block 0 of each instead: the whole output, whatever the task's partition.
+    """
+
+    stage_index: int
+    combined: bool = False
+    """The values are partial aggregates of the reducer that follows, not raw values."""
+    broadcast: bool = False
+
+
+SingleSource: TypeAlias = ReadSplits | ReadRows | ReadPartitions | ReadDocumentedShuffle | FetchShuffle
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Inner join by key: hashes the right side, streams the left one. A value is `(left,right)`.
+
+    Left order; for one left record the right records in their order.
+    `left_steps` apply before the join: a broadcast join streams its left side straight from its
+    source; the right side's steps ran in the stage that wrote its blocks.
+    """
+
+    node_id: str
+    left: SingleSource
+    right: SingleSource
+    left_steps: tuple["Step", ...] = ()
+
+
+Source: TypeAlias = SingleSource | Join
+
+# --- what happens to them inside the task ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A named map, filter or flat_map function, record by record."""
+
+    node_id: str
+    op: str
+    """`map`, `filter` or `flat_map`."""
+    fn: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectColumns:
+    """Unkeyed CSV or JSONL rows become (key column, value column or the count "1" or the row's text).
+
+    `format` is `csv` or `jsonl`; `key_index` is the column's position (csv), `key_name` its name.
+    """
+
+    node_id: str
+    format: str
+    key_name: str
+    key_index: int | None
+    value_name: str | None
+    value_index: int | None
+    default_value: str
+    """Used where value_name is None: `one` (the constant "1") or `row` (the row's text)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyByValue:
+    """Unkeyed records that reach reduce_by_key count as (value, "1"); keyed ones stay as they are."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequireKey:
+    """A record without a key that reaches a join is an error that proposes `extract_key`."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """reduce_by_key over all records of this task: one record per key, in first-occurrence order.
+
+    `partial_in`: values are partial aggregates (the output of a combining sink).
+    """
+
+    node_id: str
+    fn: str
+    partial_in: bool
+
+
+Step: TypeAlias = Narrow | SelectColumns | KeyByValue | RequireKey | Aggregate
+
+# --- where its records go ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleBlocks:
+    """Fused: one columnar block per output partition (crc32 of the key), in one file per attempt."""
+
+    node_id: str
+    """The node on whose behalf the shuffle happens (the reduce, join or shuffle_write)."""
+    partitions: int
+    combine: str | None
+    """A reducer to apply on the map side first; its partial aggregates are what is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFile:
+    """The documented `{job}_{node}_p{n}.json`: naive intermediates, and every final result."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedShuffle:
+    """Naive: `{job}_{writer}_shuffle_p{from}_to_p{to}.json` per target (31-multiplier hash)."""
+
+    writer_node_id: str
+    partitions: int
+
+
+Sink: TypeAlias = ShuffleBlocks | PartitionFile | DocumentedShuffle
+
+# --- the stage and the plan ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgram:
+    """What every task of one stage does. Small, sent once per worker, the same for all partitions."""
+
+    source: Source
+    steps: tuple[Step, ...]
+    sink: Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Tasks that differ only in their partition. Fields that the documented Task shows are kept."""
+
+    index: int
+    id: str
+    """Its nodes' ids joined by `+` (fused), or its one node's id (naive)."""
+    node_ids: tuple[str, ...]
+    op: str
+    """The documented operator (naive), or `pipeline`."""
+    partitions: int
+    """Number of tasks."""
+    parents: tuple[int, ...]
+    """Indices of the stages that must be complete first; all smaller than `index`."""
+    program: StageProgram
+    splits: tuple[tuple[Split, ...], ...] = ()
+    """Per partition, where the source (or a broadcast join's left side) is ReadSplits or ReadRows."""
+    is_final: bool = False
+    fn_name: str | None = None
+    key: str | None = None
+    is_documented: bool = False
+    """A foreign HTTP worker gives it the same meaning, so it may run it (API.md)."""
+    input_path: str | None = None
+    """The reader's path as the request spells it (naive readers only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalPlan:
+    kind: PlanKind
+    stages: tuple[Stage, ...]
+
+    @property
+    def tasks_total(self) -> int:
+        return sum(stage.partitions for stage in self.stages)
+
+
+# --- one task, as a worker gets it ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLocation:
+    """Where an accepted attempt's output lies. `host` and `port` are the worker's data server."""
+
+    stage_index: int
+    partition: int
+    """The map task's partition: fetch order is (stage, partition)."""
+    attempt_id: str
+    worker_id: str
+    host: str
+    port: int
+    host_id: str
+    state_dir: str
+    """The owner's state directory; a process with the same host id may read there directly."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """One attempt to run. Everything that differs between tasks of a stage."""
+
+    attempt_id: str
+    job_id: str
+    stage_index: int
+    stage_id: str
+    partition: int
+    attempt: int
+    total_partitions: int
+    splits: tuple[Split, ...] = ()
+    outputs_id: str | None = None
+    """Key into the message's `outputs`: the locations of all outputs that this task reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCount:
+    """Records that left one operator of one attempt."""
+
+    node_id: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """What an executor reports of a finished attempt."""
+
+    records: int
+    """Records that left the task's last operator."""
+    bytes_written: int
+    operators: tuple[OperatorCount, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    """(name below attempts/<attempt id>/, documented name below the state directory), to be committed."""
+    records_skipped: int = 0
+    """Malformed JSONL lines under `on_error: skip`."""

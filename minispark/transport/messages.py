@@ -1,0 +1,252 @@
+"""Every message of the socket protocol, as frozen dataclasses. JSON form: `codec.py`.
+
+On the wire a message is a JSON object whose `type` is the class's name in snake_case.
+Must not know who sends which, beyond the comments, nor how bytes travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from minispark.model.plan import OutputLocation, StageProgram, TaskOrder, TaskOutcome
+
+PROTOCOL_VERSION = 1
+
+# --- handshake (both directions; `handshake.py` drives it) ---------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Client -> server, first frame."""
+
+    protocol: int
+    version: str
+    python: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Server -> client: its own nonce, and its proof that it knows the token."""
+
+    protocol: int
+    version: str
+    python: str
+    nonce: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Client -> server: the client's proof."""
+
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Server -> client: the session is authenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Either direction, last frame before the connection closes."""
+
+    code: str
+    message: str
+
+
+# --- worker -> master ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    worker_id: str
+    """The nil UUID on first contact; afterwards the id the master gave, kept in the state directory."""
+    name: str
+    host: str
+    port: int
+    """The data server's port."""
+    slots: int
+    pid: int
+    host_id: str
+    state_dir: str
+    metrics_url: str | None = None
+    running: tuple[str, ...] = ()
+    """Attempt ids that it still holds (queued or running) from an earlier session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    worker_id: str
+    active_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An executor took the attempt up."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    attempt_id: str
+    outcome: TaskOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    attempt_id: str
+    kind: str
+    """`error` (data or function), `timeout`, `crash` (the executor died), `injected`, `internal`."""
+    error: str
+    """For people; a traceback of the user's own code comes first where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    attempt_id: str
+    lost: tuple[str, ...]
+    """Attempt ids of the parent outputs that could not be read."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The files of the attempt carry their documented names."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    attempt_id: str
+    error: str
+
+
+Report: TypeAlias = Started | Succeeded | Failed | FetchFailed | Committed | CommitFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What happened since the last message, in order; at most REPORTS_MAX entries."""
+
+    reports: tuple[Report, ...]
+
+
+# --- master -> worker ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    worker_id: str
+    heartbeat_interval_s: float
+    task_timeout_s: float
+    forget: tuple[str, ...] = ()
+    """Of `Register.running`: attempts that nobody waits for; stop them and delete what they wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Tasks to queue, in order. Tables hold what several orders share.
+
+    `programs`: key `{job_id}/{stage_index}`, the same for all tasks of a stage.
+    `outputs`: key TaskOrder.outputs_id -> the parents' output locations.
+    """
+
+    orders: tuple[TaskOrder, ...]
+    programs: dict[str, StageProgram]
+    outputs: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop these attempts (queued or running), delete what they wrote, and report nothing of them."""
+
+    attempt_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Link files of an accepted attempt to their documented names, atomically; idempotent.
+
+    `files`: (name below attempts/<attempt id>/, documented name below the state directory).
+    """
+
+    attempt_id: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete attempts/<attempt id>/ of each: its job ended, or it was superseded."""
+
+    attempt_ids: tuple[str, ...]
+
+
+# --- data port (executor or master -> worker) -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBlock:
+    """Ask for one shuffle block of an accepted attempt."""
+
+    attempt_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFile:
+    """Ask for a documented partition file below the state directory, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """The answer's head: exactly `bytes` raw bytes follow this frame."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The answer when there is no such block or file."""
+
+    message: str
+
+
+# --- agent <-> executor (parent and child; the same framing) -----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Agent -> executor: run one order."""
+
+    order: TaskOrder
+    program: StageProgram
+    outputs: tuple[OutputLocation, ...] = ()
+
+
+Message: TypeAlias = (
+    Hello
+    | Challenge
+    | Proof
+    | Welcome
+    | Refused
+    | Register
+    | Heartbeat
+    | Reports
+    | Registered
+    | Launch
+    | Cancel
+    | Commit
+    | Drop
+    | FetchBlock
+    | FetchFile
+    | Bulk
+    | Missing
+    | Run
+)
