@@ -84,7 +84,9 @@ class FetchShuffle:
     broadcast: bool = False
 
 
-SingleSource: TypeAlias = ReadSplits | ReadRows | ReadPartitions | ReadDocumentedShuffle | FetchShuffle
+SingleSource: TypeAlias = (
+    ReadSplits | ReadRows | ReadPartitions | ReadDocumentedShuffle | FetchShuffle
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Join:
     node_id: str
     left: SingleSource
     right: SingleSource
-    left_steps: tuple["Step", ...] = ()
+    left_steps: tuple[Step, ...] = ()
 
 
 Source: TypeAlias = SingleSource | Join

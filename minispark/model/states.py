@@ -78,7 +78,13 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PENDING: frozenset({TaskState.ASSIGNED, TaskState.FAILED}),
     TaskState.ASSIGNED: frozenset(
-        {TaskState.RUNNING, TaskState.COMMITTING, TaskState.SUCCEEDED, TaskState.PENDING, TaskState.FAILED}
+        {
+            TaskState.RUNNING,
+            TaskState.COMMITTING,
+            TaskState.SUCCEEDED,
+            TaskState.PENDING,
+            TaskState.FAILED,
+        }
     ),
     TaskState.RUNNING: frozenset(
         {TaskState.COMMITTING, TaskState.SUCCEEDED, TaskState.PENDING, TaskState.FAILED}
@@ -90,7 +96,12 @@ TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.FAILED: frozenset(),
 }
 
-_LIVE_ENDS = {AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.CANCELLED, AttemptState.LOST}
+_LIVE_ENDS = {
+    AttemptState.SUCCEEDED,
+    AttemptState.FAILED,
+    AttemptState.CANCELLED,
+    AttemptState.LOST,
+}
 ATTEMPT_TRANSITIONS: dict[AttemptState, frozenset[AttemptState]] = {
     AttemptState.ASSIGNED: frozenset({AttemptState.RUNNING, *_LIVE_ENDS}),
     AttemptState.RUNNING: frozenset(_LIVE_ENDS),

@@ -1,0 +1,175 @@
+"""Every effect that the scheduling core asks for. Imperative; carried out in order, after the journal.
+
+Must not know who carries them out, nor how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from minispark.model.events import WorkerIdentity
+from minispark.model.job import JobRequest
+from minispark.model.plan import OutputLocation, PhysicalPlan, Stage, StageProgram, TaskOrder
+from minispark.model.states import AttemptState, JobState
+
+# --- facts for the journal ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobAccepted:
+    job_id: str
+    request: JobRequest
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChosen:
+    job_id: str
+    plan: PhysicalPlan
+
+
+@dataclass(frozen=True, slots=True)
+class JobMoved:
+    """The job entered `state`; `message` says why where that needs saying."""
+
+    job_id: str
+    state: JobState
+    message: str | None
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMoved:
+    """The attempt entered `state`. An accepted one carries its figures."""
+
+    attempt_id: str
+    job_id: str
+    stage_index: int
+    partition: int
+    attempt: int
+    worker_id: str
+    state: AttemptState
+    at_unix_s: float
+    error: str | None = None
+    records: int = 0
+    bytes_written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker registered, or registered again."""
+
+    worker: WorkerIdentity
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    worker_id: str
+    name: str
+    reason: str
+    at_unix_s: float
+
+
+Fact: TypeAlias = JobAccepted | PlanChosen | JobMoved | AttemptMoved | WorkerSeen | WorkerLost
+
+# --- the effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AppendJournal:
+    """Make the fact durable before any effect that follows it."""
+
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptWorker:
+    """Answer a registration over `session`. `forget`: attempts it holds that nobody waits for."""
+
+    worker_id: str
+    session: int
+    forget: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchAttempts:
+    """Send the orders to a worker, with the tables that they share (see `messages.Launch`)."""
+
+    worker_id: str
+    orders: tuple[TaskOrder, ...]
+    programs: dict[str, StageProgram]
+    outputs: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTask:
+    """A task as a foreign worker gets it; the boundary renders it as the documented Task."""
+
+    order: TaskOrder
+    stage: Stage
+    left_files: tuple[str, ...]
+    """Documented names below the state directory: `input_partitions`."""
+    right_files: tuple[str, ...]
+    """`join_partitions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTaskRequest:
+    """Answer an HTTP worker's question. `is_known` is false for an unknown or Down worker."""
+
+    request_id: str
+    worker_id: str
+    is_known: bool
+    task: HttpTask | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAttempts:
+    worker_id: str
+    attempt_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOutput:
+    """Give the accepted attempt's files their documented names (`messages.Commit`)."""
+
+    worker_id: str
+    attempt_id: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropOutputs:
+    """Delete attempts/<attempt id>/ of each; nothing reads them any more."""
+
+    worker_id: str
+    attempt_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJob:
+    """An old job left the history (`retention.jobs_max`): delete its rows and its files."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something that the cluster's owner should read in the log."""
+
+    message: str
+
+
+Effect: TypeAlias = (
+    AppendJournal
+    | AcceptWorker
+    | LaunchAttempts
+    | AnswerTaskRequest
+    | CancelAttempts
+    | CommitOutput
+    | DropOutputs
+    | ForgetJob
+    | Warn
+)

@@ -1,0 +1,182 @@
+"""Every event that the scheduling core takes in. Past tense: each one is a fact already.
+
+Must not know who observed it, nor how. Ids are minted by whoever reports the event;
+`at_unix_s` is wall-clock time for display only, and no decision depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from minispark.model.job import JobRequest
+from minispark.model.plan import PhysicalPlan, TaskOutcome
+from minispark.model.states import WorkerKind
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """What a worker says of itself when it registers."""
+
+    worker_id: str
+    kind: WorkerKind
+    name: str
+    host: str
+    port: int
+    """Of the data server; what an HTTP worker says it is, and never connected to."""
+    slots: int
+    pid: int | None
+    host_id: str
+    state_dir: str
+    metrics_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """A valid job was accepted. With two plans the core chooses once a worker is Up.
+
+    `plans`: the plan to use, or (the default one, the naive one for a cluster of HTTP workers only).
+    `first_attempt`: number of the first attempts; above 0 when the job ran before the master restarted.
+    """
+
+    job_id: str
+    request: JobRequest
+    plans: tuple[PhysicalPlan, ...]
+    at_unix_s: float
+    first_attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelRequested:
+    job_id: str
+    reason: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRegistered:
+    """A worker came (back). `session` tells its connections apart; 0 for HTTP workers."""
+
+    worker: WorkerIdentity
+    session: int
+    running: tuple[str, ...]
+    """Attempts that it still holds from an earlier session."""
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReceived:
+    worker_id: str
+    active_tasks: int
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDisconnected:
+    """The connection `session` of a worker closed. A later session makes it stale."""
+
+    worker_id: str
+    session: int
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequested:
+    """An HTTP worker asks for a task; `request_id` names the question in the answer."""
+
+    worker_id: str
+    request_id: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    worker_id: str
+    attempt_id: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSucceeded:
+    worker_id: str
+    attempt_id: str
+    outcome: TaskOutcome
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """`kind`: `error`, `timeout`, `crash`, `injected` or `internal`."""
+
+    worker_id: str
+    attempt_id: str
+    kind: str
+    error: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsUnreadable:
+    """An attempt could not fetch the outputs of the attempts `lost`."""
+
+    worker_id: str
+    attempt_id: str
+    lost: tuple[str, ...]
+    error: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCommitted:
+    worker_id: str
+    attempt_id: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRefused:
+    """The worker could not give an accepted attempt's files their names."""
+
+    worker_id: str
+    attempt_id: str
+    error: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTaskCompleted:
+    """A completion from a foreign worker, which names its task only by the attempt's id.
+
+    `files`: names below the state directory, in the order reported; a path that lies elsewhere is kept
+    as it was sent, and so matches no documented name.
+    """
+
+    attempt_id: str
+    is_success: bool
+    error: str
+    files: tuple[str, ...]
+    records: int
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTicked:
+    at_unix_s: float
+
+
+Event: TypeAlias = (
+    JobSubmitted
+    | JobCancelRequested
+    | WorkerRegistered
+    | HeartbeatReceived
+    | WorkerDisconnected
+    | TaskRequested
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptFailed
+    | OutputsUnreadable
+    | OutputCommitted
+    | CommitRefused
+    | HttpTaskCompleted
+    | ClockTicked
+)

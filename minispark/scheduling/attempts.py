@@ -1,0 +1,243 @@
+"""What becomes of attempts: accepted, failed, lost, unable to fetch; and of the tasks they worked on.
+
+A failure counts against `task_retries_max`, a lost worker against `worker_losses_max`, a lost output
+against RECOMPUTES_MAX. Must not know how tasks are placed, nor who reports.
+"""
+
+from __future__ import annotations
+
+from minispark.model import events as ev
+from minispark.model.effects import AppendJournal, AttemptMoved, CommitOutput, Effect, Warn
+from minispark.model.file_names import partition_file, shuffle_file
+from minispark.model.plan import DocumentedShuffle, PartitionFile, ShuffleBlocks, TaskOutcome
+from minispark.model.states import AttemptState, JobState, TaskState
+from minispark.scheduling.endings import Endings
+from minispark.scheduling.job_run import Attempt
+from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX
+from minispark.scheduling.state import ClusterState
+
+
+class AttemptOutcomes:
+    """The events that end an attempt, applied to the state."""
+
+    def __init__(self, state: ClusterState, endings: Endings) -> None:
+        self.state = state
+        self._endings = endings
+
+    def live(self, attempt_id: str, worker_id: str) -> Attempt | None:
+        """The live attempt of this id if that worker holds it; None for a superseded one."""
+        worker = self.state.pool.workers.get(worker_id)
+        return worker.attempts.get(attempt_id) if worker is not None else None
+
+    def accept(
+        self, attempt: Attempt, outcome: TaskOutcome, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        job, worker = attempt.stage.job, self.state.pool.workers[attempt.worker_id]
+        self.state.pool.remove(attempt)
+        job.accept(attempt, outcome, event)
+        self._record(attempt, None, event, effects)
+        if outcome.files:
+            worker.committing[attempt.id] = attempt
+            effects.append(CommitOutput(attempt.worker_id, attempt.id, outcome.files))
+        else:
+            self._complete(attempt, event, effects)
+        self.state.touch(job)
+
+    def _complete(self, attempt: Attempt, event: ev.Event, effects: list[Effect]) -> None:
+        job = attempt.stage.job
+        job.complete(attempt, event, event.at_unix_s)
+        self.state.touch(job)
+        if job.incomplete_finals == 0:
+            self._endings.end(job, JobState.SUCCEEDED, None, event, effects)
+
+    def committed(self, event: ev.OutputCommitted, effects: list[Effect]) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        attempt = worker.committing.pop(event.attempt_id, None) if worker is not None else None
+        if attempt is not None:
+            self._complete(attempt, event, effects)
+
+    def commit_refused(self, event: ev.CommitRefused, effects: list[Effect]) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        attempt = worker.committing.pop(event.attempt_id, None) if worker is not None else None
+        if attempt is None:
+            return
+        attempt.move(AttemptState.LOST, event)
+        error = f"its output could not be committed: {event.error}"
+        self._record(attempt, error, event, effects)
+        self._count_failure(attempt, "commit", error, event, effects)
+
+    def fail(
+        self, attempt: Attempt, kind: str, error: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        self.state.pool.remove(attempt)
+        attempt.stage.job.release(attempt, AttemptState.FAILED, event)
+        self._record(attempt, error, event, effects)
+        self._count_failure(attempt, kind, error, event, effects)
+
+    def _count_failure(
+        self, attempt: Attempt, kind: str, error: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        stage, task = attempt.stage, attempt.task
+        task.failures += 1
+        name = self.state.pool.workers[attempt.worker_id].identity.name
+        task.remember(f"attempt {attempt.number} on {name}: {kind}: {error}")
+        if task.failures <= self.state.limits.task_retries_max:
+            self._retry(attempt, event)
+            return
+        tries = f"{task.failures} attempts, {self.state.limits.task_retries_max} retries allowed"
+        self._give_up(
+            attempt,
+            f"{error}\n{stage.stage.id} partition {task.partition}: {tries}",
+            event,
+            effects,
+        )
+
+    def lose(self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]) -> None:
+        self.state.pool.remove(attempt)
+        attempt.stage.job.release(attempt, AttemptState.LOST, event)
+        self._record(attempt, reason, event, effects)
+        self._count_loss(attempt, reason, event, effects)
+
+    def lose_accepted(
+        self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        attempt.move(AttemptState.LOST, event)
+        self._record(attempt, reason, event, effects)
+        self._count_loss(attempt, reason, event, effects)
+
+    def _count_loss(
+        self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        task = attempt.task
+        task.losses += 1
+        task.remember(f"attempt {attempt.number}: {reason}")
+        if task.losses <= self.state.limits.worker_losses_max:
+            self._retry(attempt, event)
+        else:
+            message = f"{attempt.stage.stage.id} partition {task.partition} lost its worker "
+            message += f"{task.losses} times; scheduler.worker_losses_max is "
+            message += f"{self.state.limits.worker_losses_max}"
+            self._give_up(attempt, message, event, effects)
+
+    def _retry(self, attempt: Attempt, event: ev.Event) -> None:
+        job = attempt.stage.job
+        job.failed_attempts += 1
+        attempt.stage.failed_attempts += 1
+        job.retries += 1
+        self.state.retries_total += 1
+        job.send_back(attempt.stage, attempt.task, event)
+        self.state.touch(job)
+
+    def _give_up(
+        self, attempt: Attempt, message: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        job, task = attempt.stage.job, attempt.task
+        job.failed_attempts += 1
+        attempt.stage.failed_attempts += 1
+        job.fail_task(attempt.stage, task, event)
+        history = "\n".join(f"  {line}" for line in task.history)
+        self._endings.end(job, JobState.FAILED, f"{message}\n{history}", event, effects)
+
+    def fetch_failed(self, event: ev.OutputsUnreadable, effects: list[Effect]) -> None:
+        attempt = self.live(event.attempt_id, event.worker_id)
+        if attempt is None:
+            self.state.late_results += 1
+            return
+        job, task = attempt.stage.job, attempt.task
+        self.state.pool.remove(attempt)
+        job.release(attempt, AttemptState.LOST, event)
+        self._record(attempt, event.error, event, effects)
+        task.remember(f"attempt {attempt.number}: {event.error}")
+        task.fetch_failures += 1
+        if task.fetch_failures > FETCH_FAILURES_MAX:
+            self._give_up(
+                attempt,
+                f"{event.error}\nit could not fetch its input {task.fetch_failures} times",
+                event,
+                effects,
+            )
+            return
+        self._retry(attempt, event)
+        for attempt_id in event.lost:
+            lost = job.accepted.get(attempt_id)
+            if (
+                lost is None or lost.task.state is not TaskState.SUCCEEDED
+            ):  # somebody else noticed first, and it is being made again
+                continue
+            if lost.task.recomputes >= RECOMPUTES_MAX:
+                message = f"{event.error}\nthe output of {lost.stage.stage.id} partition "
+                message += f"{lost.task.partition} was lost {RECOMPUTES_MAX + 1} times"
+                self._endings.end(job, JobState.FAILED, message, event, effects)
+                return
+            job.forget_output(lost, event)
+            self._record(lost, f"lost: {event.error}", event, effects)
+
+    # --- foreign workers -----------------------------------------------------------------------
+
+    def http_completed(self, event: ev.HttpTaskCompleted, effects: list[Effect]) -> None:
+        attempt = next(
+            (
+                worker.attempts[event.attempt_id]
+                for worker in self.state.pool.workers.values()
+                if not worker.is_pushed and event.attempt_id in worker.attempts
+            ),
+            None,
+        )
+        if attempt is None:
+            self.state.late_results += 1
+            return
+        worker = self.state.pool.workers[attempt.worker_id]
+        if not event.is_success:
+            self.fail(attempt, "error", event.error, event, effects)
+        elif event.files != expected_files(attempt):
+            worker.is_refused = True
+            name, job = worker.identity.name, attempt.stage.job
+            effects.append(
+                Warn(
+                    f"worker {name} reported {list(event.files)} for a task whose output is "
+                    f"{list(expected_files(attempt))}: it is refused and gets no more tasks; "
+                    "a foreign worker must share the master's state_dir"
+                )
+            )
+            self.state.pool.remove(attempt)
+            job.release(attempt, AttemptState.LOST, event)
+            self._record(attempt, "reported an unexpected path", event, effects)
+            # not its task's fault, nor a lost worker: it does not count as an attempt
+            job.send_back(attempt.stage, attempt.task, event)
+            self.state.touch(job)
+        else:
+            outcome = TaskOutcome(records=event.records, bytes_written=0)
+            self.accept(attempt, outcome, event, effects)
+
+    # --- journal ---------------------------------------------------------------------------------
+
+    def _record(
+        self, attempt: Attempt, error: str | None, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        outcome = attempt.outcome
+        fact = AttemptMoved(
+            attempt_id=attempt.id,
+            job_id=attempt.stage.job.id,
+            stage_index=attempt.stage.stage.index,
+            partition=attempt.task.partition,
+            attempt=attempt.number,
+            worker_id=attempt.worker_id,
+            state=attempt.state,
+            at_unix_s=event.at_unix_s,
+            error=error,
+            records=outcome.records if outcome is not None else 0,
+            bytes_written=outcome.bytes_written if outcome is not None else 0,
+        )
+        effects.append(AppendJournal(fact))
+
+
+def expected_files(attempt: Attempt) -> tuple[str, ...]:
+    """The documented files that this task writes, below the state directory, in the order of API.md."""
+    job_id, partition = attempt.stage.job.id, attempt.task.partition
+    match attempt.stage.stage.program.sink:
+        case PartitionFile(node_id):
+            return (partition_file(job_id, node_id, partition),)
+        case DocumentedShuffle(writer, targets):
+            return tuple(shuffle_file(job_id, writer, partition, to) for to in range(targets))
+        case ShuffleBlocks():
+            return ()

@@ -1,0 +1,233 @@
+"""The scheduling core: `effects = core.handle(event, now)`.
+
+`now` is monotonic seconds; wall-clock times in events are only stored for display. Effects come in
+the order in which they must be carried out: a fact is journaled before the message that it justifies.
+Must not know sockets, files, clocks, threads or random numbers, and never iterates a set.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from minispark.errors import InvariantViolation
+from minispark.model import events as ev
+from minispark.model.effects import (
+    AcceptWorker,
+    AppendJournal,
+    CommitOutput,
+    Effect,
+    Fact,
+    JobAccepted,
+    PlanChosen,
+    WorkerLost,
+    WorkerSeen,
+)
+from minispark.model.job import PlanKind
+from minispark.model.snapshot import Snapshot
+from minispark.model.states import AttemptState, JobState, WorkerState
+from minispark.scheduling.attempts import AttemptOutcomes
+from minispark.scheduling.dispatch import Dispatcher
+from minispark.scheduling.endings import Endings
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.limits import Limits
+from minispark.scheduling.state import ClusterState
+from minispark.scheduling.worker_pool import Worker
+
+
+class SchedulingCore:
+    """All jobs, tasks and workers of one cluster. Owned by one thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.state = ClusterState(limits)
+        self._dispatcher = Dispatcher(self.state)
+        self._endings = Endings(self.state)
+        self._attempts = AttemptOutcomes(self.state, self._endings)
+        self._last_tick: float | None = None
+
+    def handle(self, event: ev.Event, now: float) -> list[Effect]:
+        """Take the event in; return what is to be done about it, in order."""
+        effects: list[Effect] = []
+        match event:
+            case ev.JobSubmitted():
+                self._submit(event, now, effects)
+            case ev.JobCancelRequested():
+                self._cancel(event, effects)
+            case ev.WorkerRegistered():
+                self._register(event, now, effects)
+            case ev.HeartbeatReceived():
+                self._heartbeat(event, now)
+            case ev.WorkerDisconnected():
+                worker = self.state.pool.workers.get(event.worker_id)
+                if worker is not None and worker.session == event.session:
+                    self._lose_worker(worker, "its connection closed", event, effects)
+            case ev.TaskRequested():
+                effects.append(self._dispatcher.answer(event, now, effects))
+            case ev.AttemptStarted():
+                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                if attempt is not None and attempt.state is AttemptState.ASSIGNED:
+                    attempt.stage.job.start(attempt, event)
+                    self.state.touch(attempt.stage.job)
+            case ev.AttemptSucceeded():
+                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                if attempt is None:
+                    self.state.late_results += 1
+                else:
+                    self._attempts.accept(attempt, event.outcome, event, effects)
+            case ev.AttemptFailed():
+                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                if attempt is None:
+                    self.state.late_results += 1
+                else:
+                    self._attempts.fail(attempt, event.kind, event.error, event, effects)
+            case ev.OutputsUnreadable():
+                self._attempts.fetch_failed(event, effects)
+            case ev.OutputCommitted():
+                self._attempts.committed(event, effects)
+            case ev.CommitRefused():
+                self._attempts.commit_refused(event, effects)
+            case ev.HttpTaskCompleted():
+                self._attempts.http_completed(event, effects)
+            case ev.ClockTicked():
+                self._tick(event, now, effects)
+            case _:
+                assert_never(event)
+        self._dispatcher.dispatch(now, event.at_unix_s, effects)
+        return effects
+
+    def snapshot(self) -> Snapshot:
+        """The picture as it is now, sharing with the last one whatever did not change."""
+        return self.state.snapshot()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a new snapshot would differ from the last one."""
+        return self.state.is_changed
+
+    # --- jobs ------------------------------------------------------------------------------
+
+    def _submit(self, event: ev.JobSubmitted, now: float, effects: list[Effect]) -> None:
+        if event.job_id in self.state.jobs or event.job_id in self.state.finished:
+            raise InvariantViolation(f"job {event.job_id} was submitted twice")
+        job = JobRun(
+            event.job_id, event.request, event.plans, event.first_attempt, now, event.at_unix_s
+        )
+        self.state.jobs[job.id] = job
+        self._record(JobAccepted(job.id, job.request, event.at_unix_s), effects)
+        if len(event.plans) == 1:
+            self._choose(job, event.plans[0].kind, effects)
+        else:
+            self.state.undecided[job.id] = None
+            self._decide_plans(effects)
+        self.state.touch(job)
+
+    def _choose(self, job: JobRun, kind: PlanKind, effects: list[Effect]) -> None:
+        plan = next((plan for plan in job.plans if plan.kind is kind), job.plans[0])
+        job.choose_plan(plan)
+        self._record(PlanChosen(job.id, plan), effects)
+        self.state.touch(job)
+
+    def _decide_plans(self, effects: list[Effect]) -> None:
+        """Jobs that named no plan get one as soon as a worker is Up: naive when all are foreign."""
+        up = [w for w in self.state.pool.workers.values() if w.state is WorkerState.UP]
+        if not self.state.undecided or not up:
+            return
+        only_foreign = not any(worker.is_pushed for worker in up)
+        for job_id in self.state.undecided:
+            job = self.state.jobs[job_id]
+            self._choose(job, PlanKind.NAIVE if only_foreign else job.plans[0].kind, effects)
+        self.state.undecided.clear()
+
+    def _cancel(self, event: ev.JobCancelRequested, effects: list[Effect]) -> None:
+        job = self.state.jobs.get(event.job_id)
+        if job is not None:
+            message = f"cancelled: {event.reason}"
+            self._endings.end(job, JobState.CANCELLED, message, event, effects)
+
+    # --- workers -----------------------------------------------------------------------------
+
+    def _register(self, event: ev.WorkerRegistered, now: float, effects: list[Effect]) -> None:
+        pool = self.state.pool
+        known = pool.workers.get(event.worker.worker_id)
+        if known is not None:
+            running = dict.fromkeys(event.running)
+            for attempt in list(known.attempts.values()):
+                if attempt.id not in running and attempt.id in known.attempts:
+                    self._attempts.lose(attempt, f"{known.identity.name} restarted", event, effects)
+        worker = pool.register(event.worker, event.session, now, event.at_unix_s)
+        self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
+        forget = tuple(a for a in event.running if a not in worker.attempts)
+        if worker.is_pushed:
+            effects.append(AcceptWorker(worker.identity.worker_id, event.session, forget))
+        drops = tuple(worker.pending_drops)
+        worker.pending_drops.clear()
+        self._endings.drop(worker, drops, effects)
+        for attempt in worker.committing.values():
+            assert attempt.outcome is not None
+            files = attempt.outcome.files
+            effects.append(CommitOutput(worker.identity.worker_id, attempt.id, files))
+        self._decide_plans(effects)
+        self.state.touch_worker(worker)
+
+    def _heartbeat(self, event: ev.HeartbeatReceived, now: float) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        if worker is None:
+            return
+        worker.last_heartbeat, worker.last_heartbeat_unix_s = now, event.at_unix_s
+        if worker.state is WorkerState.DOWN and not worker.is_pushed:
+            self.state.pool.bring_up(worker, event)
+        self.state.touch_worker(worker)
+
+    def _lose_worker(
+        self, worker: Worker, reason: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        if worker.state is WorkerState.DOWN:
+            return
+        identity = worker.identity
+        self.state.pool.take_down(worker, event)
+        self._record(
+            WorkerLost(identity.worker_id, identity.name, reason, event.at_unix_s), effects
+        )
+        # losing one attempt may end its job, and with it other attempts of this worker
+        why = f"{identity.name} was lost: {reason}"
+        while worker.attempts:
+            self._attempts.lose(next(iter(worker.attempts.values())), why, event, effects)
+        while worker.committing:
+            attempt = worker.committing.pop(next(iter(worker.committing)))
+            self._attempts.lose_accepted(attempt, why, event, effects)
+        self.state.touch_worker(worker)
+
+    def _tick(self, event: ev.ClockTicked, now: float, effects: list[Effect]) -> None:
+        timeout_s = self.limits.heartbeat_timeout_s
+        # a suspended machine, or a stopped master, is no reason to declare everybody lost
+        is_gap = self._last_tick is not None and now - self._last_tick > timeout_s / 2
+        self._last_tick = now
+        for worker in self.state.pool.workers.values():
+            if worker.state is WorkerState.DOWN:
+                continue
+            if is_gap:
+                worker.last_heartbeat = now
+            elif now - worker.last_heartbeat > timeout_s:
+                self._lose_worker(worker, f"no heartbeat for {timeout_s:g} s", event, effects)
+            elif not worker.is_pushed:
+                self._time_out_foreign(worker, event, now, effects)
+        for job in list(self.state.jobs.values()):
+            limit_s = job.request.timeout_s
+            if limit_s is not None and now - job.submitted_at > limit_s:
+                message = f"timed out: it ran longer than timeout_s = {limit_s:g}"
+                self._endings.end(job, JobState.FAILED, message, event, effects)
+
+    def _time_out_foreign(
+        self, worker: Worker, event: ev.ClockTicked, now: float, effects: list[Effect]
+    ) -> None:
+        # our own agents stop a task themselves; nobody stops a foreign worker's
+        for attempt in list(worker.attempts.values()):
+            is_live = attempt.id in worker.attempts
+            if is_live and now - attempt.assigned_at > self.limits.task_timeout_s:
+                error = f"took longer than {self.limits.task_timeout_s:g} s"
+                self._attempts.fail(attempt, "timeout", error, event, effects)
+
+    # --- journal ---------------------------------------------------------------------------------
+
+    def _record(self, fact: Fact, effects: list[Effect]) -> None:
+        effects.append(AppendJournal(fact))

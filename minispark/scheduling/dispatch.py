@@ -1,0 +1,236 @@
+"""Which task runs where: fair among jobs, round robin with load awareness among workers.
+
+Must not know how attempts end.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import assert_never
+
+from minispark.model.effects import (
+    AnswerTaskRequest,
+    AppendJournal,
+    AttemptMoved,
+    Effect,
+    HttpTask,
+    JobMoved,
+    LaunchAttempts,
+)
+from minispark.model.events import TaskRequested
+from minispark.model.file_names import partition_file
+from minispark.model.plan import (
+    FetchShuffle,
+    Join,
+    OutputLocation,
+    ReadDocumentedShuffle,
+    ReadPartitions,
+    ReadRows,
+    ReadSplits,
+    Source,
+    TaskOrder,
+)
+from minispark.model.states import JobState, WorkerState
+from minispark.scheduling.job_run import Attempt, JobRun, StageRun
+from minispark.scheduling.limits import FAIR_JOBS_MAX
+from minispark.scheduling.state import ClusterState
+from minispark.scheduling.worker_pool import Worker
+
+
+class Dispatcher:
+    """Gives ready tasks to workers with room."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._locations: dict[str, tuple[tuple[int, ...], tuple[OutputLocation, ...]]] = {}
+        """Of the stages being launched: the outputs they read, and the versions they were read at."""
+
+    # --- pushed ----------------------------------------------------------------------------
+
+    def dispatch(self, now: float, at_unix_s: float, effects: list[Effect]) -> None:
+        """Assign ready tasks while there is room; one LaunchAttempts for each worker."""
+        state, pool = self._state, self._state.pool
+        launches: dict[str, LaunchAttempts] = {}
+        while state.ready_jobs:
+            worker = pool.next_available()
+            if worker is None and state.ready_count > pool.slots_total:
+                worker = pool.next_prefetching()
+            if worker is None:
+                break
+            job = self._least_served()
+            stage = job.stages[job.open_stages[0]]
+            attempt = self._assign(job, stage, worker, now, at_unix_s, effects)
+            self._add_order(launches, attempt)
+        for worker_id, launch in launches.items():
+            effects.append(launch)
+            state.touch_worker(pool.workers[worker_id])
+
+    def _least_served(self) -> JobRun:
+        """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready tasks."""
+        candidates = islice(self._state.ready_jobs, FAIR_JOBS_MAX)
+        jobs = (self._state.jobs[job_id] for job_id in candidates)
+        return min(jobs, key=lambda job: job.live_count)
+
+    def _assign(
+        self,
+        job: JobRun,
+        stage: StageRun,
+        worker: Worker,
+        now: float,
+        at_unix_s: float,
+        effects: list[Effect],
+    ) -> Attempt:
+        task = job.take_ready(stage)
+        attempt = job.assign(stage, task, worker.identity.worker_id, now, at_unix_s)
+        self._state.pool.add(worker, attempt)
+        self._state.pool.placed += 1
+        if job.state is JobState.PENDING:
+            job.move(JobState.RUNNING, attempt.id, at_unix_s)
+            effects.append(AppendJournal(JobMoved(job.id, job.state, None, at_unix_s)))
+        fact = AttemptMoved(
+            attempt_id=attempt.id,
+            job_id=job.id,
+            stage_index=stage.stage.index,
+            partition=task.partition,
+            attempt=attempt.number,
+            worker_id=attempt.worker_id,
+            state=attempt.state,
+            at_unix_s=at_unix_s,
+        )
+        effects.append(AppendJournal(fact))
+        self._state.touch(job)
+        return attempt
+
+    def _add_order(self, launches: dict[str, LaunchAttempts], attempt: Attempt) -> None:
+        stage = attempt.stage
+        outputs_id, locations = self._outputs(stage, attempt.task.partition)
+        order = _order(attempt, outputs_id)
+        launch = launches.get(attempt.worker_id)
+        if launch is None:
+            launch = LaunchAttempts(attempt.worker_id, (), {}, {})
+        launch.programs[f"{stage.job.id}/{stage.stage.index}"] = stage.stage.program
+        if outputs_id is not None:
+            launch.outputs[outputs_id] = locations
+        launches[attempt.worker_id] = LaunchAttempts(
+            attempt.worker_id, (*launch.orders, order), launch.programs, launch.outputs
+        )
+
+    # --- asked for ---------------------------------------------------------------------------
+
+    def answer(self, event: TaskRequested, now: float, effects: list[Effect]) -> AnswerTaskRequest:
+        """A task for a foreign worker, of a stage whose meaning is the same there, or none."""
+        worker = self._state.pool.workers.get(event.worker_id)
+        if worker is None or worker.is_pushed or worker.state is not WorkerState.UP:
+            return AnswerTaskRequest(event.request_id, event.worker_id, False, None)
+        if self._state.pool.may_take(worker):
+            for job_id in islice(self._state.ready_jobs, FAIR_JOBS_MAX):
+                job = self._state.jobs[job_id]
+                for index in job.open_stages:
+                    stage = job.stages[index]
+                    if stage.stage.is_documented:
+                        attempt = self._assign(job, stage, worker, now, event.at_unix_s, effects)
+                        job.start(attempt, event)
+                        self._state.touch_worker(worker)
+                        task = _http_task(attempt)
+                        return AnswerTaskRequest(event.request_id, event.worker_id, True, task)
+        return AnswerTaskRequest(event.request_id, event.worker_id, True, None)
+
+    # --- where a task's input lies -------------------------------------------------------------
+
+    def _outputs(
+        self, stage: StageRun, partition: int
+    ) -> tuple[str | None, tuple[OutputLocation, ...]]:
+        """The accepted outputs that this task reads, under an id that several tasks may share."""
+        parts = _reads(stage.stage.program.source)
+        if not parts:
+            return None, ()
+        versions = (
+            self._state.pool.version,
+            *(stage.job.stages[i].outputs_version for i, _ in parts),
+        )
+        name = f"{stage.job.id}/{stage.stage.index}/{'.'.join(map(str, versions))}"
+        if not all(is_every for _, is_every in parts):
+            return f"{name}/{partition}", tuple(self._collect(stage, parts, partition))
+        key = f"{stage.job.id}/{stage.stage.index}"
+        cached = self._locations.get(key)
+        if cached is None or cached[0] != versions:
+            if len(self._locations) > FAIR_JOBS_MAX:
+                del self._locations[next(iter(self._locations))]
+            cached = (versions, tuple(self._collect(stage, parts, partition)))
+            self._locations[key] = cached
+        return name, cached[1]
+
+    def _collect(
+        self, stage: StageRun, parts: tuple[tuple[int, bool], ...], partition: int
+    ) -> list[OutputLocation]:
+        locations: list[OutputLocation] = []
+        for index, is_every in parts:
+            parent = stage.job.stages[index]
+            tasks = parent.tasks if is_every else parent.tasks[partition : partition + 1]
+            for task in tasks:
+                assert task.accepted is not None
+                owner = self._state.pool.workers[task.accepted.worker_id].identity
+                locations.append(
+                    OutputLocation(
+                        stage_index=index,
+                        partition=task.partition,
+                        attempt_id=task.accepted.id,
+                        worker_id=owner.worker_id,
+                        host=owner.host,
+                        port=owner.port,
+                        host_id=owner.host_id,
+                        state_dir=owner.state_dir,
+                    )
+                )
+        return locations
+
+
+def _reads(source: Source) -> tuple[tuple[int, bool], ...]:
+    """(stage index, whether all its outputs or only the task's own partition) that a source reads."""
+    match source:
+        case ReadSplits() | ReadRows():
+            return ()
+        case FetchShuffle() | ReadDocumentedShuffle():
+            return ((source.stage_index, True),)
+        case ReadPartitions():
+            return ((source.stage_index, source.every),)
+        case Join():
+            return (*_reads(source.left), *_reads(source.right))
+        case _:
+            assert_never(source)
+
+
+def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
+    stage, partition = attempt.stage.stage, attempt.task.partition
+    return TaskOrder(
+        attempt_id=attempt.id,
+        job_id=attempt.stage.job.id,
+        stage_index=stage.index,
+        stage_id=stage.id,
+        partition=partition,
+        attempt=attempt.number,
+        total_partitions=stage.partitions,
+        splits=stage.splits[partition] if stage.splits else (),
+        outputs_id=outputs_id,
+    )
+
+
+def _http_task(attempt: Attempt) -> HttpTask:
+    """The documented task: what it reads is named by documented names, in partition order."""
+    run, partition = attempt.stage, attempt.task.partition
+    source = run.stage.program.source
+    left: tuple[str, ...] = ()
+    right: tuple[str, ...] = ()
+    if isinstance(source, ReadPartitions):
+        left = _files(run.job, source, partition)
+    elif isinstance(source, Join):
+        assert isinstance(source.left, ReadPartitions) and isinstance(source.right, ReadPartitions)
+        left = _files(run.job, source.left, partition)
+        right = _files(run.job, source.right, partition)
+    return HttpTask(_order(attempt, None), run.stage, left, right)
+
+
+def _files(job: JobRun, source: ReadPartitions, partition: int) -> tuple[str, ...]:
+    count = job.stages[source.stage_index].stage.partitions
+    partitions = range(count) if source.every else (partition,)
+    return tuple(partition_file(job.id, source.node_id, p) for p in partitions)

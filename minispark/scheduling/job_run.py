@@ -1,0 +1,339 @@
+"""The core's mutable state of a job: its stages, their tasks, and each task's attempts.
+
+Counters are kept, never counted, so that no event costs more as the number of tasks grows.
+Must not know workers beyond their ids, nor effects.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+
+from minispark.model.ids import attempt_id
+from minispark.model.job import JobRequest
+from minispark.model.plan import PhysicalPlan, Stage, TaskOutcome
+from minispark.model.snapshot import JobView, StageView
+from minispark.model.states import (
+    ATTEMPT_TRANSITIONS,
+    JOB_TRANSITIONS,
+    TASK_TRANSITIONS,
+    AttemptState,
+    JobState,
+    TaskState,
+    check_transition,
+)
+from minispark.scheduling.limits import HISTORY_MAX
+
+
+class Attempt:
+    """One try at a task on one worker."""
+
+    __slots__ = ("assigned_at", "id", "number", "outcome", "stage", "state", "task", "worker_id")
+
+    def __init__(
+        self, stage: StageRun, task: TaskRun, number: int, worker_id: str, assigned_at: float
+    ) -> None:
+        self.id = attempt_id(stage.job.id, stage.stage.id, task.partition, number)
+        self.stage = stage
+        self.task = task
+        self.number = number
+        self.worker_id = worker_id
+        self.assigned_at = assigned_at
+        """Monotonic seconds."""
+        self.state = AttemptState.ASSIGNED
+        self.outcome: TaskOutcome | None = None
+
+    def move(self, new: AttemptState, event: object) -> None:
+        self.state = check_transition(
+            ATTEMPT_TRANSITIONS, f"attempt {self.id}", self.state, new, event
+        )
+
+
+class TaskRun:
+    """One partition of one stage. `live` works on it; `accepted` has its output."""
+
+    __slots__ = (
+        "accepted",
+        "attempts_made",
+        "failures",
+        "fetch_failures",
+        "history",
+        "live",
+        "losses",
+        "partition",
+        "recomputes",
+        "state",
+    )
+
+    def __init__(self, partition: int, first_attempt: int) -> None:
+        self.partition = partition
+        self.state = TaskState.PENDING
+        self.attempts_made = first_attempt
+        self.failures = 0
+        self.losses = 0
+        self.recomputes = 0
+        self.fetch_failures = 0
+        self.live: Attempt | None = None
+        self.accepted: Attempt | None = None
+        self.history: tuple[str, ...] = ()
+
+    def remember(self, line: str) -> None:
+        self.history = (*self.history, line)[-HISTORY_MAX:]
+
+
+class StageRun:
+    """One stage of a running job."""
+
+    def __init__(self, job: JobRun, stage: Stage, first_attempt: int) -> None:
+        self.job = job
+        self.stage = stage
+        self.tasks = [TaskRun(partition, first_attempt) for partition in range(stage.partitions)]
+        self.ready = deque(range(stage.partitions))
+        """Partitions of PENDING tasks, in the order in which they will be launched."""
+        self.missing_parents = len(stage.parents)
+        """Parents that are not complete; nothing is launched until it is 0."""
+        self.children: list[StageRun] = []
+        self.completed = 0
+        self.running = 0
+        """Tasks with a live attempt, and tasks that commit."""
+        self.records = 0
+        self.failed_attempts = 0
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.outputs_version = 0
+        """Grows when the set of accepted attempts changes."""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.completed == len(self.tasks)
+
+    @property
+    def is_runnable(self) -> bool:
+        return self.missing_parents == 0 and bool(self.ready)
+
+    def view(self) -> StageView:
+        return StageView(
+            index=self.stage.index,
+            id=self.stage.id,
+            op=self.stage.op,
+            tasks_total=len(self.tasks),
+            tasks_completed=self.completed,
+            tasks_running=self.running,
+            records=self.records,
+            failed_attempts=self.failed_attempts,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+class JobRun:
+    """A job that has not ended. Its stages exist once its plan is chosen."""
+
+    def __init__(
+        self,
+        job_id: str,
+        request: JobRequest,
+        plans: tuple[PhysicalPlan, ...],
+        first_attempt: int,
+        now: float,
+        at_unix_s: float,
+    ) -> None:
+        self.id = job_id
+        self.request = request
+        self.plans = plans
+        self.plan: PhysicalPlan | None = None
+        self.first_attempt = first_attempt
+        self.state = JobState.PENDING
+        self.message: str | None = None
+        self.stages: list[StageRun] = []
+        self.open_stages: list[int] = []
+        """Indices of runnable stages, sorted: earlier stages are served first."""
+        self.accepted: dict[str, Attempt] = {}
+        """Accepted attempts by id: whose outputs can be read, or are being committed."""
+        self.incomplete_finals = 0
+        self.live_count = 0
+        """Attempts assigned or running: what fair sharing compares."""
+        self.ready_count = 0
+        """Ready tasks of runnable stages."""
+        self.tasks_completed = 0
+        self.tasks_failed = 0
+        self.failed_attempts = 0
+        self.retries = 0
+        self.submitted_at = now
+        """Monotonic seconds, for `timeout_s`."""
+        self.created_at = at_unix_s
+        self.updated_at = at_unix_s
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+
+    # --- moves ---------------------------------------------------------------------------
+
+    def move(self, new: JobState, event: object, at_unix_s: float) -> None:
+        self.state = check_transition(JOB_TRANSITIONS, f"job {self.id}", self.state, new, event)
+        self.updated_at = at_unix_s
+        if new is JobState.RUNNING:
+            self.started_at = at_unix_s
+        elif new.is_terminal:
+            self.ended_at = at_unix_s
+
+    def choose_plan(self, plan: PhysicalPlan) -> None:
+        self.plan = plan
+        self.plans = ()
+        self.stages = [StageRun(self, stage, self.first_attempt) for stage in plan.stages]
+        for run in self.stages:
+            for parent in run.stage.parents:
+                self.stages[parent].children.append(run)
+            self.incomplete_finals += run.stage.is_final
+        for run in self.stages:
+            if run.missing_parents == 0:
+                self._open(run)
+
+    def take_ready(self, stage: StageRun) -> TaskRun:
+        """Remove and return the first ready task of a runnable stage."""
+        task = stage.tasks[stage.ready.popleft()]
+        self.ready_count -= 1
+        if not stage.ready:
+            self.open_stages.remove(stage.stage.index)
+        return task
+
+    def assign(
+        self, stage: StageRun, task: TaskRun, worker_id: str, now: float, at_unix_s: float
+    ) -> Attempt:
+        attempt = Attempt(stage, task, task.attempts_made, worker_id, now)
+        task.attempts_made += 1
+        task.live = attempt
+        self._move_task(stage, task, TaskState.ASSIGNED, worker_id)
+        self.live_count += 1
+        stage.running += 1
+        if stage.started_at is None:
+            stage.started_at = at_unix_s
+        self.updated_at = at_unix_s
+        return attempt
+
+    def release(self, attempt: Attempt, new: AttemptState, event: object) -> None:
+        """The live attempt ended; its task's next state is the caller's to choose."""
+        attempt.move(new, event)
+        attempt.task.live = None
+        self.live_count -= 1
+
+    def start(self, attempt: Attempt, event: object) -> None:
+        attempt.move(AttemptState.RUNNING, event)
+        if attempt.task.state is TaskState.ASSIGNED:
+            self._move_task(attempt.stage, attempt.task, TaskState.RUNNING, event)
+
+    def accept(self, attempt: Attempt, outcome: TaskOutcome, event: object) -> None:
+        """The task's one output from now on; it is complete when `complete` is called."""
+        self.release(attempt, AttemptState.SUCCEEDED, event)
+        attempt.outcome = outcome
+        attempt.task.accepted = attempt
+        self.accepted[attempt.id] = attempt
+        attempt.stage.outputs_version += 1
+        if outcome.files:
+            self._move_task(attempt.stage, attempt.task, TaskState.COMMITTING, event)
+
+    def complete(self, attempt: Attempt, event: object, at_unix_s: float) -> None:
+        """The accepted output can be read: the task SUCCEEDED, and stages that waited may open."""
+        stage, outcome = attempt.stage, attempt.outcome
+        assert outcome is not None
+        self._move_task(stage, attempt.task, TaskState.SUCCEEDED, event)
+        stage.running -= 1
+        stage.completed += 1
+        stage.records += outcome.records
+        self.tasks_completed += 1
+        self.updated_at = at_unix_s
+        if not stage.is_complete:
+            return
+        stage.ended_at = at_unix_s
+        self.incomplete_finals -= stage.stage.is_final
+        for child in stage.children:
+            child.missing_parents -= 1
+            if child.missing_parents == 0 and child.ready:
+                self._open(child)
+
+    def send_back(self, stage: StageRun, task: TaskRun, event: object) -> None:
+        """The task that was assigned, running or committing waits again, first in its stage."""
+        self._move_task(stage, task, TaskState.PENDING, event)
+        stage.running -= 1
+        if task.accepted is not None:
+            del self.accepted[task.accepted.id]
+            task.accepted = None
+            stage.outputs_version += 1
+        self._make_ready(stage, task)
+
+    def forget_output(self, attempt: Attempt, event: object) -> None:
+        """The accepted output of a SUCCEEDED task is gone: the task runs again; children wait."""
+        stage, task, outcome = attempt.stage, attempt.task, attempt.outcome
+        assert outcome is not None and task.accepted is attempt
+        attempt.move(AttemptState.LOST, event)
+        self._move_task(stage, task, TaskState.PENDING, event)
+        task.accepted = None
+        del self.accepted[attempt.id]
+        task.recomputes += 1
+        stage.outputs_version += 1
+        if stage.is_complete:
+            stage.ended_at = None
+            self.incomplete_finals += stage.stage.is_final
+            for child in stage.children:
+                if child.is_runnable:
+                    self._close(child)
+                child.missing_parents += 1
+        stage.completed -= 1
+        stage.records -= outcome.records
+        self.tasks_completed -= 1
+        self._make_ready(stage, task)
+
+    def fail_task(self, stage: StageRun, task: TaskRun, event: object) -> None:
+        """The task ran out of attempts."""
+        self._move_task(stage, task, TaskState.FAILED, event)
+        stage.running -= 1
+        self.tasks_failed += 1
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _move_task(self, stage: StageRun, task: TaskRun, new: TaskState, event: object) -> None:
+        name = f"task {self.id}/{stage.stage.id}/{task.partition}"
+        task.state = check_transition(TASK_TRANSITIONS, name, task.state, new, event)
+
+    def _make_ready(self, stage: StageRun, task: TaskRun) -> None:
+        was_runnable = stage.is_runnable
+        stage.ready.appendleft(task.partition)
+        if was_runnable:
+            self.ready_count += 1
+        elif stage.missing_parents == 0:
+            self._open(stage)
+
+    def _open(self, stage: StageRun) -> None:
+        insort(self.open_stages, stage.stage.index)
+        self.ready_count += len(stage.ready)
+
+    def _close(self, stage: StageRun) -> None:
+        self.open_stages.remove(stage.stage.index)
+        self.ready_count -= len(stage.ready)
+
+    # --- what readers see --------------------------------------------------------------------
+
+    def view(self, old: JobView | None, note: str | None) -> JobView:
+        """The job as it is now; stages that did not change are shared with `old`."""
+        stages = tuple(stage.view() for stage in self.stages)
+        if old is not None and len(old.stages) == len(stages):
+            pairs = zip(old.stages, stages, strict=True)
+            stages = tuple(before if before == after else after for before, after in pairs)
+        return JobView(
+            job_id=self.id,
+            request=self.request,
+            state=self.state,
+            message=self.message,
+            note=note,
+            plan_kind=self.plan.kind if self.plan is not None else None,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            tasks_total=self.plan.tasks_total if self.plan is not None else 0,
+            tasks_running=sum(stage.running for stage in self.stages),
+            tasks_completed=self.tasks_completed,
+            tasks_failed=self.tasks_failed,
+            failed_attempts=self.failed_attempts,
+            retries=self.retries,
+            stages=stages,
+        )

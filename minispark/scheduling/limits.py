@@ -1,0 +1,38 @@
+"""The scheduling core's settings and its own named limits.
+
+Must not know configuration files: `master/` fills it from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RECOMPUTES_MAX = 4
+"""How often one task's accepted output may be lost and made again before its job fails."""
+FETCH_FAILURES_MAX = 20
+"""How often one task may fail to fetch before its job fails: a reader that can reach nobody."""
+FAIR_JOBS_MAX = 32
+"""Among how many jobs with ready tasks, oldest first, the least served one is looked for."""
+PLACEMENT_SCAN_MAX = 64
+"""How many workers the round robin passes over because of their load, before it takes the least loaded."""
+HTTP_SLOTS = 64
+"""A foreign worker never says how many tasks it runs at once; it polls when it has room."""
+HISTORY_MAX = 8
+"""Failed attempts that a failed job's message names."""
+PENDING_DROPS_MAX = 10_000
+"""Attempts whose files a lost worker is told to delete when it comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Defaults as in CLI.md, section Configuration."""
+
+    heartbeat_timeout_s: float = 10.0
+    task_timeout_s: float = 300.0
+    task_retries_max: int = 3
+    """A task runs at most 1 + this many times, losses of workers aside."""
+    worker_losses_max: int = 10
+    max_load_diff: int = 2
+    prefetch: int | None = None
+    """Attempts a worker may queue beyond its slots; None: twice its slots."""
+    jobs_kept_max: int = 100

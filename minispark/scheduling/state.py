@@ -1,0 +1,133 @@
+"""What the scheduling core knows, and the pictures of it that readers get.
+
+Must not know events or effects.
+"""
+
+from __future__ import annotations
+
+from minispark.model.snapshot import JobView, Snapshot, WorkerView
+from minispark.model.states import WorkerState
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.limits import Limits
+from minispark.scheduling.worker_pool import Worker, WorkerPool
+
+
+class ClusterState:
+    """Jobs that run, jobs that ended (as pictures only), workers, and totals."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.pool = WorkerPool(limits.max_load_diff, limits.prefetch)
+        self.jobs: dict[str, JobRun] = {}
+        """Jobs that have not ended, oldest first."""
+        self.undecided: dict[str, None] = {}
+        """Jobs whose plan is chosen when a worker is Up."""
+        self.ready_jobs: dict[str, None] = {}
+        """Jobs with ready tasks of runnable stages, in the order in which they became so."""
+        self.finished: dict[str, JobView] = {}
+        """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`."""
+        self.ready_count = 0
+        """Ready tasks of all jobs."""
+        self.live_count = 0
+        """Attempts assigned or running, of all jobs."""
+        self.retries_total = 0
+        self.late_results = 0
+        self._ready_by_job: dict[str, tuple[int, int]] = {}
+        self._changed_jobs: dict[str, None] = {}
+        self._changed_workers: dict[str, None] = {}
+        self._published = Snapshot()
+
+    # --- bookkeeping -----------------------------------------------------------------------
+
+    def touch(self, job: JobRun) -> None:
+        """The job changed: refresh the totals that depend on it, and its picture later."""
+        self._changed_jobs[job.id] = None
+        ready, live = self._ready_by_job.get(job.id, (0, 0))
+        self._ready_by_job[job.id] = (job.ready_count, job.live_count)
+        self.ready_count += job.ready_count - ready
+        self.live_count += job.live_count - live
+        if job.ready_count and job.id in self.jobs:
+            self.ready_jobs.setdefault(job.id)
+        else:
+            self.ready_jobs.pop(job.id, None)
+
+    def touch_worker(self, worker: Worker) -> None:
+        self._changed_workers[worker.identity.worker_id] = None
+
+    def retire(self, job: JobRun) -> list[str]:
+        """Keep only the ended job's picture; return the ids of jobs that leave the history."""
+        del self.jobs[job.id]
+        self.undecided.pop(job.id, None)
+        self.ready_jobs.pop(job.id, None)
+        ready, live = self._ready_by_job.pop(job.id, (0, 0))
+        self.ready_count -= ready
+        self.live_count -= live
+        self._changed_jobs[job.id] = None
+        self.finished[job.id] = job.view(self._published.jobs.get(job.id), None)
+        return self._evict()
+
+    def restore(self, views: list[JobView]) -> None:
+        """Jobs that ended before this master started, oldest end first."""
+        for view in views:
+            self.finished[view.job_id] = view
+            self._changed_jobs[view.job_id] = None
+
+    def _evict(self) -> list[str]:
+        evicted: list[str] = []
+        while len(self.finished) > self.limits.jobs_kept_max:
+            job_id = next(iter(self.finished))
+            del self.finished[job_id]
+            self._changed_jobs[job_id] = None
+            evicted.append(job_id)
+        return evicted
+
+    # --- pictures ----------------------------------------------------------------------------
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self._changed_jobs or self._changed_workers)
+
+    def snapshot(self) -> Snapshot:
+        """The picture as it is now. Costs as much as what changed, and one copy of two mappings."""
+        old = self._published
+        jobs = dict(old.jobs)
+        for job_id in self._changed_jobs:
+            run, ended = self.jobs.get(job_id), self.finished.get(job_id)
+            if run is not None:
+                jobs[job_id] = run.view(jobs.get(job_id), self._note(run))
+            elif ended is not None:
+                jobs[job_id] = ended
+            else:
+                jobs.pop(job_id, None)
+        workers = dict(old.workers)
+        for worker_id in self._changed_workers:
+            workers[worker_id] = self._worker_view(worker_id)
+        self._changed_jobs, self._changed_workers = {}, {}
+        self._published = Snapshot(
+            jobs=jobs,
+            workers=workers,
+            tasks_queued=self.ready_count,
+            tasks_running=self.live_count,
+            next_index=self.pool.placed % max(1, len(self.pool.workers)),
+            retries_total=self.retries_total,
+            late_results=self.late_results,
+        )
+        return self._published
+
+    def _worker_view(self, worker_id: str) -> WorkerView:
+        return self.pool.workers[worker_id].view()
+
+    def _note(self, job: JobRun) -> str | None:
+        """What the job waits for, where somebody could do something about it."""
+        up = [w for w in self.pool.workers.values() if w.state is WorkerState.UP]
+        if not up:
+            return "waits: no worker is Up"
+        if any(worker.is_pushed for worker in up) or not job.ready_count:
+            return None
+        stages = [job.stages[index].stage for index in job.open_stages]
+        if any(stage.is_documented for stage in stages):
+            return None
+        return (
+            f"waits: {stages[0].id} means something else to the HTTP workers that are Up; "
+            "start a worker of this package"
+        )

@@ -1,0 +1,218 @@
+"""The workers that the core knows, and where the next task goes: a round robin that looks at load.
+
+`available` holds the Up workers with a free slot in the order of their turn, `prefetchable` those
+whose slots are full but whose queue has room; both are kept, never searched for.
+Must not know jobs or tasks beyond the attempts' ids.
+"""
+
+from __future__ import annotations
+
+from minispark.model.events import WorkerIdentity
+from minispark.model.snapshot import WorkerView
+from minispark.model.states import (
+    WORKER_TRANSITIONS,
+    WorkerKind,
+    WorkerState,
+    check_transition,
+)
+from minispark.scheduling.job_run import Attempt
+from minispark.scheduling.limits import HTTP_SLOTS, PENDING_DROPS_MAX, PLACEMENT_SCAN_MAX
+
+
+class Worker:
+    """One worker. Up means: it may get tasks."""
+
+    __slots__ = (
+        "attempts",
+        "committing",
+        "identity",
+        "is_refused",
+        "last_heartbeat",
+        "last_heartbeat_unix_s",
+        "pending_drops",
+        "session",
+        "state",
+    )
+
+    def __init__(self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float):
+        self.identity = identity
+        self.session = session
+        self.state = WorkerState.UP
+        self.last_heartbeat = now
+        self.last_heartbeat_unix_s = at_unix_s
+        self.attempts: dict[str, Attempt] = {}
+        """Live attempts by id: queued and running."""
+        self.committing: dict[str, Attempt] = {}
+        """Accepted attempts whose files it was told to name."""
+        self.pending_drops: list[str] = []
+        """Attempts whose files it must delete when it comes back."""
+        self.is_refused = False
+        """A foreign worker that writes where nobody looks; it gets no more tasks."""
+
+    @property
+    def slots(self) -> int:
+        return HTTP_SLOTS if self.identity.kind is WorkerKind.HTTP else self.identity.slots
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether tasks are pushed to it; a foreign worker asks for them."""
+        return self.identity.kind is WorkerKind.SOCKET
+
+    def view(self) -> WorkerView:
+        return WorkerView(self.identity, self.state, len(self.attempts), self.last_heartbeat_unix_s)
+
+
+class WorkerPool:
+    """All workers, by id in order of first registration."""
+
+    def __init__(self, max_load_diff: int, prefetch: int | None) -> None:
+        self.workers: dict[str, Worker] = {}
+        self.available: dict[str, None] = {}
+        self.prefetchable: dict[str, None] = {}
+        self.slots_total = 0
+        """Slots of Up workers that tasks are pushed to."""
+        self.placed = 0
+        """Attempts placed so far: where the round robin stands."""
+        self.version = 0
+        """Grows when an address changes: cached locations are stale then."""
+        self._max_load_diff = max_load_diff
+        self._prefetch = prefetch
+        self._available_by_load: list[dict[str, None]] = []
+
+    # --- coming and going --------------------------------------------------------------------
+
+    def register(
+        self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float
+    ) -> Worker:
+        """A new worker, or a known one that came back, with what it said this time."""
+        worker = self.workers.get(identity.worker_id)
+        if worker is None:
+            worker = Worker(identity, session, now, at_unix_s)
+            self.workers[identity.worker_id] = worker
+        else:
+            if worker.state is WorkerState.UP:
+                self.take_down(worker, "registered again")
+            worker.identity, worker.session = identity, session
+        self.version += 1
+        if worker.state is WorkerState.DOWN:
+            worker.state = check_transition(
+                WORKER_TRANSITIONS, f"worker {identity.name}", worker.state, WorkerState.UP, session
+            )
+        worker.last_heartbeat, worker.last_heartbeat_unix_s = now, at_unix_s
+        if worker.is_pushed:
+            self.slots_total += worker.slots
+            self._enlist(worker)
+        return worker
+
+    def bring_up(self, worker: Worker, event: object) -> None:
+        """A Down foreign worker sent a heartbeat."""
+        worker.state = check_transition(
+            WORKER_TRANSITIONS,
+            f"worker {worker.identity.name}",
+            worker.state,
+            WorkerState.UP,
+            event,
+        )
+
+    def take_down(self, worker: Worker, event: object) -> None:
+        """No more tasks for it; its attempts are the caller's to end."""
+        worker.state = check_transition(
+            WORKER_TRANSITIONS,
+            f"worker {worker.identity.name}",
+            worker.state,
+            WorkerState.DOWN,
+            event,
+        )
+        if worker.is_pushed:
+            self.slots_total -= worker.slots
+            self._delist(worker, len(worker.attempts))
+
+    # --- load ----------------------------------------------------------------------------------
+
+    def add(self, worker: Worker, attempt: Attempt) -> None:
+        before = len(worker.attempts)
+        worker.attempts[attempt.id] = attempt
+        self._relist(worker, before)
+
+    def remove(self, attempt: Attempt) -> None:
+        """The attempt no longer occupies its worker."""
+        worker = self.workers[attempt.worker_id]
+        before = len(worker.attempts)
+        del worker.attempts[attempt.id]
+        self._relist(worker, before)
+
+    def next_available(self) -> Worker | None:
+        """The next worker in turn with a free slot, unless its load is too far above the least.
+
+        None when no slot is free.
+        """
+        least = self.least_load()
+        if least is None:
+            return None
+        for _ in range(min(PLACEMENT_SCAN_MAX, len(self.available))):
+            worker = self.workers[next(iter(self.available))]
+            if len(worker.attempts) - least <= self._max_load_diff:
+                return worker
+            self._to_the_end(worker)
+        return self.workers[next(iter(self._available_by_load[least]))]
+
+    def next_prefetching(self) -> Worker | None:
+        """The next worker in turn whose slots are full and whose queue has room."""
+        for worker_id in self.prefetchable:
+            return self.workers[worker_id]
+        return None
+
+    def may_take(self, worker: Worker) -> bool:
+        """Whether a foreign worker that asks may get a task now: Up, trusted, not overloaded."""
+        if worker.state is not WorkerState.UP or worker.is_refused:
+            return False
+        load = len(worker.attempts)
+        least = self.least_load()
+        return load < worker.slots and (least is None or load - least <= self._max_load_diff)
+
+    def least_load(self) -> int | None:
+        """The load of the least loaded worker with a free slot."""
+        for load, workers in enumerate(self._available_by_load):
+            if workers:
+                return load
+        return None
+
+    def room(self, worker: Worker) -> int:
+        """How many attempts it may hold: its slots and its queue."""
+        extra = 2 * worker.slots if self._prefetch is None else self._prefetch
+        return worker.slots + extra
+
+    # --- the two rings ---------------------------------------------------------------------------
+
+    def _enlist(self, worker: Worker) -> None:
+        load, worker_id = len(worker.attempts), worker.identity.worker_id
+        if load < worker.slots:
+            self.available[worker_id] = None
+            while len(self._available_by_load) <= load:
+                self._available_by_load.append({})
+            self._available_by_load[load][worker_id] = None
+        elif load < self.room(worker):
+            self.prefetchable[worker_id] = None
+
+    def _delist(self, worker: Worker, load: int) -> None:
+        worker_id = worker.identity.worker_id
+        self.prefetchable.pop(worker_id, None)
+        if worker_id in self.available:
+            del self.available[worker_id]
+            del self._available_by_load[load][worker_id]
+
+    def _relist(self, worker: Worker, load_before: int) -> None:
+        # leaving and entering again is what moves a worker to the end of its ring
+        if worker.is_pushed and worker.state is WorkerState.UP:
+            self._delist(worker, load_before)
+            self._enlist(worker)
+
+    def _to_the_end(self, worker: Worker) -> None:
+        worker_id = worker.identity.worker_id
+        del self.available[worker_id]
+        self.available[worker_id] = None
+
+    def defer_drops(self, worker: Worker, attempt_ids: tuple[str, ...]) -> None:
+        """Remember what a Down worker must delete, up to PENDING_DROPS_MAX."""
+        room = PENDING_DROPS_MAX - len(worker.pending_drops)
+        worker.pending_drops.extend(attempt_ids[:room])
