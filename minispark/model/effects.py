@@ -21,6 +21,7 @@ class JobAccepted:
     job_id: str
     request: JobRequest
     at_unix_s: float
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

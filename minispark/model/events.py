@@ -44,6 +44,7 @@ class JobSubmitted:
     plans: tuple[PhysicalPlan, ...]
     at_unix_s: float
     first_attempt: int = 0
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

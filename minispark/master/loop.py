@@ -1,0 +1,210 @@
+"""The loop thread: it alone owns the scheduling core, and drains one queue of events.
+
+A batch of events is handled, made durable in one transaction, published, and only then carried out and
+answered. While the journal cannot be written the batch is held and nothing more is taken in.
+Must not know sockets or HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from minispark.errors import ClusterError
+from minispark.master.board import SnapshotBoard
+from minispark.model.effects import (
+    AnswerTaskRequest,
+    AppendJournal,
+    Effect,
+    Fact,
+    ForgetJob,
+    JobMoved,
+)
+from minispark.model.events import ClockTicked, Event
+from minispark.scheduling.core import SchedulingCore
+
+BATCH_MAX = 2048
+"""Events in one transaction: a bound on how long a commit makes the others wait."""
+TICK_S = 0.25
+PUBLISH_INTERVAL_S = 0.05
+"""At most 20 snapshots a second, unless somebody waits for one."""
+WRITE_RETRY_S = 0.5
+ANSWER_TIMEOUT_S = 30.0
+
+logger = logging.getLogger("minispark.master")
+
+
+class JournalBlocked(ClusterError):
+    """The journal cannot be written now (a full disk); nothing is taken in until it can."""
+
+
+class Reply:
+    """What a thread waits on after it asked: its event was handled, durable and published."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self.answer: AnswerTaskRequest | None = None
+        self.error: Exception | None = None
+
+    def complete(self, error: Exception | None = None) -> None:
+        self.error = error
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> AnswerTaskRequest | None:
+        """Raises ClusterError when the loop stopped or did not answer in time."""
+        if not self._done.wait(timeout_s):
+            raise JournalBlocked(f"the master did not take this in within {timeout_s:g} s")
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+class MasterLoop:
+    """Runs `core` in a thread of its own."""
+
+    def __init__(
+        self,
+        core: SchedulingCore,
+        write: Callable[[list[Fact | ForgetJob]], None],
+        perform: Callable[[list[Effect]], None],
+        board: SnapshotBoard,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._write = write
+        self._perform = perform
+        self._board = board
+        self._on_failure = on_failure
+        self._queue: queue.SimpleQueue[tuple[Event, Reply | None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="core")
+        self._is_stopping = threading.Event()
+        self._last_tick = 0.0
+        self._last_publish = 0.0
+        self.blocked_by: str | None = None
+        """Why the journal cannot be written, while it cannot. Written by the loop thread only."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Handle what is queued, then end the thread."""
+        self._is_stopping.set()
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    # --- any thread ------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        self._queue.put((event, None))
+
+    def ask(self, event: Event) -> AnswerTaskRequest | None:
+        """Return when the event was handled, durable and published.
+
+        Raises JournalBlocked while the journal cannot be written.
+        """
+        if self.blocked_by is not None:
+            raise JournalBlocked(f"the journal cannot be written: {self.blocked_by}")
+        reply = Reply()
+        self._queue.put((event, reply))
+        return reply.wait(ANSWER_TIMEOUT_S)
+
+    # --- the loop thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            is_last = False
+            while not is_last:
+                batch, is_last = self._take_batch()
+                self._handle(batch)
+        except BaseException:
+            logger.critical("the scheduling core failed; the master stops", exc_info=True)
+            self._on_failure()
+            raise
+
+    def _take_batch(self) -> tuple[list[tuple[Event, Reply | None]], bool]:
+        """Wait for an event, a tick or a due publication; take what is queued."""
+        now = time.monotonic()
+        due = self._last_tick + TICK_S
+        if self._core.is_changed:
+            due = min(due, self._last_publish + PUBLISH_INTERVAL_S)
+        batch: list[tuple[Event, Reply | None]] = []
+        is_last = False
+        try:
+            item = self._queue.get(timeout=max(0.0, due - now))
+            while True:
+                if item is None:
+                    is_last = True
+                    break
+                batch.append(item)
+                if len(batch) >= BATCH_MAX:
+                    break
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        if time.monotonic() >= self._last_tick + TICK_S:
+            self._last_tick = time.monotonic()
+            batch.append((ClockTicked(time.time()), None))
+        return batch, is_last
+
+    def _handle(self, batch: list[tuple[Event, Reply | None]]) -> None:
+        now = time.monotonic()
+        effects: list[Effect] = []
+        replies: list[Reply] = []
+        for event, reply in batch:
+            made = self._core.handle(event, now)
+            effects.extend(made)
+            if reply is not None:
+                replies.append(reply)
+                reply.answer = next((e for e in made if isinstance(e, AnswerTaskRequest)), None)
+        facts = journal_of(effects)
+        if facts:
+            self._make_durable(facts)
+        self._publish(effects, bool(replies))
+        self._perform(effects)
+        for reply in replies:
+            reply.complete()
+
+    def _make_durable(self, facts: list[Fact | ForgetJob]) -> None:
+        """Write the facts, however long it takes: nothing that they justify may happen before."""
+        while True:
+            try:
+                self._write(facts)
+            except sqlite3.Error as error:
+                if self.blocked_by is None:
+                    logger.error("the journal cannot be written, work is held: %s", error)
+                self.blocked_by = str(error)
+                if self._is_stopping.wait(WRITE_RETRY_S):
+                    raise
+            else:
+                if self.blocked_by is not None:
+                    logger.info("the journal can be written again")
+                    self.blocked_by = None
+                return
+
+    def _publish(self, effects: list[Effect], is_awaited: bool) -> None:
+        if not self._core.is_changed:
+            return
+        now = time.monotonic()
+        is_urgent = is_awaited or any(
+            isinstance(effect, AppendJournal) and isinstance(effect.fact, JobMoved)
+            for effect in effects
+        )
+        if is_urgent or now - self._last_publish >= PUBLISH_INTERVAL_S:
+            self._last_publish = now
+            self._board.publish(self._core.snapshot())
+
+
+def journal_of(effects: list[Effect]) -> list[Fact | ForgetJob]:
+    """What of the effects must be durable, in order."""
+    facts: list[Fact | ForgetJob] = []
+    for effect in effects:
+        if isinstance(effect, AppendJournal):
+            facts.append(effect.fact)
+        elif isinstance(effect, ForgetJob):
+            facts.append(effect)
+    return facts

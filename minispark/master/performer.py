@@ -1,0 +1,106 @@
+"""Carries out the core's effects, in order. The journal has been written by then.
+
+Must not know why they are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import assert_never
+
+from minispark.master.sessions import Sessions
+from minispark.model import effects as fx
+from minispark.model.states import JobState
+from minispark.transport import messages as msg
+
+IDS_PER_MESSAGE = 10_000
+"""Attempt ids in one Cancel or Drop: 400 kB, far below a frame's limit."""
+
+logger = logging.getLogger("minispark.master")
+
+
+class Performer:
+    """Sends what is to be sent, deletes what is to be deleted, logs what people should know."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        heartbeat_interval_s: float,
+        task_timeout_s: float,
+        delete_results: Callable[[str], None],
+    ) -> None:
+        self._sessions = sessions
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._task_timeout_s = task_timeout_s
+        self._delete_results = delete_results
+
+    def perform(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case fx.AppendJournal(fact):
+                    _log(fact)
+                case fx.AcceptWorker():
+                    answer = msg.Registered(
+                        effect.worker_id,
+                        self._heartbeat_interval_s,
+                        self._task_timeout_s,
+                        effect.forget,
+                    )
+                    self._sessions.send(effect.worker_id, answer)
+                case fx.LaunchAttempts():
+                    launch = msg.Launch(effect.orders, effect.programs, effect.outputs)
+                    self._sessions.send(effect.worker_id, launch)
+                case fx.CancelAttempts():
+                    for ids in _pages(effect.attempt_ids):
+                        self._sessions.send(effect.worker_id, msg.Cancel(ids))
+                case fx.CommitOutput():
+                    commit = msg.Commit(effect.attempt_id, effect.files)
+                    self._sessions.send(effect.worker_id, commit)
+                case fx.DropOutputs():
+                    for ids in _pages(effect.attempt_ids):
+                        self._sessions.send(effect.worker_id, msg.Drop(ids))
+                case fx.ForgetJob(job_id):
+                    self._delete_results(job_id)
+                case fx.Warn(message):
+                    logger.warning("%s", message)
+                case fx.AnswerTaskRequest():
+                    pass  # the loop hands it to the thread that asked
+                case _:
+                    assert_never(effect)
+
+
+def _pages(ids: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [ids[i : i + IDS_PER_MESSAGE] for i in range(0, len(ids), IDS_PER_MESSAGE)]
+
+
+def _log(fact: fx.Fact) -> None:
+    """One line for what the owner of a cluster wants to follow; attempts that went well are not."""
+    match fact:
+        case fx.JobAccepted():
+            logger.info("job %s accepted: %s", fact.job_id, fact.request.name)
+        case fx.PlanChosen():
+            plan = fact.plan
+            logger.info(
+                "job %s planned: %s, %d stages, %d tasks",
+                fact.job_id,
+                plan.kind.value,
+                len(plan.stages),
+                plan.tasks_total,
+            )
+        case fx.JobMoved():
+            level = logging.WARNING if fact.state is JobState.FAILED else logging.INFO
+            why = f": {fact.message}" if fact.message else ""
+            logger.log(level, "job %s %s%s", fact.job_id, fact.state.value, why)
+        case fx.AttemptMoved():
+            if fact.error is not None:
+                where = f"{fact.stage_index}/{fact.partition}/{fact.attempt}"
+                logger.warning(
+                    "attempt %s of job %s %s: %s", where, fact.job_id, fact.state.value, fact.error
+                )
+        case fx.WorkerSeen():
+            logger.info("%s registered as %s", fact.worker.name, fact.worker.worker_id)
+        case fx.WorkerLost():
+            logger.warning("%s is Down: %s", fact.name, fact.reason)
+        case _:
+            assert_never(fact)

@@ -1,0 +1,88 @@
+"""Opens input files: regular files only, never through a link, decompressed where they must be.
+
+Must not know lines, records or who may read what (`inputs.py` decides that).
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from minispark.errors import InputRefused
+
+PIECE_BYTES = 128 * 1024
+"""Read at once: larger pieces leave the L2 cache, smaller ones cost more calls."""
+
+_COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz"}
+
+DECOMPRESSION_ERRORS = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+"""What Python raises for a broken compressed file; bz2 raises a plain OSError or ValueError."""
+
+
+def compression_of(path: str) -> str | None:
+    """`gz`, `bz2`, `xz` or None, by the file's name."""
+    return _COMPRESSIONS.get(os.path.splitext(path)[1].lower())
+
+
+def kind_of(mode: int) -> str:
+    """What a file that is not regular is, for people."""
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISLNK, "a symbolic link"),
+    )
+    return next((name for is_kind, name in kinds if is_kind(mode)), "no regular file")
+
+
+def open_input(path: str) -> int:
+    """A descriptor of the regular file at `path`, whose links the master has already resolved.
+
+    A link that appeared in the path since then is not followed: InputRefused. Nothing that could
+    block (a FIFO) or act (a device) is opened for longer than it takes to see what it is.
+    Raises OSError where the file cannot be opened.
+    """
+    if os.path.realpath(path) != path:
+        raise InputRefused(f"{path}: a symbolic link stands in this path since the job was planned")
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise InputRefused(f"{path} is {kind_of(mode)}; only regular files can be read")
+    return fd
+
+
+@contextmanager
+def open_stream(path: str, compression: str | None) -> Iterator[IO[bytes]]:
+    """The file's content as one forward stream, decompressed. Errors as `open_input`."""
+    with os.fdopen(open_input(path), "rb", buffering=0) as raw:
+        match compression:
+            case None:
+                yield raw
+            case "gz":
+                with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
+                    yield io.BufferedReader(stream, PIECE_BYTES)
+            case "bz2":
+                with bz2.BZ2File(raw, "rb") as stream:
+                    yield stream
+            case "xz":
+                with lzma.LZMAFile(raw, "rb") as stream:
+                    yield stream
+            case _:
+                raise InputRefused(f"{path}: unknown compression {compression!r}")
+
+
+def stream_pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stream's bytes, a piece at a time."""
+    while piece := stream.read(PIECE_BYTES):
+        yield piece

@@ -1,0 +1,166 @@
+"""Reads the durable job store: jobs, stages, attempts and workers, as rows.
+
+Every question opens its own connection, so that any thread may ask while another one writes.
+Must not know how the rows came to be (`job_store.py` does), nor JSON.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minispark.storage.job_store import BUSY_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job as stored. `request` and `plan` are the texts that the codecs made."""
+
+    job_id: str
+    name: str
+    request: str
+    plan: str | None
+    state: str
+    message: str | None
+    created_at: float
+    updated_at: float
+    started_at: float | None
+    ended_at: float | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One stage with what its attempts add up to."""
+
+    stage_index: int
+    stage_id: str
+    op: str
+    partitions: int
+    is_final: bool
+    completed: int
+    failed_attempts: int
+    records: int
+    started_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt, with the address of the worker that made it."""
+
+    stage_index: int
+    stage_id: str
+    partition: int
+    attempt: int
+    worker_id: str
+    state: str
+    assigned_at: float
+    ended_at: float | None
+    error: str | None
+    records: int
+    bytes_written: int
+    worker_name: str | None
+    host: str | None
+    port: int | None
+    host_id: str | None
+    state_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that registered once: its id is valid for ever."""
+
+    worker_id: str
+    kind: str
+    name: str
+    host: str
+    port: int
+    slots: int
+    host_id: str
+    state_dir: str
+    seen_at: float
+
+
+_ATTEMPT_COLUMNS = """
+SELECT a.stage_index, s.stage_id, a.partition, a.attempt, a.worker_id, a.state, a.assigned_at,
+    a.ended_at, a.error, a.records, a.bytes_written, w.name, w.host, w.port, w.host_id, w.state_dir
+FROM attempts a JOIN jobs j USING (job_no) JOIN stages s USING (job_no, stage_index)
+LEFT JOIN workers w USING (worker_id) WHERE j.job_id = ?
+"""
+
+
+class JobHistory:
+    """Questions to the database at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def jobs(self) -> list[JobRow]:
+        """Every job, oldest submission first."""
+        return [
+            JobRow(*row)
+            for row in self._rows(
+                "SELECT job_id, name, request, plan, state, message, created_at, updated_at, started_at,"
+                " ended_at, idempotency_key FROM jobs ORDER BY job_no",
+                (),
+            )
+        ]
+
+    def plan(self, job_id: str) -> str | None:
+        """The text of the job's plan; None while it has none."""
+        for (plan,) in self._rows("SELECT plan FROM jobs WHERE job_id = ?", (job_id,)):
+            return str(plan) if plan is not None else None
+        return None
+
+    def workers(self) -> list[WorkerRow]:
+        return [WorkerRow(*row) for row in self._rows("SELECT * FROM workers ORDER BY seen_at", ())]
+
+    def stages(self, job_id: str) -> list[StageRow]:
+        """The job's stages in plan order, with their attempts added up."""
+        rows = self._rows(
+            "SELECT s.stage_index, s.stage_id, s.op, s.partitions, s.is_final,"
+            " count(CASE a.state WHEN 'SUCCEEDED' THEN 1 END),"
+            " count(CASE WHEN a.state IN ('FAILED', 'LOST') THEN 1 END),"
+            " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.records END), 0),"
+            " min(a.assigned_at), max(CASE a.state WHEN 'SUCCEEDED' THEN a.ended_at END)"
+            " FROM stages s JOIN jobs j USING (job_no) LEFT JOIN attempts a USING (job_no, stage_index)"
+            " WHERE j.job_id = ? GROUP BY s.stage_index ORDER BY s.stage_index",
+            (job_id,),
+        )
+        return [
+            StageRow(i, n, op, p, bool(f), c, x, r, b, e) for i, n, op, p, f, c, x, r, b, e in rows
+        ]
+
+    def accepted(self, job_id: str) -> list[AttemptRow]:
+        """The accepted attempts of the job, by stage and partition."""
+        sql = _ATTEMPT_COLUMNS + " AND a.state = 'SUCCEEDED' ORDER BY a.stage_index, a.partition"
+        return [AttemptRow(*row) for row in self._rows(sql, (job_id,))]
+
+    def attempts(
+        self, job_id: str, state: str | None, limit: int, offset: int
+    ) -> tuple[list[AttemptRow], int]:
+        """One page of the job's attempts by (stage, partition, attempt), and how many there are."""
+        where, values = ("", ()) if state is None else (" AND a.state = ?", (state,))
+        order = " ORDER BY a.stage_index, a.partition, a.attempt LIMIT ? OFFSET ?"
+        sql = _ATTEMPT_COLUMNS + where + order
+        page = [AttemptRow(*row) for row in self._rows(sql, (job_id, *values, limit, offset))]
+        count = "SELECT count(*) FROM attempts a JOIN jobs j USING (job_no) WHERE j.job_id = ?"
+        ((total,),) = self._rows(count + where, (job_id, *values))
+        return page, total
+
+    def last_attempt(self, job_id: str) -> int:
+        """The highest attempt number that any task of the job had; -1 when none was made."""
+        ((last,),) = self._rows(
+            "SELECT coalesce(max(attempt), -1) FROM attempts JOIN jobs USING (job_no)"
+            " WHERE job_id = ?",
+            (job_id,),
+        )
+        return int(last)
+
+    def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+            return connection.execute(sql, values).fetchall()

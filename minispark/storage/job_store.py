@@ -1,0 +1,224 @@
+"""The durable truth: jobs, stages, attempts, workers and events in SQLite (WAL, synchronous=FULL).
+
+One connection writes, from one thread, one transaction for each batch of facts; readers open
+their own (`job_history.py`). Must not know why facts happen, nor how requests and plans look as JSON (it is given codecs).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import assert_never
+
+from minispark.model.effects import (
+    AttemptMoved,
+    Fact,
+    ForgetJob,
+    JobAccepted,
+    JobMoved,
+    PlanChosen,
+    WorkerLost,
+    WorkerSeen,
+)
+from minispark.model.job import JobRequest
+from minispark.model.plan import PhysicalPlan
+from minispark.model.states import AttemptState
+
+SCHEMA_VERSION = 1
+EVENTS_MAX = 100_000
+"""Rows of the event stream that are kept; older ones go when a master starts."""
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = """
+CREATE TABLE jobs (
+    job_no INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, request TEXT NOT NULL,
+    plan TEXT, state TEXT NOT NULL, message TEXT, created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    started_at REAL, ended_at REAL, idempotency_key TEXT UNIQUE);
+CREATE TABLE stages (
+    job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, stage_id TEXT NOT NULL, op TEXT NOT NULL,
+    partitions INTEGER NOT NULL, is_final INTEGER NOT NULL, PRIMARY KEY (job_no, stage_index)
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, partition INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, worker_id TEXT NOT NULL, state TEXT NOT NULL, assigned_at REAL NOT NULL,
+    ended_at REAL, error TEXT, records INTEGER NOT NULL, bytes_written INTEGER NOT NULL,
+    PRIMARY KEY (job_no, stage_index, partition, attempt)) WITHOUT ROWID;
+CREATE TABLE workers (
+    worker_id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, host TEXT NOT NULL,
+    port INTEGER NOT NULL, slots INTEGER NOT NULL, host_id TEXT NOT NULL, state_dir TEXT NOT NULL,
+    seen_at REAL NOT NULL);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, at_unix_s REAL NOT NULL, kind TEXT NOT NULL, job_id TEXT, subject TEXT,
+    text TEXT);
+"""
+
+_UPSERT_ATTEMPT = """
+INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)
+ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.assigned_at,
+    error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written
+"""
+
+
+class JobStore:
+    """The database file. Protected by being used from one thread only."""
+
+    def __init__(
+        self,
+        path: Path,
+        dump_request: Callable[[JobRequest], str],
+        dump_plan: Callable[[PhysicalPlan], str],
+    ) -> None:
+        """Open or create the database. Raises sqlite3.DatabaseError for a file that is none."""
+        self.path = path
+        self._dump_request = dump_request
+        self._dump_plan = dump_plan
+        self._writer = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        self._job_numbers: dict[str, int] = {}
+        try:
+            self._open()
+        except sqlite3.DatabaseError:
+            self._writer.close()
+            raise
+
+    def _open(self) -> None:
+        execute = self._writer.execute
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        (version,) = execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._writer.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(
+                f"its schema has version {version}, this package knows {SCHEMA_VERSION}"
+            )
+        execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
+        self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def write(self, facts: Iterable[Fact | ForgetJob]) -> None:
+        """Make the facts durable, all or none. Raises sqlite3.Error (a full disk, for one)."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            attempts: list[tuple[object, ...]] = []
+            for fact in facts:
+                if isinstance(fact, AttemptMoved):
+                    attempts.append(self._attempt_row(fact))
+                else:
+                    self._write_one(fact)
+            self._writer.executemany(_UPSERT_ATTEMPT, attempts)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            self._job_numbers = dict(self._writer.execute("SELECT job_id, job_no FROM jobs"))
+            raise
+
+    def _attempt_row(self, fact: AttemptMoved) -> tuple[object, ...]:
+        if fact.state in (AttemptState.FAILED, AttemptState.LOST):
+            self._event(
+                fact.at_unix_s,
+                f"attempt {fact.state.value}",
+                fact.job_id,
+                f"{fact.stage_index}/{fact.partition}/{fact.attempt}",
+                fact.error,
+            )
+        return (
+            self._job_numbers.get(fact.job_id, -1),
+            fact.stage_index,
+            fact.partition,
+            fact.attempt,
+            fact.worker_id,
+            fact.state.value,
+            fact.at_unix_s,
+            fact.error,
+            fact.records,
+            fact.bytes_written,
+        )
+
+    def _write_one(self, fact: Fact | ForgetJob) -> None:
+        execute = self._writer.execute
+        match fact:
+            case JobAccepted():
+                cursor = execute(
+                    "INSERT INTO jobs (job_id, name, request, state, created_at, updated_at,"
+                    " idempotency_key) VALUES (?, ?, ?, 'PENDING', ?, ?, ?)"
+                    " ON CONFLICT (job_id) DO UPDATE SET state = 'PENDING', message = NULL,"
+                    " started_at = NULL, updated_at = excluded.updated_at RETURNING job_no",
+                    (
+                        fact.job_id,
+                        fact.request.name,
+                        self._dump_request(fact.request),
+                        fact.at_unix_s,
+                        fact.at_unix_s,
+                        fact.idempotency_key,
+                    ),
+                )
+                (self._job_numbers[fact.job_id],) = cursor.fetchone()
+                self._event(fact.at_unix_s, "job ACCEPTED", fact.job_id, fact.request.name, None)
+            case PlanChosen():
+                self._write_plan(fact)
+            case JobMoved():
+                column = "ended_at" if fact.state.is_terminal else "started_at"
+                execute(
+                    f"UPDATE jobs SET state = ?, message = ?, updated_at = ?, {column} = ?"
+                    " WHERE job_id = ?",
+                    (fact.state.value, fact.message, fact.at_unix_s, fact.at_unix_s, fact.job_id),
+                )
+                self._event(
+                    fact.at_unix_s, f"job {fact.state.value}", fact.job_id, None, fact.message
+                )
+            case WorkerSeen():
+                who = fact.worker
+                execute(
+                    "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        who.worker_id,
+                        who.kind.value,
+                        who.name,
+                        who.host,
+                        who.port,
+                        who.slots,
+                        who.host_id,
+                        who.state_dir,
+                        fact.at_unix_s,
+                    ),
+                )
+                self._event(fact.at_unix_s, "worker UP", None, who.name, who.worker_id)
+            case WorkerLost():
+                self._event(fact.at_unix_s, "worker DOWN", None, fact.name, fact.reason)
+            case ForgetJob():
+                number = self._job_numbers.pop(fact.job_id, -1)
+                for table in ("attempts", "stages", "jobs"):
+                    execute(f"DELETE FROM {table} WHERE job_no = ?", (number,))
+            case AttemptMoved():
+                raise AssertionError("attempts are written in bulk")
+            case _:
+                assert_never(fact)
+
+    def _write_plan(self, fact: PlanChosen) -> None:
+        number = self._job_numbers[fact.job_id]
+        self._writer.execute(
+            "UPDATE jobs SET plan = ? WHERE job_no = ?", (self._dump_plan(fact.plan), number)
+        )
+        self._writer.execute("DELETE FROM stages WHERE job_no = ?", (number,))
+        self._writer.executemany(
+            "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?)",
+            [(number, s.index, s.id, s.op, s.partitions, s.is_final) for s in fact.plan.stages],
+        )
+
+    def _event(
+        self, at_unix_s: float, kind: str, job_id: str | None, subject: str | None, text: str | None
+    ) -> None:
+        self._writer.execute(
+            "INSERT INTO events (at_unix_s, kind, job_id, subject, text) VALUES (?, ?, ?, ?, ?)",
+            (at_unix_s, kind, job_id, subject, text),
+        )
