@@ -14,7 +14,9 @@ class MiniSparkError(Exception):
 class InvalidRequest(MiniSparkError):
     """A job description is wrong. `field` is a JSON path such as ``dag.nodes[2].fn``."""
 
-    def __init__(self, message: str, field: str | None = None, code: str = "invalid_request") -> None:
+    def __init__(
+        self, message: str, field: str | None = None, code: str = "invalid_request"
+    ) -> None:
         super().__init__(message)
         self.field = field
         self.code = code

@@ -20,7 +20,7 @@ from minispark.model import events as ev
 from minispark.model.ids import NIL_ID, is_uuid
 from minispark.model.states import WorkerKind
 from minispark.transport import messages as msg
-from minispark.transport.connection import Channel
+from minispark.transport.channel import Channel
 from minispark.transport.handshake import ServerHandshake
 
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -34,7 +34,9 @@ logger = logging.getLogger("minispark.master")
 class Session:
     """One connection. Its fields belong to the sessions thread; `channel.send` to any."""
 
-    def __init__(self, number: int, channel: Channel, peer: str, token: str, deadline: float) -> None:
+    def __init__(
+        self, number: int, channel: Channel, peer: str, token: str, deadline: float
+    ) -> None:
         self.number = number
         self.channel = channel
         self.peer = peer

@@ -113,7 +113,9 @@ class SchedulingCore:
             event.job_id, event.request, event.plans, event.first_attempt, now, event.at_unix_s
         )
         self.state.jobs[job.id] = job
-        self._record(JobAccepted(job.id, job.request, event.at_unix_s, event.idempotency_key), effects)
+        self._record(
+            JobAccepted(job.id, job.request, event.at_unix_s, event.idempotency_key), effects
+        )
         if len(event.plans) == 1:
             self._choose(job, event.plans[0].kind, effects)
         else:

@@ -217,9 +217,7 @@ class _Reader:
 
     def _head(self, file: InputFile, is_csv: bool) -> tuple[int, tuple[str, ...] | None]:
         try:
-            head = read_head(
-                file.path, file.compression, is_csv=is_csv, options=self.node.reader
-            )
+            head = read_head(file.path, file.compression, is_csv=is_csv, options=self.node.reader)
         except InputRefused as error:
             raise self._refused(str(error)) from error
         except TaskError as error:

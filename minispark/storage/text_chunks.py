@@ -227,9 +227,7 @@ def _header_apart(pieces: Iterator[bytes], data_start: int) -> Iterator[bytes]:
     yield b""
 
 
-def _invalid_bytes(
-    path: str, offset: int, encoding: str, error: UnicodeDecodeError
-) -> TaskError:
+def _invalid_bytes(path: str, offset: int, encoding: str, error: UnicodeDecodeError) -> TaskError:
     return TaskError(
         f"{path}: byte {offset} is no valid {encoding} ({error.reason}); "
         'say "encoding" or "errors": "replace" on the reader node'

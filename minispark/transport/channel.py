@@ -1,0 +1,98 @@
+"""A non-blocking connection for selector loops: one thread reads, any thread may send.
+
+Must not know handshakes (its owner drives one over it), nor what the messages are for.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+from minispark.errors import ProtocolError
+from minispark.transport.codec import decode, encode
+from minispark.transport.framing import FrameDecoder, encode_frame
+from minispark.transport.messages import Message
+
+RECEIVE_BYTES = 256 * 1024
+BUFFER_BYTES_MAX = 64 * 2**20
+"""What may wait for a peer that reads slowly; above this its session ends."""
+
+
+class Channel:
+    """Messages over a non-blocking socket."""
+
+    def __init__(self, sock: socket.socket, on_want_write: Callable[[], None]) -> None:
+        """`on_want_write` is called, from the sender's thread, when a send had to be buffered."""
+        sock.setblocking(False)
+        self.sock = sock
+        self._decoder = FrameDecoder()
+        self._on_want_write = on_want_write
+        self._lock = threading.Lock()
+        # Protected by self._lock:
+        self._unsent = bytearray()
+        self._is_closed = False
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def receive(self) -> list[Message]:
+        """The messages that are here. Raises EOFError at the end, ProtocolError, OSError."""
+        try:
+            data = self.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise EOFError("the connection closed")
+        self._decoder.feed(data)
+        messages: list[Message] = []
+        while (payload := self._decoder.next_frame()) is not None:
+            messages.append(decode(payload))
+        return messages
+
+    def send(self, message: Message) -> None:
+        """Send, or buffer what the socket does not take now.
+
+        Raises OSError when the peer is gone, ProtocolError above BUFFER_BYTES_MAX.
+        """
+        data = encode_frame(encode(message))
+        with self._lock:
+            if self._is_closed:
+                raise ConnectionError("the channel is closed")
+            if not self._unsent:
+                data = data[self._write(data) :]
+            if not data:
+                return
+            if len(self._unsent) + len(data) > BUFFER_BYTES_MAX:
+                raise ProtocolError("the peer does not read what it is sent", "slow_reader")
+            self._unsent += data
+        self._on_want_write()
+
+    @property
+    def wants_write(self) -> bool:
+        with self._lock:
+            return bool(self._unsent)
+
+    def flush(self) -> None:
+        """Send of the buffer what the socket takes now. Raises OSError."""
+        with self._lock:
+            if self._unsent:
+                del self._unsent[: self._write(self._unsent)]
+
+    def shut(self) -> None:
+        """End the connection from any thread; its reader then sees the end of the stream."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self.sock.close()
+
+    def _write(self, data: bytes | bytearray) -> int:
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0

@@ -1,0 +1,128 @@
+"""A blocking, authenticated connection that carries messages, and raw bytes that a message announces.
+
+Must not know what the messages are for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Self
+
+from minispark.errors import ProtocolError
+from minispark.transport.codec import decode, encode
+from minispark.transport.framing import FrameDecoder, encode_frame
+from minispark.transport.handshake import ClientHandshake, ServerHandshake
+from minispark.transport.messages import Message, Refused
+
+RECEIVE_BYTES = 256 * 1024
+
+
+class Connection:
+    """One socket, used by one thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._decoder = FrameDecoder()
+
+    @classmethod
+    def connect(cls, host: str, port: int, token: str, timeout_s: float) -> Self:
+        """Connect and authenticate. Raises OSError, ProtocolError, EOFError."""
+        sock = socket.create_connection((host, port), timeout=timeout_s)
+        return cls._authenticate(sock, ClientHandshake(token), timeout_s)
+
+    @classmethod
+    def accept(cls, sock: socket.socket, token: str, timeout_s: float) -> Self:
+        """Authenticate the peer of an accepted socket. Raises as `connect` does."""
+        return cls._authenticate(sock, ServerHandshake(token), timeout_s)
+
+    @classmethod
+    def _authenticate(
+        cls, sock: socket.socket, handshake: ClientHandshake | ServerHandshake, timeout_s: float
+    ) -> Self:
+        connection = cls(sock)
+        deadline = time.monotonic() + timeout_s
+        try:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for message in handshake.begin():
+                connection.send(message)
+            while not handshake.is_done:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError(f"no handshake within {timeout_s:g} s")
+                for answer in handshake.receive(connection.receive(left_s)):
+                    connection.send(answer)
+        except BaseException as error:
+            if isinstance(error, ProtocolError):
+                connection.refuse(error)
+            connection.close()
+            raise
+        return connection
+
+    def send(self, message: Message) -> None:
+        self.sock.sendall(encode_frame(encode(message)))
+
+    def receive(self, timeout_s: float | None = None) -> Message:
+        """The next message; waits `timeout_s`, or for ever.
+
+        Raises EOFError at the end of the stream, TimeoutError, OSError, ProtocolError.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (payload := self._decoder.next_frame()) is None:
+            self._decoder.feed(self._read(RECEIVE_BYTES, deadline))
+        return decode(payload)
+
+    def receive_bulk(self, size: int, timeout_s: float | None = None) -> bytes:
+        """Exactly `size` raw bytes, as the last message announced. Raises as `receive` does."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        first = self._decoder.take_raw(size)
+        if len(first) == size:
+            return first
+        data = bytearray(size)
+        data[: len(first)] = first
+        view, at = memoryview(data), len(first)
+        while at < size:
+            self._set_timeout(deadline)
+            count = self.sock.recv_into(view[at:])
+            if not count:
+                raise EOFError("the connection closed within announced data")
+            at += count
+        return bytes(data)
+
+    def send_file(self, fd: int, offset: int, count: int) -> None:
+        """Send `count` bytes of a file from `offset`, by sendfile where the system has it."""
+        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+            sent = self.sock.sendfile(file, offset, count) if count else 0
+        if sent != count:
+            raise EOFError(f"the file ended {count - sent} bytes early")
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Tell the peer why the session ends, as far as it still listens."""
+        try:
+            self.sock.settimeout(1.0)
+            self.send(Refused(error.code, str(error)))
+        except (OSError, ProtocolError):
+            pass  # it is going to be closed anyway
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        self._set_timeout(deadline)
+        data = self.sock.recv(size)
+        if not data:
+            if self._decoder.is_empty:
+                raise EOFError("the connection closed")
+            raise EOFError("the connection closed within a message")
+        return data
+
+    def _set_timeout(self, deadline: float | None) -> None:
+        if deadline is None:
+            self.sock.settimeout(None)
+            return
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the peer did not answer in time")
+        self.sock.settimeout(left_s)
