@@ -1,0 +1,59 @@
+"""Documented partition files: `{"records": [{"key": ..., "value": ...}]}`, written and read as text.
+
+Written by hand with the C string escaper, a quarter of the cost of the json module. Must not know files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from json.encoder import encode_basestring as _escape
+
+from minispark.compute.batch import Batch, Constant, Keyed, Record, value_list
+from minispark.errors import TaskError
+
+RECORDS_PER_PIECE = 8192
+
+HEAD = '{"records":['
+TAIL = "]}"
+
+
+def render(batches: Iterable[Batch]) -> Iterator[str]:
+    """The file's text, piece by piece."""
+    separator = HEAD
+    for batch in batches:
+        rows = render_rows(batch)
+        while piece := ",".join(islice(rows, RECORDS_PER_PIECE)):
+            yield separator + piece
+            separator = ","
+    yield (HEAD if separator is HEAD else "") + TAIL
+
+
+def render_rows(batch: Batch) -> Iterator[str]:
+    """Each record as its JSON object."""
+    if not isinstance(batch, Keyed):
+        return (f'{{"key":null,"value":{v}}}' for v in map(_escape, value_list(batch)))
+    keys, values = batch.keys, batch.values
+    if isinstance(values, Constant):
+        constant = _escape(values.value)
+        return (f'{{"key":{_key(k)},"value":{constant}}}' for k in keys)
+    try:
+        escaped = list(map(_escape, keys))  # type: ignore[arg-type]
+    except TypeError:  # a key is None
+        escaped = list(map(_key, keys))
+    pairs = zip(escaped, map(_escape, values), strict=True)
+    return (f'{{"key":{key},"value":{value}}}' for key, value in pairs)
+
+
+def _key(key: str | None) -> str:
+    return "null" if key is None else _escape(key)
+
+
+def parse(text: str | bytes) -> list[Record]:
+    """The records of a documented file. Raises TaskError when it is none."""
+    try:
+        rows = json.loads(text)["records"]
+        return [(row["key"], row["value"]) for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"this is no documented partition file: {error!r}") from error

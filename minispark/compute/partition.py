@@ -1,0 +1,34 @@
+"""Which partition a key belongs to: the same in every process and on every machine.
+
+Must not know what is partitioned.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+
+def crc32_partition(key: str | None, count: int) -> int:
+    """The fused plan's: crc32 of the key's UTF-8 bytes; a record without key counts as the empty one."""
+    return crc32((key or "").encode()) % count
+
+
+def documented_partition(key: str | None, count: int) -> int:
+    """The naive plan's: h = 0, then h = (31 h + b) mod 2^32 for each UTF-8 byte (API.md, "Files")."""
+    h = 0
+    for byte in (key or "").encode():
+        h = (31 * h + byte) & 0xFFFFFFFF
+    return h % count
+
+
+def crc32_partitions(keys: list[str | None] | list[str], count: int) -> list[int]:
+    """`crc32_partition` of every key."""
+    if count == 1:
+        return [0] * len(keys)
+    try:
+        encoded = "\n".join(keys).encode().split(b"\n")  # type: ignore[arg-type]
+    except TypeError:  # a key is None
+        encoded = []
+    if len(encoded) != len(keys):  # or a key holds a newline
+        return [crc32_partition(key, count) for key in keys]
+    return [value % count for value in map(crc32, encoded)]

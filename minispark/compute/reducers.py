@@ -1,0 +1,229 @@
+"""The reducers of reduce_by_key: what they keep for each key, and how that merges and ends.
+
+Keys come out in the order of their first occurrence. A partial aggregate is text (or a whole number),
+so that it can travel in a block; merging partials gives what one pass over all records would give.
+Must not know blocks or files.
+"""
+
+from __future__ import annotations
+
+from collections import _count_elements  # type: ignore[attr-defined]
+from typing import Protocol
+
+from minispark.compute import numbers
+from minispark.compute.batch import Constant
+from minispark.compute.numbers import Number
+from minispark.errors import TaskError
+
+Column = list[str] | list[int]
+
+
+class Reducer(Protocol):
+    """One aggregation in progress. `Column`s align with lists of keys."""
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        """Take in records."""
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        """Take in partial aggregates, as `partials` made them."""
+
+    def partials(self) -> tuple[list[str], Column]:
+        """Keys, and for each what `merge` takes."""
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        """Keys and results."""
+
+
+def _number(name: str, key: str, text: str) -> Number:
+    number = numbers.parse(text)
+    if number is None:
+        raise TaskError(
+            f"reduce_by_key {name}: the value {text[:100]!r} of key {key[:100]!r} is no number; "
+            "filter such records out, or use count or concat"
+        )
+    return number
+
+
+class Count:
+    """How many records a key has."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        _count_elements(self._counts, keys)
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        counts = self._counts
+        get = counts.get
+        for key, count in zip(keys, partials, strict=True):
+            counts[key] = get(key, 0) + int(count)  # type: ignore[call-overload]
+
+    def partials(self) -> tuple[list[str], Column]:
+        return list(self._counts), list(self._counts.values())
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        return list(self._counts), list(map(str, self._counts.values()))
+
+
+class Sum:
+    """The exact sum of a key's numbers."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Number] = {}
+        self._is_integer = True
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        if isinstance(values, Constant):
+            self._add_constant(keys, values.value)
+            return
+        integers = numbers.parse_integers(values) if self._is_integer else None
+        if integers is not None:
+            self._add_integers(keys, integers)
+        else:
+            for key, text in zip(keys, values, strict=True):
+                self._add_number(key, _number("sum", key, text))
+
+    def _add_constant(self, keys: list[str], text: str) -> None:
+        if not keys:
+            return
+        if text == "1" and self._is_integer:
+            _count_elements(self._sums, keys)
+            return
+        number = _number("sum", keys[0], text)
+        counts: dict[str, int] = {}
+        _count_elements(counts, keys)
+        for key, count in counts.items():
+            self._add_number(key, numbers.multiply(number, count))
+
+    def _add_integers(self, keys: list[str], integers: list[int]) -> None:
+        sums = self._sums
+        get = sums.get
+        for key, value in zip(keys, integers, strict=True):
+            sums[key] = get(key, 0) + value
+
+    def _add_number(self, key: str, number: Number) -> None:
+        if not isinstance(number, int):
+            self._is_integer = False
+        old = self._sums.get(key)
+        self._sums[key] = number if old is None else numbers.add(old, number)
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        if self._is_integer and partials and isinstance(partials[0], int):
+            self._add_integers(keys, partials)
+        else:
+            self.add(keys, list(map(str, partials)))
+
+    def partials(self) -> tuple[list[str], Column]:
+        if self._is_integer:
+            return list(self._sums), list(self._sums.values())  # type: ignore[return-value]
+        return self.finish()
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        render = str if self._is_integer else numbers.render
+        return list(self._sums), list(map(render, self._sums.values()))
+
+
+class Concat:
+    """A key's values joined by commas, in order."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[str]] = {}
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        texts = [values.value] * len(keys) if isinstance(values, Constant) else values
+        get = self._parts.get
+        for key, text in zip(keys, texts, strict=True):
+            parts = get(key)
+            if parts is None:
+                self._parts[key] = [text]
+            else:
+                parts.append(text)
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        self.add(keys, [str(partial) for partial in partials])
+
+    def partials(self) -> tuple[list[str], Column]:
+        return self.finish()
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        return list(self._parts), list(map(",".join, self._parts.values()))
+
+
+class Extreme:
+    """The least or greatest of a key's numbers, as it was written; of equal ones the least text."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._best: dict[str, tuple[Number, str]] = {}
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        texts = [values.value] * len(keys) if isinstance(values, Constant) else values
+        for key, text in zip(keys, texts, strict=True):
+            number = _number(self._name, key, text)
+            best = self._best.get(key)
+            if best is None or self._is_better(number, text, best):
+                self._best[key] = (number, text)
+
+    def _is_better(self, number: Number, text: str, best: tuple[Number, str]) -> bool:
+        if number == best[0]:
+            return text < best[1]
+        return (number < best[0]) is (self._name == "min")
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        self.add(keys, [str(partial) for partial in partials])
+
+    def partials(self) -> tuple[list[str], Column]:
+        return self.finish()
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        return list(self._best), [text for _, text in self._best.values()]
+
+
+class Average:
+    """The exact mean of a key's numbers. A partial is `sum count`."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[Number, int]] = {}
+
+    def add(self, keys: list[str], values: list[str] | Constant) -> None:
+        texts = [values.value] * len(keys) if isinstance(values, Constant) else values
+        for key, text in zip(keys, texts, strict=True):
+            self._add(key, _number("avg", key, text), 1)
+
+    def _add(self, key: str, number: Number, count: int) -> None:
+        old = self._sums.get(key)
+        if old is None:
+            self._sums[key] = (number, count)
+        else:
+            self._sums[key] = (numbers.add(old[0], number), old[1] + count)
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        for key, partial in zip(keys, partials, strict=True):
+            total, _, count = str(partial).partition(" ")
+            self._add(key, _number("avg", key, total), int(count))
+
+    def partials(self) -> tuple[list[str], Column]:
+        sums = self._sums.values()
+        return list(self._sums), [f"{numbers.render(total)} {count}" for total, count in sums]
+
+    def finish(self) -> tuple[list[str], list[str]]:
+        sums = self._sums.values()
+        return list(self._sums), [numbers.quotient(total, count) for total, count in sums]
+
+
+def new_reducer(name: str) -> Reducer:
+    """A fresh aggregation by a function of FUNCTION_NAMES["reduce_by_key"]."""
+    match name:
+        case "sum":
+            return Sum()
+        case "count":
+            return Count()
+        case "concat":
+            return Concat()
+        case "min" | "max":
+            return Extreme(name)
+        case "avg":
+            return Average()
+        case _:
+            raise TaskError(f"unknown reducer {name!r}")

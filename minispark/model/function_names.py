@@ -1,0 +1,26 @@
+"""The names of operators and functions that a job may use. Source: API.md, "Named functions".
+
+Must not know what they do (`compute/functions.py` does).
+"""
+
+from __future__ import annotations
+
+READERS = ("read_csv", "read_jsonl", "read_text")
+NARROW = ("map", "filter", "flat_map")
+OPERATORS = (*READERS, *NARROW, "reduce_by_key", "join", "shuffle_write", "shuffle_read")
+
+FUNCTION_NAMES: dict[str, tuple[str, ...]] = {
+    "map": ("to_lower", "to_upper", "pair_with_one", "extract_key", "identity"),
+    "filter": ("not_empty", "is_long", "has_key"),
+    "flat_map": ("split_words", "split_chars", "split_lines"),
+    "reduce_by_key": ("sum", "count", "concat", "min", "max", "avg"),
+}
+ALIASES = {"tokenize": "split_words"}
+DEFAULTS = {
+    "map": "identity",
+    "filter": "not_empty",
+    "flat_map": "split_words",
+    "reduce_by_key": "sum",
+}
+KEYING = ("pair_with_one", "extract_key")
+"""Functions of `map` whose records have a key whatever came in."""

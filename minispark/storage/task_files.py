@@ -1,0 +1,116 @@
+"""The files that attempts write: where they lie, how they are committed, read and deleted.
+
+Everything of an attempt lies in `attempts/<attempt id>/`. A shuffle file is its blocks back to back, then
+a JSON index `[[offset, length], ...]`, its length and a magic number. Must not know what is in a block.
+Attempt files are not synced: they die with their job, and a lost one is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from minispark.errors import CorruptBlock, ProtocolError
+from minispark.model.ids import is_uuid
+
+SHUFFLE_FILE = "shuffle.blocks"
+_TAIL = struct.Struct(">I8s")
+_MAGIC = b"MSBLOCK1"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}", re.ASCII)
+
+
+def attempt_dir(state_dir: str, attempt_id: str) -> Path:
+    """The attempt's own directory. Raises ProtocolError for an id that is none."""
+    if not is_uuid(attempt_id):
+        raise ProtocolError(f"{attempt_id[:100]!r} is no attempt id")
+    return Path(state_dir) / "attempts" / attempt_id
+
+
+def checked_name(name: str) -> str:
+    """A file name from a peer: one plain component. Raises ProtocolError."""
+    if _NAME.fullmatch(name) is None or name.startswith("."):
+        raise ProtocolError(f"{name[:100]!r} is no file name of a task")
+    return name
+
+
+def open_below(folder: str | Path, name: str) -> int:
+    """A descriptor of the file `name` in `folder`, never through a link. Raises OSError."""
+    path = Path(folder) / checked_name(name)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+# --- shuffle files ------------------------------------------------------------------------
+
+
+def write_shuffle_file(path: Path, blocks: Iterable[bytes]) -> int:
+    """Write the blocks, in order of their partition; returns the file's size in bytes."""
+    index: list[tuple[int, int]] = []
+    offset = 0
+    with path.open("wb") as file:
+        for block in blocks:
+            file.write(block)
+            index.append((offset, len(block)))
+            offset += len(block)
+        tail = json.dumps(index, separators=(",", ":")).encode()
+        file.write(tail)
+        file.write(_TAIL.pack(len(tail), _MAGIC))
+        return file.tell()
+
+
+def locate_block(fd: int, partition: int) -> tuple[int, int]:
+    """(offset, length) of a partition's block in an open shuffle file. Raises CorruptBlock."""
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _TAIL.size, max(0, size - _TAIL.size))
+    try:
+        length, magic = _TAIL.unpack(tail)
+        start = size - _TAIL.size - length
+        if magic != _MAGIC or start < 0:
+            raise ValueError("its end is damaged")
+        offset, count = json.loads(os.pread(fd, length, start))[partition]
+        if offset + count > start:
+            raise ValueError("its index points outside")
+    except (struct.error, ValueError, IndexError, TypeError) as error:
+        raise CorruptBlock(f"a shuffle file cannot be read: {error}") from error
+    return offset, count
+
+
+def read_block(fd: int, partition: int) -> bytes:
+    """A partition's block. Raises CorruptBlock, OSError."""
+    offset, count = locate_block(fd, partition)
+    data = os.pread(fd, count, offset)
+    while len(data) < count and (more := os.pread(fd, count - len(data), offset + len(data))):
+        data += more
+    return data
+
+
+# --- commit and delete ----------------------------------------------------------------------
+
+
+def commit_files(state_dir: str, attempt_id: str, files: Iterable[tuple[str, str]]) -> None:
+    """Link (name in the attempt's directory, documented name below `state_dir`), each atomically.
+
+    Idempotent: what is committed already is left. Raises OSError, ProtocolError.
+    """
+    folder = attempt_dir(state_dir, attempt_id)
+    for name, documented in files:
+        source = folder / checked_name(name)
+        target = Path(state_dir) / checked_name(documented)
+        try:
+            if target.samefile(source):
+                continue
+        except FileNotFoundError:
+            pass  # not committed yet
+        temporary = folder / f"{name}.link"
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary, follow_symlinks=False)
+        temporary.replace(target)
+
+
+def drop_attempt(state_dir: str, attempt_id: str) -> None:
+    """Delete the attempt's directory, if there is one."""
+    shutil.rmtree(attempt_dir(state_dir, attempt_id), ignore_errors=True)
