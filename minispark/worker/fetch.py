@@ -7,9 +7,10 @@ tasks that made it run again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Self
 
+from minispark.compute.blocks import Column, Keys, decode_block
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, open_below, read_block
@@ -37,26 +38,27 @@ class Fetcher:
             connection.close()
 
     def blocks(
-        self, locations: list[OutputLocation], partition: int, decode: Callable[[bytes], object]
-    ) -> list[object]:
-        """The decoded block for `partition` of every output, in order.
+        self, locations: list[OutputLocation], partition: int
+    ) -> Iterator[tuple[Keys, Column]]:
+        """The columns of the block for `partition` of every output, in order, one at a time.
 
-        Raises FetchError that names every output that could not be read.
+        After the first one that cannot be read the rest is only tried, and FetchError names them all.
         """
         lost: list[str] = []
         first_error: Exception | None = None
-        decoded: list[object] = []
         for location in locations:
             try:
-                decoded.append(decode(self._block(location, partition)))
+                block = decode_block(self._block(location, partition))
             except (OSError, EOFError, ProtocolError, CorruptBlock) as error:
                 lost.append(location.attempt_id)
                 first_error = first_error or error
                 self._forget(location)
+            else:
+                if first_error is None:
+                    yield block
         if first_error is not None:
             names = f"{len(lost)} of {len(locations)} map outputs cannot be fetched: {first_error}"
             raise FetchError(names, tuple(lost)) from first_error
-        return decoded
 
     def file(self, location: OutputLocation, name: str) -> bytes:
         """A documented file of an output. Raises FetchError."""

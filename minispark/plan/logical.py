@@ -1,0 +1,79 @@
+"""The validated DAG: nodes that know their parents, their function and their number of partitions.
+
+Must not know requests or stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from minispark.model.function_names import KEYING, READERS
+from minispark.model.job import DagNode
+
+
+class Keyedness(Enum):
+    """Whether the records of a node have keys."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+    SOME = "some"
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalNode:
+    """`parents`: none for a reader, (left, right) for a join, else one."""
+
+    node: DagNode
+    fn: str | None
+    parents: tuple[LogicalNode, ...]
+    partitions: int
+
+    @property
+    def id(self) -> str:
+        return self.node.id
+
+    @property
+    def op(self) -> str:
+        return self.node.op
+
+    @property
+    def is_reader(self) -> bool:
+        return self.op in READERS
+
+    @property
+    def keyedness(self) -> Keyedness:
+        if self.op == "read_jsonl":
+            return Keyedness.SOME
+        if self.is_reader:
+            return Keyedness.NEVER
+        if self.op in ("reduce_by_key", "join") or self.fn in (*KEYING, "has_key"):
+            return Keyedness.ALWAYS
+        return self.parents[0].keyedness
+
+    @property
+    def plain_reader(self) -> LogicalNode | None:
+        """The reader whose rows reach this node through nothing but filters, if it is so."""
+        if self.is_reader:
+            return self
+        return self.parents[0].plain_reader if self.op == "filter" else None
+
+    @property
+    def has_integer_values(self) -> bool:
+        """Whether every value is known to be a whole number."""
+        if self.fn == "pair_with_one" or (self.op == "reduce_by_key" and self.fn == "count"):
+            return True
+        return self.op == "filter" and self.parents[0].has_integer_values
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalDag:
+    """Parents stand before their children."""
+
+    nodes: tuple[LogicalNode, ...]
+
+    @property
+    def leaves(self) -> tuple[LogicalNode, ...]:
+        """Nodes that nobody reads: their records are the job's results."""
+        read = {parent.id for node in self.nodes for parent in node.parents}
+        return tuple(node for node in self.nodes if node.id not in read)

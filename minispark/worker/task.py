@@ -1,0 +1,212 @@
+"""Runs one task: its source, its steps, its sink. What an executor does with an order.
+
+Everything it writes lies in `attempts/<attempt id>/`. Must not know agents, sockets of the master,
+or whether its attempt will be accepted.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from minispark.compute import documented
+from minispark.compute.batch import Batch, Keyed, batch_of, record_count, records
+from minispark.compute.join import RightSide
+from minispark.compute.partition import documented_partition
+from minispark.compute.pipeline import Pipeline
+from minispark.compute.reducers import new_reducer
+from minispark.model.file_names import partition_file, shuffle_file
+from minispark.model.plan import (
+    DocumentedShuffle,
+    FetchShuffle,
+    Join,
+    OperatorCount,
+    OutputLocation,
+    PartitionFile,
+    ReadDocumentedShuffle,
+    ReadPartitions,
+    ReadRows,
+    ReadSplits,
+    ShuffleBlocks,
+    SingleSource,
+    Sink,
+    StageProgram,
+    TaskOrder,
+    TaskOutcome,
+)
+from minispark.storage.readers import Reader
+from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, write_shuffle_file
+from minispark.worker.fetch import Fetcher
+from minispark.worker.map_output import MapOutput
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What every task of one worker shares."""
+
+    state_dir: str
+    host_id: str
+    token: str
+    short_circuit: bool
+
+
+def run_order(
+    order: TaskOrder,
+    program: StageProgram,
+    outputs: tuple[OutputLocation, ...],
+    context: TaskContext,
+) -> TaskOutcome:
+    """Run the attempt to its end. Raises TaskError, FetchError, OSError."""
+    was_collecting = gc.isenabled()
+    gc.disable()  # a task makes millions of objects and no cycles
+    try:
+        with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
+            return _Task(order, program, outputs, context, fetcher).run()
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+class _Task:
+    def __init__(
+        self,
+        order: TaskOrder,
+        program: StageProgram,
+        outputs: tuple[OutputLocation, ...],
+        context: TaskContext,
+        fetcher: Fetcher,
+    ) -> None:
+        self._order = order
+        self._program = program
+        self._outputs = outputs
+        self._fetcher = fetcher
+        self._reader = Reader()
+        self._folder = attempt_dir(context.state_dir, order.attempt_id)
+        self._records = 0
+        self._files: list[tuple[str, str]] = []
+
+    def run(self) -> TaskOutcome:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        pipeline = Pipeline(self._program.steps)
+        batches = pipeline.run(self._source())
+        written = self._write(self._program.sink, batches)
+        return TaskOutcome(
+            records=self._records,
+            bytes_written=written,
+            operators=tuple(OperatorCount(node, n) for node, n in pipeline.counts.items()),
+            files=tuple(self._files),
+            records_skipped=self._reader.records_skipped,
+        )
+
+    # --- source ----------------------------------------------------------------------------
+
+    def _source(self) -> Iterator[Batch]:
+        source = self._program.source
+        if not isinstance(source, Join):
+            return self._read(source)
+        left = Pipeline(source.left_steps).run(self._read(source.left))
+        return iter(RightSide(source.node_id, self._read(source.right)).join(left))
+
+    def _read(self, source: SingleSource) -> Iterator[Batch]:
+        match source:
+            case ReadSplits() | ReadRows():
+                return self._reader.read(source, self._order.splits, self._order.partition)
+            case FetchShuffle():
+                return self._fetch(source)
+            case ReadPartitions():
+                return self._read_partitions(source)
+            case ReadDocumentedShuffle():
+                return self._read_shuffle(source)
+            case _:
+                assert_never(source)
+
+    def _fetch(self, source: FetchShuffle) -> Iterator[Batch]:
+        partition = 0 if source.broadcast else self._order.partition
+        for keys, values in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
+            if keys:  # partial aggregates may be whole numbers; only an Aggregate step sees those
+                yield Keyed(keys, values)  # type: ignore[arg-type]
+
+    def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
+        for location in self._of_stage(source.stage_index):
+            if source.every or location.partition == self._order.partition:
+                name = partition_file(self._order.job_id, source.node_id, location.partition)
+                yield batch_of(documented.parse(self._fetcher.file(location, name)))
+
+    def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
+        for location in self._of_stage(source.stage_index):
+            name = shuffle_file(
+                self._order.job_id,
+                source.writer_node_id,
+                location.partition,
+                self._order.partition,
+            )
+            yield batch_of(documented.parse(self._fetcher.file(location, name)))
+
+    def _of_stage(self, stage_index: int) -> list[OutputLocation]:
+        found = [place for place in self._outputs if place.stage_index == stage_index]
+        return sorted(found, key=lambda place: place.partition)
+
+    # --- sink ------------------------------------------------------------------------------
+
+    def _write(self, sink: Sink, batches: Iterator[Batch]) -> int:
+        match sink:
+            case ShuffleBlocks():
+                return self._write_blocks(sink, batches)
+            case PartitionFile(node_id):
+                name = partition_file(self._order.job_id, node_id, self._order.partition)
+                return self._write_documented(name, self._counted(batches))
+            case DocumentedShuffle():
+                return self._write_shuffle(sink, batches)
+            case _:
+                assert_never(sink)
+
+    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._records += record_count(batch)
+            yield batch
+
+    def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
+        output = MapOutput(sink.partitions)
+        if sink.combine is None:
+            for batch in self._counted(batches):
+                output.add(batch)
+        else:
+            reducer = new_reducer(sink.combine)
+            for batch in batches:
+                assert isinstance(batch, Keyed)
+                reducer.add(batch.keys, batch.values)  # type: ignore[arg-type]
+            keys, partials = reducer.partials()
+            del reducer
+            self._records = len(keys)
+            output.add_columns(keys, partials)
+        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.blocks())
+
+    def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
+        path = self._folder / name
+        _write_text(path, documented.render(batches))
+        self._files.append((name, name))
+        return path.stat().st_size
+
+    def _write_shuffle(self, sink: DocumentedShuffle, batches: Iterator[Batch]) -> int:
+        rows: list[list[tuple[str | None, str]]] = [[] for _ in range(sink.partitions)]
+        for batch in self._counted(batches):
+            for record in records(batch):
+                rows[documented_partition(record[0], sink.partitions)].append(record)
+        job_id, partition = self._order.job_id, self._order.partition
+        names = [
+            shuffle_file(job_id, sink.writer_node_id, partition, to)
+            for to in range(sink.partitions)
+        ]
+        return sum(
+            self._write_documented(name, [batch_of(part)])
+            for name, part in zip(names, rows, strict=True)
+        )
+
+
+def _write_text(path: Path, pieces: Iterable[str]) -> None:
+    # newline="" keeps the text as it is; one large buffer saves a system call for each piece
+    with path.open("w", encoding="utf-8", newline="", buffering=1 << 20) as file:
+        file.writelines(pieces)
