@@ -1,0 +1,108 @@
+"""A physical plan as stable text: stages, operators, partitions, shuffles.
+
+The same job gives the same text on every machine: inputs appear by count and size class only.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from minispark.model.plan import (
+    Aggregate,
+    DocumentedShuffle,
+    FetchShuffle,
+    Join,
+    KeyByValue,
+    Narrow,
+    PartitionFile,
+    PhysicalPlan,
+    ReadDocumentedShuffle,
+    ReadPartitions,
+    ReadRows,
+    ReadSplits,
+    RequireKey,
+    SelectColumns,
+    ShuffleBlocks,
+    Sink,
+    Source,
+    Stage,
+    Step,
+)
+
+
+def explain(plan: PhysicalPlan) -> str:
+    """One paragraph a stage, one line an operator; ends with a newline."""
+    tasks = plan.tasks_total
+    lines = [f"{plan.kind.value} plan: {len(plan.stages)} stages, {tasks} tasks"]
+    for stage in plan.stages:
+        lines += ["", *_stage(plan, stage)]
+    return "\n".join(lines) + "\n"
+
+
+def _stage(plan: PhysicalPlan, stage: Stage) -> list[str]:
+    after = ", ".join(str(parent) for parent in stage.parents)
+    after = f", after {after}" if after else ""
+    final = ", final" if stage.is_final else ""
+    unit = "task" if stage.partitions == 1 else "tasks"
+    head = f"stage {stage.index}: {stage.id} ({stage.partitions} {unit}{after}{final})"
+    program = stage.program
+    lines = [head, *(f"  {line}" for line in _source(program.source))]
+    lines += [f"  {_step(step)}" for step in program.steps]
+    lines.append(f"  {_sink(program.sink)}")
+    if stage.is_documented:
+        lines.append("  may run on an HTTP worker")
+    return lines
+
+
+def _source(source: Source) -> list[str]:
+    match source:
+        case ReadSplits(node_id, format):
+            return [f"read {format} by byte ranges [{node_id}]"]
+        case ReadRows(node_id, _, total):
+            return [f"read csv rows, every {total}th [{node_id}]"]
+        case ReadPartitions(node_id, _, every):
+            return [f"read {'all partitions' if every else 'the partition'} of {node_id}"]
+        case ReadDocumentedShuffle(writer):
+            return [f"read shuffle files of {writer}"]
+        case FetchShuffle(stage, combined, broadcast):
+            what = "all blocks" if broadcast else "blocks"
+            return [f"fetch {what} of stage {stage}{' (partial aggregates)' if combined else ''}"]
+        case Join(node_id, left, right, steps):
+            return [
+                f"join [{node_id}]",
+                *(f"  left: {line}" for line in _source(left)),
+                *(f"    {_step(step)}" for step in steps),
+                *(f"  right: {line}" for line in _source(right)),
+            ]
+        case _:
+            assert_never(source)
+
+
+def _step(step: Step) -> str:
+    match step:
+        case Narrow(node_id, op, fn):
+            return f"{op} {fn} [{node_id}]"
+        case SelectColumns():
+            value = step.value_name or ("1" if step.default_value == "one" else "the row")
+            return f"key by column {step.key_name}, value {value} [{step.node_id}]"
+        case KeyByValue(node_id):
+            return f"key by value where there is no key [{node_id}]"
+        case RequireKey(node_id):
+            return f"require a key [{node_id}]"
+        case Aggregate(node_id, fn, partial_in):
+            return f"{'merge' if partial_in else 'reduce'} by key with {fn} [{node_id}]"
+        case _:
+            assert_never(step)
+
+
+def _sink(sink: Sink) -> str:
+    match sink:
+        case ShuffleBlocks(_, partitions, combine):
+            how = f", combined with {combine}" if combine else ""
+            return f"-> shuffle blocks for {partitions} partitions{how}"
+        case PartitionFile(node_id):
+            return f"-> partition files of {node_id}"
+        case DocumentedShuffle(_, partitions):
+            return f"-> shuffle files for {partitions} partitions"
+        case _:
+            assert_never(sink)

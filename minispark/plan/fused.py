@@ -1,0 +1,183 @@
+"""The fused plan: chains of narrow operators become one task, and only a shuffle ends a stage.
+
+A narrow chain with several consumers is computed again for each of them. Must not know the naive plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from minispark.model.job import PlanKind, ResolvedInput
+from minispark.model.plan import (
+    Aggregate,
+    FetchShuffle,
+    Join,
+    Narrow,
+    PartitionFile,
+    PhysicalPlan,
+    ReadSplits,
+    RequireKey,
+    ShuffleBlocks,
+    Sink,
+    Source,
+    Split,
+    Stage,
+    StageProgram,
+    Step,
+)
+from minispark.plan.keying import keying_steps
+from minispark.plan.logical import LogicalDag, LogicalNode
+from minispark.plan.splits import byte_splits
+
+BROADCAST_BYTES_MAX = 8 * 2**20
+"""A right side whose inputs are smaller goes whole to every task of a join, without a shuffle."""
+
+FORMATS = {"read_csv": "csv", "read_jsonl": "jsonl", "read_text": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """A chain of operators that no shuffle interrupts: what one task of a stage would do."""
+
+    source: Source
+    steps: tuple[Step, ...]
+    node_ids: tuple[str, ...]
+    partitions: int
+    parents: tuple[int, ...]
+    splits: tuple[tuple[Split, ...], ...] = ()
+
+    def then(self, node_id: str, *steps: Step) -> Pipe:
+        ids = self.node_ids if node_id in self.node_ids else (*self.node_ids, node_id)
+        return replace(self, steps=(*self.steps, *steps), node_ids=ids)
+
+
+def plan_fused(dag: LogicalDag, inputs: dict[str, ResolvedInput]) -> PhysicalPlan:
+    """The stages, parents first, those of the leaves last."""
+    return _Fuser(dag, inputs).plan()
+
+
+class _Fuser:
+    def __init__(self, dag: LogicalDag, inputs: dict[str, ResolvedInput]) -> None:
+        self._dag = dag
+        self._inputs = inputs
+        self._stages: list[Stage] = []
+        self._shuffles: dict[tuple[str, ...], int] = {}
+        """Stages that write a shuffle, by (parent, consumer, side)."""
+
+    def plan(self) -> PhysicalPlan:
+        pipes = [(leaf, self._pipe(leaf)) for leaf in self._dag.leaves]
+        for leaf, pipe in pipes:
+            self._add(pipe, PartitionFile(leaf.id), is_final=True)
+        return PhysicalPlan(PlanKind.FUSED, tuple(self._stages))
+
+    # --- pipes -----------------------------------------------------------------------------
+
+    def _pipe(self, node: LogicalNode) -> Pipe:
+        if node.is_reader:
+            return self._reader(node)
+        parent = node.parents[0]
+        match node.op:
+            case "map" | "filter" | "flat_map":
+                assert node.fn is not None
+                return self._pipe(parent).then(node.id, Narrow(node.id, node.op, node.fn))
+            case "reduce_by_key":
+                return self._reduce(node, parent)
+            case "shuffle_write":
+                stage = self._shuffle(parent, node, node.partitions, None, ())
+                return self._fetch(node, stage)
+            case "shuffle_read":
+                return self._pipe(parent).then(node.id)
+            case "join":
+                return self._join(node, *node.parents)
+            case op:
+                raise AssertionError(op)
+
+    def _reader(self, node: LogicalNode) -> Pipe:
+        found, options = self._inputs[node.id], node.node.reader
+        source = ReadSplits(node.id, FORMATS[node.op], options, found.header)
+        splits = byte_splits(found.files, options, node.partitions)
+        return Pipe(source, (), (node.id,), node.partitions, (), splits)
+
+    def _reduce(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
+        assert node.fn is not None
+        keying = keying_steps(node, parent, self._inputs)
+        if parent.op in ("shuffle_write", "shuffle_read") and parent.partitions == node.partitions:
+            aggregate = Aggregate(node.id, node.fn, partial_in=False)
+            return self._pipe(parent).then(node.id, *keying, aggregate)
+        stage = self._shuffle(parent, node, node.partitions, node.fn, keying)
+        pipe = self._fetch(node, stage, combined=True)
+        return pipe.then(node.id, Aggregate(node.id, node.fn, partial_in=True))
+
+    def _join(self, node: LogicalNode, left: LogicalNode, right: LogicalNode) -> Pipe:
+        left_keys = keying_steps(node, left, self._inputs) or (RequireKey(node.id),)
+        right_keys = keying_steps(node, right, self._inputs) or (RequireKey(node.id),)
+        if left.partitions == node.partitions and self._is_small(right):
+            pipe = self._pipe(left)
+            if not isinstance(pipe.source, Join):
+                stage = self._shuffle(right, node, 1, None, right_keys, side="broadcast")
+                fetch = FetchShuffle(stage, broadcast=True)
+                source = Join(node.id, pipe.source, fetch, (*pipe.steps, *left_keys))
+                ids = (*pipe.node_ids, node.id)
+                parents = tuple(sorted({*pipe.parents, stage}))
+                return Pipe(source, (), ids, node.partitions, parents, pipe.splits)
+        first = self._shuffle(left, node, node.partitions, None, left_keys, side="left")
+        second = self._shuffle(right, node, node.partitions, None, right_keys, side="right")
+        both = Join(node.id, FetchShuffle(first), FetchShuffle(second))
+        return Pipe(both, (), (node.id,), node.partitions, tuple(sorted({first, second})))
+
+    def _is_small(self, node: LogicalNode) -> bool:
+        """Whether all that the node is made of is smaller than BROADCAST_BYTES_MAX."""
+        waiting, seen, total = [node], {node.id}, 0
+        while waiting:
+            one = waiting.pop()
+            if one.is_reader:
+                files = self._inputs[one.id].files
+                # a compressed file may be ten times as large as it looks
+                total += sum(file.size * (10 if file.compression else 1) for file in files)
+            for parent in one.parents:
+                if parent.id not in seen:
+                    seen.add(parent.id)
+                    waiting.append(parent)
+        return total <= BROADCAST_BYTES_MAX
+
+    # --- stages ------------------------------------------------------------------------------
+
+    def _fetch(self, node: LogicalNode, stage: int, combined: bool = False) -> Pipe:
+        return Pipe(FetchShuffle(stage, combined), (), (node.id,), node.partitions, (stage,))
+
+    def _shuffle(
+        self,
+        parent: LogicalNode,
+        consumer: LogicalNode,
+        partitions: int,
+        combine: str | None,
+        keying: tuple[Step, ...],
+        side: str = "",
+    ) -> int:
+        """The index of the stage that writes `parent`'s records for `consumer`."""
+        key = (parent.id, consumer.id, side)
+        if key not in self._shuffles:
+            pipe = self._pipe(parent)
+            pipe = replace(pipe, steps=(*pipe.steps, *keying))
+            sink = ShuffleBlocks(consumer.id, partitions, combine)
+            self._shuffles[key] = self._add(pipe, sink, is_final=False)
+        return self._shuffles[key]
+
+    def _add(self, pipe: Pipe, sink: Sink, is_final: bool) -> int:
+        index = len(self._stages)
+        name = "+".join(pipe.node_ids)
+        taken = sum(stage.id.partition("#")[0] == name for stage in self._stages)
+        self._stages.append(
+            Stage(
+                index=index,
+                id=f"{name}#{taken + 1}" if taken else name,
+                node_ids=pipe.node_ids,
+                op="pipeline",
+                partitions=pipe.partitions,
+                parents=pipe.parents,
+                program=StageProgram(pipe.source, pipe.steps, sink),
+                splits=pipe.splits,
+                is_final=is_final,
+            )
+        )
+        return index
