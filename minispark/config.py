@@ -1,0 +1,412 @@
+"""The configuration: every key of CLI.md with its default, read strictly.
+
+The file is overridden by the environment, both by `--set`. Pure but for `load`, which reads one file.
+Must not know processes.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from minispark.errors import ConfigError
+
+DEFAULT_STATE_DIR = "/tmp/minispark"
+WORKERS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSection:
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    socket_port: int = 7077
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One worker of a list; what it leaves out comes from `WorkersSection`'s defaults."""
+
+    name: str
+    port: int
+    threads: int
+    cache_max_mb: int
+    fail_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSection:
+    count: int = 3
+    base_port: int = 9000
+    threads: int = 2
+    cache_max_mb: int = 128
+    fail_probability: float = 0.0
+    """Per cent of the tasks that fail on purpose."""
+    short_circuit: bool = True
+    """Ours: read shuffle files of the same host directly; false sends all over sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSection:
+    heartbeat_interval_s: float = 2.0
+    heartbeat_timeout_s: float = 10.0
+    task_timeout_s: float = 300.0
+    task_retries_max: int = 3
+    max_load_diff: int = 2
+    worker_losses_max: int = 10
+    prefetch: int | str = "auto"
+    plan: str = "fused"
+    speculation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySection:
+    task_max_mb: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSection:
+    policy: str = "on-failure"
+    backoff_min_s: float = 0.2
+    backoff_max_s: float = 10.0
+    attempts_max: int = 5
+    window_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PersistenceSection:
+    save_interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSection:
+    jobs_max: int = 100
+    results_max_gb: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSection:
+    latency_window: int = 100
+    log_interval_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSection:
+    level: str = "info"
+    format: str = "text"
+    max_mb: int = 10
+    backups: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySection:
+    token: str = "auto"
+    http_auth: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole tree. `workers` is what the list or the section says, one spec each."""
+
+    state_dir: str = DEFAULT_STATE_DIR
+    input_roots: tuple[str, ...] = (".",)
+    master: MasterSection = MasterSection()
+    workers: WorkersSection = WorkersSection()
+    worker_list: tuple[WorkerSpec, ...] | None = None
+    scheduler: SchedulerSection = SchedulerSection()
+    memory: MemorySection = MemorySection()
+    restart: RestartSection = RestartSection()
+    persistence: PersistenceSection = PersistenceSection()
+    retention: RetentionSection = RetentionSection()
+    metrics: MetricsSection = MetricsSection()
+    logging: LoggingSection = LoggingSection()
+    security: SecuritySection = SecuritySection()
+
+    def worker_specs(self) -> tuple[WorkerSpec, ...]:
+        """One for each worker, with port 9000 + 10 i unless told otherwise; port 0 is any."""
+        if self.worker_list is not None:
+            return self.worker_list
+        section = self.workers
+        return tuple(
+            WorkerSpec(
+                name=f"worker-{i + 1}",
+                port=section.base_port + 10 * i if section.base_port else 0,
+                threads=section.threads,
+                cache_max_mb=section.cache_max_mb,
+                fail_probability=section.fail_probability,
+            )
+            for i in range(section.count)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """`origins` says for each dotted key that is not a default where its value came from."""
+
+    config: Config
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+_CHOICES = {
+    "scheduler.plan": ("fused", "naive"),
+    "restart.policy": ("on-failure", "always", "never"),
+    "logging.level": ("debug", "info", "warning", "warn", "error"),
+    "logging.format": ("text", "json"),
+    "security.http_auth": ("auto", "required", "never"),
+}
+_RANGES: dict[str, tuple[float, float]] = {
+    "master.http_port": (0, 65535),
+    "master.socket_port": (0, 65535),
+    "workers.count": (0, WORKERS_MAX),
+    "workers.base_port": (0, 65535),
+    "workers.threads": (1, 256),
+    "workers.cache_max_mb": (0, 1 << 20),
+    "workers.fail_probability": (0, 100),
+    "scheduler.heartbeat_interval_s": (0.01, 3600),
+    "scheduler.heartbeat_timeout_s": (0.05, 36000),
+    "scheduler.task_timeout_s": (0.01, 1e7),
+    "scheduler.task_retries_max": (0, 1000),
+    "scheduler.max_load_diff": (0, 1000),
+    "scheduler.worker_losses_max": (0, 10000),
+    "memory.task_max_mb": (1, 1 << 20),
+    "restart.backoff_min_s": (0, 3600),
+    "restart.backoff_max_s": (0, 36000),
+    "restart.attempts_max": (0, 10000),
+    "restart.window_s": (0, 1e6),
+    "persistence.save_interval_s": (0, 36000),
+    "retention.jobs_max": (1, 1_000_000),
+    "retention.results_max_gb": (0, 1e6),
+    "metrics.latency_window": (1, 1_000_000),
+    "metrics.log_interval_s": (0.1, 1e6),
+    "logging.max_mb": (1, 1 << 20),
+    "logging.backups": (0, 1000),
+}
+ENVIRONMENT = {
+    "MASTER_HOST": "master.host",
+    "MASTER_HTTP_PORT": "master.http_port",
+    "MASTER_SOCKET_PORT": "master.socket_port",
+    "MINISPARK_STATE_DIR": "state_dir",
+    "MINISPARK_INPUT_ROOTS": "input_roots",
+    "MINISPARK_TOKEN": "security.token",
+    "WORKER_PORT": "workers.base_port",
+    "WORKER_THREADS": "workers.threads",
+    "CACHE_MAX_MB": "workers.cache_max_mb",
+    "FAIL_PROBABILITY": "workers.fail_probability",
+    "LOG_LEVEL": "logging.level",
+    "LOG_FORMAT": "logging.format",
+    "HEARTBEAT_INTERVAL_SECS": "scheduler.heartbeat_interval_s",
+    "MAX_TASK_TIME_SECS": "scheduler.task_timeout_s",
+    "MAX_TASK_ATTEMPTS": "scheduler.task_retries_max",
+    "SAVE_INTERVAL_SECS": "persistence.save_interval_s",
+    "LATENCY_WINDOW_SIZE": "metrics.latency_window",
+}
+"""Environment variables of API.md and the keys that they set."""
+
+
+def load(
+    path: str | None, environ: Mapping[str, str], overrides: Sequence[str] = ()
+) -> LoadedConfig:
+    """The effective configuration. Raises ConfigError that names file, line, key and what is near."""
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if path is not None:
+        tree, lines = _read_file(path)
+        _note_origins(tree, "", lines, path, origins)
+        config = _section(Config(), tree, "", lambda key: _where(path, lines, key))
+    else:
+        config = Config()
+    for name, key in ENVIRONMENT.items():
+        if name in environ:
+            config = _set(config, key, environ[name], f"environment variable {name}")
+            origins[key] = f"environment {name}"
+    for override in overrides:
+        key, is_pair, text = override.partition("=")
+        if not is_pair:
+            raise ConfigError(f"--set takes KEY=VALUE, not {override!r}")
+        config = _set(config, key.strip(), text, f"--set {override}")
+        origins[key.strip()] = "--set"
+    if config.scheduler.heartbeat_timeout_s <= config.scheduler.heartbeat_interval_s:
+        raise ConfigError(
+            "scheduler.heartbeat_timeout_s must be longer than scheduler.heartbeat_interval_s"
+        )
+    return LoadedConfig(config, origins)
+
+
+# --- reading a file -----------------------------------------------------------------------
+
+
+def _read_file(path: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The file's tree, and the line (from 1) of each dotted key."""
+    import yaml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    lines: dict[str, int] = {}
+    if node is not None:
+        _collect_lines(node, "", lines, path)
+    if tree is not None and not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping of keys")
+    return tree or {}, lines
+
+
+def _collect_lines(node: Any, at: str, lines: dict[str, int], path: str) -> None:
+    if not isinstance(node.value, list):
+        return
+    for i, item in enumerate(node.value):
+        if isinstance(item, tuple):
+            key = f"{at}{item[0].value}"
+            if key in lines:
+                raise ConfigError(f"{path}, line {item[0].start_mark.line + 1}: {key} stands twice")
+            lines[key] = item[0].start_mark.line + 1
+            _collect_lines(item[1], f"{key}.", lines, path)
+        else:
+            lines[f"{at.rstrip('.')}[{i}]"] = item.start_mark.line + 1
+            _collect_lines(item, f"{at.rstrip('.')}[{i}].", lines, path)
+
+
+def _where(path: str, lines: dict[str, int], key: str) -> str:
+    return f"{path}, line {lines[key]}" if key in lines else path
+
+
+def _note_origins(
+    tree: dict[str, Any], at: str, lines: dict[str, int], path: str, origins: dict[str, str]
+) -> None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            _note_origins(value, f"{at}{name}.", lines, path, origins)
+        else:
+            origins[f"{at}{name}"] = _where(path, lines, f"{at}{name}")
+
+
+# --- checking values ------------------------------------------------------------------------
+
+
+def _section(default: Any, data: Any, at: str, where: Any) -> Any:
+    """`default` with the values of `data`, every one checked."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where(at.rstrip('.'))}: {at.rstrip('.')} must be a mapping of keys")
+    hints = get_type_hints(type(default))
+    known = [f.name for f in fields(default) if f.name != "worker_list"]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        key = f"{at}{name}"
+        if name not in known:
+            raise ConfigError(f"{where(key)}: unknown key {key}{_near(str(name), known)}")
+        if key == "workers" and isinstance(value, list):
+            values["worker_list"] = _worker_list(value, where)
+        elif is_dataclass(hints[name]):
+            values[name] = _section(getattr(default, name), value, f"{key}.", where)
+        else:
+            values[name] = _value(key, hints[name], value, where(key))
+    return replace(default, **values)
+
+
+def _worker_list(items: list[Any], where: Any) -> tuple[WorkerSpec, ...]:
+    defaults = WorkersSection()
+    specs: list[WorkerSpec] = []
+    for i, item in enumerate(items):
+        key = f"workers[{i}]"
+        default = WorkerSpec(
+            f"worker-{i + 1}", 9000 + 10 * i, defaults.threads, defaults.cache_max_mb, 0.0
+        )
+        spec: WorkerSpec = _section(default, item, f"{key}.", where)
+        if any(spec.name == other.name for other in specs):
+            raise ConfigError(f"{where(key)}: two workers are named {spec.name}")
+        specs.append(spec)
+    return tuple(specs)
+
+
+def _set(config: Config, key: str, text: str, where: str) -> Config:
+    """The configuration with one dotted key set from text."""
+    section, _, name = key.rpartition(".")
+    target: Any = getattr(config, section, None) if section else config
+    known = {f.name: h for f, h in _leaves(target)} if is_dataclass(target) else {}
+    if name not in known:
+        raise ConfigError(f"{where}: unknown key {key}{_near(key, _all_keys())}")
+    value = _value(key, known[name], _from_text(text, known[name]), where)
+    if not section:
+        return replace(config, **{name: value})
+    config = replace(config, **{section: replace(target, **{name: value})})
+    if section == "workers" and name in ("count", "base_port"):
+        return replace(config, worker_list=None)
+    if section == "workers" and config.worker_list is not None:
+        names = {f.name for f in fields(WorkerSpec)}
+        if name in names:
+            specs = tuple(replace(spec, **{name: value}) for spec in config.worker_list)
+            return replace(config, worker_list=specs)
+    return config
+
+
+def _leaves(section: Any) -> list[tuple[Any, Any]]:
+    hints = get_type_hints(type(section))
+    return [
+        (f, hints[f.name])
+        for f in fields(section)
+        if not is_dataclass(hints[f.name]) and f.name != "worker_list"
+    ]
+
+
+def _all_keys() -> list[str]:
+    config = Config()
+    keys = [f.name for f, _ in _leaves(config)]
+    for f in fields(config):
+        if is_dataclass(getattr(config, f.name)):
+            keys += [f"{f.name}.{leaf.name}" for leaf, _ in _leaves(getattr(config, f.name))]
+    return keys
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _from_text(text: str, hint: Any) -> Any:
+    if hint is str:
+        return text
+    if get_origin(hint) is tuple:
+        return [part for part in text.replace(",", ":").split(":") if part]
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}.get(
+        text.lower(), text
+    )
+
+
+def _value(key: str, hint: Any, value: Any, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise ConfigError(f"{where}: {key} must be a list of directories")
+        return tuple(value)
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    is_right = type(value) in kinds or (float in kinds and type(value) is int)
+    if not is_right or (isinstance(value, float) and not math.isfinite(value)):
+        words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        wanted = " or ".join(words[kind] for kind in kinds)
+        raise ConfigError(f"{where}: {key} must be {wanted}, not {value!r}")
+    name = key.split("].")[-1] if "]." in key else None
+    rule = f"workers.{name}" if name and name != "port" else key
+    rule = "workers.base_port" if name == "port" else rule
+    if rule in _CHOICES:
+        value = value.lower()
+        if value not in _CHOICES[rule]:
+            raise ConfigError(f"{where}: {key} is one of {', '.join(_CHOICES[rule])}, not {value}")
+    if rule in _RANGES and not _RANGES[rule][0] <= value <= _RANGES[rule][1]:
+        low, high = _RANGES[rule]
+        raise ConfigError(f"{where}: {key} must lie between {low:g} and {high:g}, not {value}")
+    if key == "scheduler.prefetch" and value != "auto" and not isinstance(value, int):
+        raise ConfigError(f"{where}: {key} is auto or a whole number, not {value!r}")
+    return float(value) if hint is float else value
