@@ -1,0 +1,86 @@
+"""Where a process writes its log: a file of its own that rotates by size, or stderr.
+
+Must not know what is logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import sys
+import time
+from pathlib import Path
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self, process_name: str) -> None:
+        super().__init__()
+        self._process_name = process_name
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        level = "WARN" if record.levelname == "WARNING" else record.levelname
+        return f"{stamp(record.created)} {level:<5} {self._process_name} {text}"
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, process_name: str) -> None:
+        super().__init__()
+        self._process_name = process_name
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        entry = {
+            "ts": stamp(record.created),
+            "level": record.levelname.lower(),
+            "process": self._process_name,
+            "component": record.name,
+            "msg": text,
+        }
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def stamp(unix_s: float) -> str:
+    """UTC with milliseconds: 2026-01-02T03:04:05.678Z."""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
+    return f"{whole}.{int(unix_s * 1000) % 1000:03d}Z"
+
+
+def configure_logging(
+    process_name: str, level: str, format: str, path: Path | None, max_mb: int, backups: int
+) -> None:
+    """Send this process's log to `path` (None: stderr); with a path, its stderr too."""
+    handler: logging.Handler
+    if path is None:
+        handler = logging.StreamHandler(sys.stderr)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=max_mb * 2**20, backupCount=backups, encoding="utf-8"
+        )
+        # whatever else the process says (an interpreter's last words) belongs there too
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(fd, 2)
+        os.dup2(fd, 1)
+        os.close(fd)
+    formatter = _JsonFormatter if format == "json" else _TextFormatter
+    handler.setFormatter(formatter(process_name))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
