@@ -223,7 +223,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Agent -> executor: run one order."""
+    """Agent -> executor: run one order. It answers with Succeeded, Failed or FetchFailed."""
 
     order: TaskOrder
     program: StageProgram
@@ -249,4 +249,7 @@ Message: TypeAlias = (
     | Bulk
     | Missing
     | Run
+    | Succeeded
+    | Failed
+    | FetchFailed
 )

@@ -1,0 +1,1 @@
+"""L1, metrics: windows of latencies and the rendering of figures. Pure."""

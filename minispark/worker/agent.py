@@ -1,0 +1,310 @@
+"""The agent's loop: master session, executors, timers and signals, in the worker's main thread.
+
+It only carries messages; `agent_state.py` decides. Must not know what tasks do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import time
+from typing import assert_never
+
+from minispark.errors import CorruptBlock, ProtocolError
+from minispark.metrics.worker_metrics import WorkerCounters
+from minispark.storage.task_files import commit_files, drop_attempt
+from minispark.supervisor.notify import Notifier
+from minispark.transport import messages as msg
+from minispark.transport.channel import Channel
+from minispark.worker.agent_state import (
+    AgentState,
+    DropFiles,
+    Instruction,
+    KillSlot,
+    RunOnSlot,
+    SendReport,
+)
+from minispark.worker.executor_server import ExecutorServer
+from minispark.worker.identity import WorkerIdFile
+from minispark.worker.master_link import MasterLink
+
+REFORK_DELAY_S = 0.2
+"""After an executor that died before it got an order: a broken one must not spin."""
+
+logger = logging.getLogger("minispark.worker")
+
+
+class Executor:
+    """The agent's end of one executor process."""
+
+    def __init__(self, slot: int, pid: int, channel: Channel, now: float) -> None:
+        self.slot = slot
+        self.pid = pid
+        self.channel = channel
+        self.forked_at = now
+        self.is_heard = True
+        """Its socket is watched; not so once it closed."""
+
+
+class Agent:
+    """One worker's loop."""
+
+    def __init__(
+        self,
+        *,
+        link: MasterLink,
+        state: AgentState,
+        server: ExecutorServer,
+        id_file: WorkerIdFile,
+        state_dir: str,
+        counters: WorkerCounters,
+        heartbeat_interval_s: float,
+        lifeline: int | None,
+        notifier: Notifier,
+    ) -> None:
+        self._link = link
+        self._state = state
+        self._server = server
+        self._id_file = id_file
+        self._state_dir = state_dir
+        self._counters = counters
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._lifeline = lifeline
+        self._notifier = notifier
+        self._selector = selectors.DefaultSelector()
+        self._executors: dict[int, Executor] = {}
+        self._refork_at: dict[int, float] = {}
+        self._next_heartbeat = 0.0
+        self._is_stopping = False
+        self.worker_id = id_file.read()
+
+    @property
+    def active_tasks(self) -> int:
+        return self._state.active
+
+    def run(self) -> int:
+        """Serve until a signal, or the end of whoever started this worker."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_stop_signal)
+        if self._lifeline is None:
+            signal.signal(signal.SIGINT, self._on_stop_signal)
+        self._selector.register(wake_read, selectors.EVENT_READ, "signal")
+        self._selector.register(self._server, selectors.EVENT_READ, "server")
+        if self._lifeline is not None:
+            self._selector.register(self._lifeline, selectors.EVENT_READ, "lifeline")
+        for slot in range(len(self._state.slots)):
+            self._server.fork(slot)
+        try:
+            while not self._is_stopping:
+                self._turn()
+        except (ProtocolError, EOFError) as error:
+            logger.error("the worker stops: %s", error)
+            self._notifier.send({"error": str(error)})
+            return 1
+        finally:
+            signal.set_wakeup_fd(-1)
+            self._server.stop()
+        return 0
+
+    def _on_stop_signal(self, *_: object) -> None:
+        self._is_stopping = True
+
+    # --- one turn --------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self._link.channel is None and now >= self._link.retry_at and self._link.connect(now):
+            assert self._link.channel is not None
+            self._selector.register(self._link.channel, selectors.EVENT_READ, "master")
+        self._watch_writes()
+        for key, mask in self._selector.select(self._timeout(now)):
+            now = time.monotonic()
+            match key.data:
+                case "signal":
+                    os.read(key.fd, 4096)
+                case "lifeline":
+                    logger.warning("the supervisor is gone; the worker stops")
+                    self._is_stopping = True
+                case "server":
+                    self._hear_server(now)
+                case "master":
+                    self._hear_master(mask, now)
+                case Executor() as executor if executor.is_heard:
+                    if mask & selectors.EVENT_WRITE:
+                        self._flush(executor)
+                    self._hear_executor(executor, now)
+        now = time.monotonic()
+        self._follow(self._state.clock(now), now)
+        for slot, due in list(self._refork_at.items()):
+            if now >= due:
+                del self._refork_at[slot]
+                self._server.fork(slot)
+        if self._link.is_registered and now >= self._next_heartbeat:
+            self._next_heartbeat = now + self._heartbeat_interval_s
+            self._link.send(msg.Heartbeat(self.worker_id, self._state.active))
+        self._link.send_reports()
+
+    def _timeout(self, now: float) -> float:
+        due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
+        if self._link.channel is None:
+            due.append(self._link.retry_at)
+        deadline = self._state.next_deadline()
+        if deadline is not None:
+            due.append(deadline)
+        due.extend(self._refork_at.values())
+        return max(0.0, min(due) - now)
+
+    def _watch_writes(self) -> None:
+        """Wait for room where something is still to be sent."""
+        if self._link.channel is not None:
+            self._watch(self._link.channel)
+        for executor in self._executors.values():
+            if executor.is_heard:
+                self._watch(executor.channel)
+
+    def _watch(self, channel: Channel) -> None:
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.wants_write else 0)
+        key = self._selector.get_key(channel)
+        if key.events != wanted:
+            self._selector.modify(channel, wanted, key.data)
+
+    # --- executors ---------------------------------------------------------------------------
+
+    def _hear_server(self, now: float) -> None:
+        for message in self._server.receive():
+            if "slot" in message:
+                channel = Channel(message["sock"], on_want_write=lambda: None)
+                executor = Executor(message["slot"], message["pid"], channel, now)
+                self._executors[executor.slot] = executor
+                self._selector.register(channel, selectors.EVENT_READ, executor)
+                self._follow(self._state.executor_ready(executor.slot, now), now)
+            else:
+                self._bury(message["dead"], message["how"], now)
+
+    def _bury(self, pid: int, how: str, now: float) -> None:
+        executor = next((e for e in self._executors.values() if e.pid == pid), None)
+        if executor is None:
+            return
+        while executor.is_heard:  # what it said before it died counts
+            self._hear_executor(executor, now)
+        del self._executors[executor.slot]
+        executor.channel.close()
+        was_idle = self._state.slots[executor.slot].run is None
+        self._follow(self._state.executor_died(executor.slot, how, now), now)
+        if was_idle and now - executor.forked_at < REFORK_DELAY_S:
+            self._refork_at[executor.slot] = now + REFORK_DELAY_S
+        else:
+            self._server.fork(executor.slot)
+
+    def _hear_executor(self, executor: Executor, now: float) -> None:
+        try:
+            messages = executor.channel.receive()
+        except (EOFError, OSError):
+            # its death is announced by the server, which knows how it came
+            self._selector.unregister(executor.channel)
+            executor.is_heard = False
+            return
+        for message in messages:
+            assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
+            slot = self._state.slots[executor.slot]
+            is_success = isinstance(message, msg.Succeeded)
+            records = message.outcome.records if isinstance(message, msg.Succeeded) else 0
+            self._counters.count(is_success, records, 1000.0 * (now - slot.started_at))
+            self._follow(self._state.finished(executor.slot, message, now), now)
+
+    # --- the master ----------------------------------------------------------------------------
+
+    def _hear_master(self, mask: int, now: float) -> None:
+        channel = self._link.channel
+        assert channel is not None
+        try:
+            if mask & selectors.EVENT_WRITE:
+                channel.flush()
+            for message in self._link.receive():
+                self._take(message, now)
+        except (EOFError, OSError) as error:
+            logger.warning("the session with the master ended: %s", error)
+            self._selector.unregister(channel)
+            self._link.lose(now)
+
+    def _take(self, message: msg.Message, now: float) -> None:
+        match message:
+            case msg.Registered():
+                self._registered(message, now)
+            case msg.Launch():
+                runs = [
+                    msg.Run(
+                        order,
+                        message.programs[f"{order.job_id}/{order.stage_index}"],
+                        message.outputs[order.outputs_id] if order.outputs_id is not None else (),
+                    )
+                    for order in message.orders
+                ]
+                self._follow(self._state.launched(runs, now), now)
+            case msg.Cancel(attempt_ids):
+                self._follow(self._state.cancelled(attempt_ids), now)
+            case msg.Commit(attempt_id, files):
+                self._commit(attempt_id, files)
+            case msg.Drop(attempt_ids):
+                for attempt_id in attempt_ids:
+                    drop_attempt(self._state_dir, attempt_id)
+            case msg.Refused():
+                raise ProtocolError(f"the master refused this worker: {message.message}")
+            case _:
+                raise ProtocolError(f"a master does not send {type(message).__name__}")
+
+    def _registered(self, message: msg.Registered, now: float) -> None:
+        if message.worker_id != self.worker_id:
+            self.worker_id = message.worker_id
+            self._id_file.write(message.worker_id)
+        self._heartbeat_interval_s = message.heartbeat_interval_s
+        self._state.task_timeout_s = message.task_timeout_s
+        self._link.is_registered = True
+        self._next_heartbeat = now
+        logger.info("registered as %s", self.worker_id)
+        self._follow(self._state.cancelled(message.forget), now)
+        self._notifier.send({"ready": True})
+
+    def _commit(self, attempt_id: str, files: tuple[tuple[str, str], ...]) -> None:
+        try:
+            commit_files(self._state_dir, attempt_id, files)
+        except (OSError, CorruptBlock) as error:
+            self._link.report(msg.CommitFailed(attempt_id, str(error)))
+        else:
+            self._link.report(msg.Committed(attempt_id))
+
+    # --- what the state decided ------------------------------------------------------------------
+
+    def _follow(self, instructions: list[Instruction], now: float) -> None:
+        for instruction in instructions:
+            match instruction:
+                case RunOnSlot(slot, run):
+                    self._send_run(self._executors[slot], run)
+                case KillSlot(slot):
+                    self._server.kill(self._executors[slot].pid)
+                case SendReport(report):
+                    if isinstance(report, msg.Failed) and report.kind in ("crash", "timeout"):
+                        self._counters.count(False, 0, 0.0)
+                    self._link.report(report)
+                case DropFiles(attempt_id):
+                    drop_attempt(self._state_dir, attempt_id)
+                case _:
+                    assert_never(instruction)
+
+    @staticmethod
+    def _flush(executor: Executor) -> None:
+        try:
+            executor.channel.flush()
+        except OSError:
+            pass  # it died just now; its death is announced
+
+    @staticmethod
+    def _send_run(executor: Executor, run: msg.Run) -> None:
+        try:
+            executor.channel.send(run)
+        except OSError:
+            pass  # it died just now; its death is announced, and the order is reported then

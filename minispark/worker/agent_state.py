@@ -1,0 +1,179 @@
+"""What a worker's agent knows and decides: its queue, its slots, and when a task must be stopped. Pure.
+
+Every method takes what happened and returns what is to be done. Must not know processes or sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from minispark.transport.messages import (
+    Failed,
+    FetchFailed,
+    Report,
+    Run,
+    Started,
+    Succeeded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOnSlot:
+    slot: int
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class KillSlot:
+    """SIGKILL the slot's executor; another one takes its place."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class DropFiles:
+    attempt_id: str
+
+
+Instruction: TypeAlias = RunOnSlot | KillSlot | SendReport | DropFiles
+
+
+class Slot:
+    """One executor's place."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self.run: Run | None = None
+        self.started_at = 0.0
+        self.deadline: float | None = None
+        self.killed_for: str | None = None
+        """Why its executor was killed: `timeout`, or `cancel`, which nobody is told of."""
+
+
+class AgentState:
+    """The orders of one worker."""
+
+    def __init__(
+        self, slots: int, task_timeout_s: float, fail_probability: float, draw: Callable[[], float]
+    ) -> None:
+        """`draw` gives numbers in [0, 100); a task fails on purpose when one is below the probability."""
+        self.slots = [Slot() for _ in range(slots)]
+        self.task_timeout_s = task_timeout_s
+        self._queue: dict[str, Run] = {}
+        self._fail_probability = fail_probability
+        self._draw = draw
+
+    @property
+    def active(self) -> int:
+        """Attempts running and queued."""
+        return len(self._queue) + sum(slot.run is not None for slot in self.slots)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The attempts' ids, as a registration names them."""
+        running = [slot.run for slot in self.slots if slot.run is not None and not slot.killed_for]
+        return (*(run.order.attempt_id for run in running), *self._queue)
+
+    def next_deadline(self) -> float | None:
+        deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
+        return min(deadlines) if deadlines else None
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def launched(self, runs: list[Run], now: float) -> list[Instruction]:
+        """The master sent orders. A repeated one changes nothing."""
+        held = dict.fromkeys(self.held)
+        for run in runs:
+            if run.order.attempt_id not in held:
+                self._queue[run.order.attempt_id] = run
+        return self._fill(now)
+
+    def executor_ready(self, slot: int, now: float) -> list[Instruction]:
+        self.slots[slot].is_ready = True
+        return self._fill(now)
+
+    def finished(
+        self, slot: int, report: Succeeded | Failed | FetchFailed, now: float
+    ) -> list[Instruction]:
+        """The slot's executor is done with its order."""
+        place = self.slots[slot]
+        if place.run is None or place.killed_for or report.attempt_id != place.run.order.attempt_id:
+            return []  # it was killed while it said so; its death decides
+        instructions: list[Instruction] = [SendReport(report)]
+        if not isinstance(report, Succeeded):
+            instructions.insert(0, DropFiles(report.attempt_id))
+        self._clear(place)
+        return [*instructions, *self._fill(now)]
+
+    def executor_died(self, slot: int, how: str, now: float) -> list[Instruction]:
+        """The slot's executor is gone: by itself, or because it was killed."""
+        place = self.slots[slot]
+        place.is_ready = False
+        run, reason = place.run, place.killed_for
+        self._clear(place)
+        if run is None:
+            return []
+        attempt_id = run.order.attempt_id
+        instructions: list[Instruction] = [DropFiles(attempt_id)]
+        if reason == "timeout":
+            error = f"stopped after {self.task_timeout_s:g} s (scheduler.task_timeout_s)"
+            instructions.append(SendReport(Failed(attempt_id, "timeout", error)))
+        elif reason is None:
+            error = f"its executor process ended with {how}"
+            instructions.append(SendReport(Failed(attempt_id, "crash", error)))
+        return [*instructions, *self._fill(now)]
+
+    def cancelled(self, attempt_ids: tuple[str, ...]) -> list[Instruction]:
+        """Stop these, and say nothing of them."""
+        instructions: list[Instruction] = []
+        for attempt_id in attempt_ids:
+            if self._queue.pop(attempt_id, None) is not None:
+                continue
+            for index, slot in enumerate(self.slots):
+                is_it = slot.run is not None and slot.run.order.attempt_id == attempt_id
+                if is_it and not slot.killed_for:
+                    slot.killed_for, slot.deadline = "cancel", None
+                    instructions.append(KillSlot(index))
+                    break
+            else:
+                instructions.append(DropFiles(attempt_id))
+        return instructions
+
+    def clock(self, now: float) -> list[Instruction]:
+        """Stop what ran too long."""
+        instructions: list[Instruction] = []
+        for index, slot in enumerate(self.slots):
+            if slot.deadline is not None and now >= slot.deadline:
+                slot.killed_for, slot.deadline = "timeout", None
+                instructions.append(KillSlot(index))
+        return instructions
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> list[Instruction]:
+        instructions: list[Instruction] = []
+        for index, slot in enumerate(self.slots):
+            while slot.is_ready and slot.run is None and self._queue:
+                attempt_id = next(iter(self._queue))
+                run = self._queue.pop(attempt_id)
+                instructions.append(SendReport(Started(attempt_id)))
+                if self._fail_probability and self._draw() < self._fail_probability:
+                    error = f"injected failure (FAIL_PROBABILITY={self._fail_probability:g})"
+                    instructions.append(SendReport(Failed(attempt_id, "injected", error)))
+                    continue
+                slot.run = run
+                slot.started_at = now
+                slot.deadline = now + self.task_timeout_s
+                instructions.append(RunOnSlot(index, run))
+        return instructions
+
+    @staticmethod
+    def _clear(slot: Slot) -> None:
+        slot.run, slot.deadline, slot.killed_for = None, None, None

@@ -1,0 +1,91 @@
+"""The data port: serves shuffle blocks and documented files of this worker, straight from the file.
+
+One thread a connection, at most CONNECTIONS_MAX. Must not know what is fetched for what.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+
+from minispark.errors import CorruptBlock, ProtocolError
+from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, locate_block, open_below
+from minispark.transport.connection import Connection
+from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
+
+CONNECTIONS_MAX = 64
+HANDSHAKE_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 120.0
+
+logger = logging.getLogger("minispark.worker")
+
+
+class DataServer:
+    """Accepts on a listening socket from a background thread."""
+
+    def __init__(self, sock: socket.socket, state_dir: str, token: str) -> None:
+        self._sock = sock
+        self._state_dir = state_dir
+        self._token = token
+        self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._thread = threading.Thread(target=self._accept, name="data", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            self._room.acquire()
+            try:
+                sock, _ = self._sock.accept()
+            except OSError:
+                return  # closed: the worker stops
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            connection = Connection.accept(sock, self._token, HANDSHAKE_TIMEOUT_S)
+            try:
+                while True:
+                    self._answer(connection, connection.receive(IDLE_TIMEOUT_S))
+            except ProtocolError as error:
+                connection.refuse(error)
+                raise
+            finally:
+                connection.close()
+        except ProtocolError as error:
+            logger.warning("a peer at the data port was refused: %s", error)
+        except (OSError, EOFError):
+            pass  # the peer is done, or gone
+        finally:
+            self._room.release()
+
+    def _answer(self, connection: Connection, question: Message) -> None:
+        try:
+            fd, offset, count = self._find(question)
+        except (OSError, CorruptBlock) as error:
+            connection.send(Missing(str(error)))
+            return
+        try:
+            connection.send(Bulk(count))
+            connection.send_file(fd, offset, count)
+        finally:
+            os.close(fd)
+
+    def _find(self, question: Message) -> tuple[int, int, int]:
+        """(descriptor, offset, bytes) of what is asked for."""
+        match question:
+            case FetchBlock(attempt_id, partition):
+                fd = open_below(attempt_dir(self._state_dir, attempt_id), SHUFFLE_FILE)
+                try:
+                    return (fd, *locate_block(fd, partition))
+                except BaseException:
+                    os.close(fd)
+                    raise
+            case FetchFile(name):
+                fd = open_below(self._state_dir, name)
+                return fd, 0, os.fstat(fd).st_size
+            case _:
+                raise ProtocolError(f"the data port does not take {type(question).__name__}")

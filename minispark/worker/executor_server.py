@@ -1,0 +1,168 @@
+"""The executor server: a single-threaded process that forks executors, and reaps and reports them.
+
+It is forked from the agent before the agent's first thread, with everything imported that a task needs,
+so that a replacement executor is ready in milliseconds. Over a Unix socket the agent sends lines
+`{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's socket attached, and
+`{"dead": pid, "how"}`. When the agent ends, so do all executors. Must not know orders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+from multiprocessing import get_context
+from typing import Any
+
+from minispark.supervisor.lifeline import die_with_parent
+from minispark.worker.executor import serve_orders
+from minispark.worker.task import TaskContext
+
+RECEIVE_BYTES = 65536
+
+
+class ExecutorServer:
+    """The agent's view of the server."""
+
+    def __init__(self, context: TaskContext) -> None:
+        """Fork it. The caller must have no threads yet."""
+        mine, theirs = socket.socketpair()
+        process = get_context("fork").Process(
+            target=_serve, args=(theirs, mine, context, os.getpid()), name="executor-server"
+        )
+        process.start()
+        theirs.close()
+        mine.setblocking(False)
+        self.sock = mine
+        self._process = process
+        self._buffer = b""
+        self._fds: list[int] = []
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def fork(self, slot: int) -> None:
+        """Ask for an executor; it is announced by `receive`."""
+        self.sock.sendall(json.dumps({"fork": slot}).encode() + b"\n")
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL an executor, if it still is one."""
+        self.sock.sendall(json.dumps({"kill": pid}).encode() + b"\n")
+
+    def receive(self) -> list[dict[str, Any]]:
+        """What it says; a new executor's socket stands under `sock`. Raises EOFError at its end."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.sock, RECEIVE_BYTES, 64)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise EOFError("the executor server ended")
+        self._fds += fds
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        messages: list[dict[str, Any]] = []
+        for line in lines:
+            message = json.loads(line)
+            if "slot" in message:
+                message["sock"] = socket.socket(fileno=self._fds.pop(0))
+            messages.append(message)
+        return messages
+
+    def stop(self) -> None:
+        """Close the control socket: the server kills its executors and ends."""
+        self.sock.close()
+        self._process.join(2.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _serve(
+    control: socket.socket, others: socket.socket, context: TaskContext, parent: int
+) -> None:
+    """The server process."""
+    others.close()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent says when
+    die_with_parent(parent)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    server = _Server(control, context)
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        try:
+            while True:
+                for key, _ in selector.select():
+                    if key.fd == wake_read:
+                        os.read(wake_read, 4096)
+                        server.reap()
+                    else:
+                        server.listen()
+        except (EOFError, OSError):
+            server.kill_all()
+
+
+class _Server:
+    def __init__(self, control: socket.socket, context: TaskContext) -> None:
+        self._control = control
+        self._context = context
+        self._buffer = b""
+        self._pids: dict[int, None] = {}
+
+    def listen(self) -> None:
+        data = self._control.recv(RECEIVE_BYTES)
+        if not data:
+            raise EOFError("the agent ended")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "fork" in message:
+                self._fork(message["fork"])
+            elif message["kill"] in self._pids:
+                os.kill(message["kill"], signal.SIGKILL)
+
+    def _fork(self, slot: int) -> None:
+        mine, theirs = socket.socketpair()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                mine.close()
+                self._control.close()
+                _run_executor(theirs, self._context, parent)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._pids[pid] = None
+        line = json.dumps({"slot": slot, "pid": pid}).encode() + b"\n"
+        socket.send_fds(self._control, [line], [mine.fileno()])
+        mine.close()
+
+    def reap(self) -> None:
+        for pid in list(self._pids):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                del self._pids[pid]
+                code = os.waitstatus_to_exitcode(status)
+                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+                line = json.dumps({"dead": pid, "how": how}).encode() + b"\n"
+                self._control.sendall(line)
+
+    def kill_all(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._pids:
+            os.waitpid(pid, 0)
+
+
+def _run_executor(sock: socket.socket, context: TaskContext, parent: int) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(parent)
+    serve_orders(sock, context)
+    os._exit(0)

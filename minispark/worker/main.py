@@ -1,0 +1,150 @@
+"""The worker process: binds its ports, forks its executor server, and runs its agent.
+
+Must not know who started it: a supervisor (`lifeline`), or somebody by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from minispark.config import Config, WorkerSpec
+from minispark.metrics.worker_metrics import WorkerCounters
+from minispark.supervisor.notify import Notifier
+from minispark.transport.http_server import HttpServer
+from minispark.transport.messages import Register
+from minispark.worker.agent import Agent
+from minispark.worker.agent_state import AgentState
+from minispark.worker.data_server import DataServer
+from minispark.worker.executor_server import ExecutorServer
+from minispark.worker.identity import WorkerIdFile, host_id
+from minispark.worker.master_link import MasterLink
+from minispark.worker.metrics_http import build_router, host_figures
+from minispark.worker.task import TaskContext
+
+METRICS_PORT_OFFSET = 1000
+
+logger = logging.getLogger("minispark.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What one worker needs to know besides the configuration."""
+
+    spec: WorkerSpec
+    token: str
+    host: str
+    """Where it binds, and what it tells others."""
+    master_host: str
+    master_port: int
+
+
+def run_worker(
+    config: Config, settings: WorkerSettings, notifier: Notifier, lifeline: int | None
+) -> int:
+    """Serve until told to stop; returns the exit status."""
+    spec = settings.spec
+    try:
+        data_sock = _listen(settings.host, spec.port)
+        port = data_sock.getsockname()[1]
+        metrics_port = port + METRICS_PORT_OFFSET if spec.port else 0
+        metrics_sock = _listen(settings.host, metrics_port)
+    except OSError as error:
+        message = f"{spec.name} cannot listen: {error}"
+        logger.error("%s", message)
+        notifier.send({"error": message})
+        return 1
+    metrics_port = metrics_sock.getsockname()[1]
+    notifier.send({"ports": {"data": port, "metrics": metrics_port}})
+    here = host_id()
+    context = TaskContext(config.state_dir, here, settings.token, config.workers.short_circuit)
+    server = ExecutorServer(context)  # before the first thread: it forks
+    state = AgentState(
+        spec.threads,
+        config.scheduler.task_timeout_s,
+        spec.fail_probability,
+        lambda: random.uniform(0, 100),
+    )
+    id_file = WorkerIdFile(config.state_dir, spec.name)
+    counters = WorkerCounters(config.metrics.latency_window)
+
+    def registration() -> Register:
+        return Register(
+            worker_id=id_file.read(),
+            name=spec.name,
+            host=settings.host,
+            port=port,
+            slots=spec.threads,
+            pid=os.getpid(),
+            host_id=here,
+            state_dir=config.state_dir,
+            metrics_url=f"http://{settings.host}:{metrics_port}/metrics",
+            running=state.held,
+        )
+
+    agent = Agent(
+        link=MasterLink(settings.master_host, settings.master_port, settings.token, registration),
+        state=state,
+        server=server,
+        id_file=id_file,
+        state_dir=config.state_dir,
+        counters=counters,
+        heartbeat_interval_s=config.scheduler.heartbeat_interval_s,
+        lifeline=lifeline,
+        notifier=notifier,
+    )
+    started_at, process = time.monotonic(), psutil.Process()
+
+    def document() -> dict[str, Any]:
+        uptime_s = time.monotonic() - started_at
+        figures = host_figures(process)
+        return counters.document(agent.worker_id, uptime_s, agent.active_tasks, figures)
+
+    is_loopback = settings.host.startswith("127.") or settings.host == "::1"
+    http = HttpServer(
+        metrics_sock,
+        build_router(document),
+        token=settings.token,
+        http_auth=config.security.http_auth,
+        is_loopback=is_loopback,
+    )
+    DataServer(data_sock, config.state_dir, settings.token).start()
+    http.start()
+    stop = threading.Event()
+    interval_s = config.metrics.log_interval_s
+    threading.Thread(
+        target=_log_metrics, args=(document, interval_s, stop), name="metrics-log", daemon=True
+    ).start()
+    try:
+        return agent.run()
+    finally:
+        stop.set()
+        http.stop()
+        data_sock.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError that names the port."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(128)
+    except OSError as error:
+        sock.close()
+        raise OSError(f"port {port} on {host}: {error.strerror}") from error
+    return sock
+
+
+def _log_metrics(document: Any, interval_s: float, stop: threading.Event) -> None:
+    while not stop.wait(interval_s):
+        logger.info("metrics %s", json.dumps(document()["tasks"]))

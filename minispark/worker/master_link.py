@@ -1,0 +1,89 @@
+"""The agent's session with the master: connects, authenticates, registers, and comes back by itself.
+
+Non-blocking: its owner's loop calls it. Must not know what the messages are for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from minispark.errors import AuthenticationFailed, ProtocolError
+from minispark.transport.channel import Channel
+from minispark.transport.connection import Connection
+from minispark.transport.messages import Message, Register, Report, Reports
+
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 1.0
+CONNECT_TIMEOUT_S = 2.0
+REPORTS_MAX = 1000
+
+logger = logging.getLogger("minispark.worker")
+
+
+class MasterLink:
+    """One master at a time. Reports wait here while there is no session."""
+
+    def __init__(
+        self, host: str, port: int, token: str, registration: Callable[[], Register]
+    ) -> None:
+        self._address = (host, port)
+        self._token = token
+        self._registration = registration
+        self._retry_s = RETRY_MIN_S
+        self._reports: list[Report] = []
+        self.retry_at = 0.0
+        self.channel: Channel | None = None
+        self.is_registered = False
+
+    def connect(self, now: float) -> bool:
+        """Try once to open a session and register; sets `retry_at` when that fails.
+
+        Raises AuthenticationFailed or ProtocolError: trying again would not help.
+        """
+        try:
+            connection = Connection.connect(*self._address, self._token, CONNECT_TIMEOUT_S)
+        except (AuthenticationFailed, ProtocolError):
+            raise
+        except (OSError, EOFError) as error:
+            self.retry_at = now + self._retry_s
+            self._retry_s = min(RETRY_MAX_S, 2 * self._retry_s)
+            logger.debug("no master at %s:%d: %s", *self._address, error)
+            return False
+        self._retry_s = RETRY_MIN_S
+        self.is_registered = False
+        self.channel = Channel(connection.sock, on_want_write=lambda: None)
+        self.send(self._registration())
+        return True
+
+    def receive(self) -> list[Message]:
+        """What the master sent. Raises EOFError, OSError, ProtocolError: the session is over then."""
+        return self.channel.receive() if self.channel is not None else []
+
+    def lose(self, now: float) -> None:
+        """The session ended; another one is tried at once, then ever more slowly."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        self.is_registered = False
+        self.retry_at = now + self._retry_s
+
+    def send(self, message: Message) -> None:
+        """Send within the session; a failure shows when it is read from."""
+        if self.channel is None:
+            return
+        try:
+            self.channel.send(message)
+        except (OSError, ProtocolError) as error:
+            logger.warning("sending to the master failed: %s", error)
+            self.channel.shut()
+
+    def report(self, report: Report) -> None:
+        """Queue a report for the next `send_reports`."""
+        self._reports.append(report)
+
+    def send_reports(self) -> None:
+        """Send what is queued, once the master knows who speaks."""
+        while self._reports and self.channel is not None and self.is_registered:
+            page, self._reports = self._reports[:REPORTS_MAX], self._reports[REPORTS_MAX:]
+            self.send(Reports(tuple(page)))
