@@ -1,0 +1,150 @@
+"""What a master finds when it starts: the job store, or what is left of it, and `jobs.json`.
+
+Says in the log what it found. Must not know the core.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from minispark.errors import MiniSparkError
+from minispark.master.documents import request_document
+from minispark.model.job import JobRequest
+from minispark.model.plan import PhysicalPlan
+from minispark.model.snapshot import JobView, StageView
+from minispark.model.states import JobState
+from minispark.plan.parsing import parse_request
+from minispark.storage.job_history import JobHistory, JobRow
+from minispark.storage.job_store import JobStore
+from minispark.storage.jobs_json import CorruptSnapshot, move_aside, read_snapshot
+from minispark.transport.codec import from_json, to_json
+
+logger = logging.getLogger("minispark.master")
+
+
+def open_store(state_dir: Path) -> JobStore:
+    """The job store; a corrupt one is moved aside, with a loud word, and a new one begun."""
+    path = state_dir / "state" / "minispark.db"
+    try:
+        return JobStore(path, dump_request, dump_plan)
+    except sqlite3.DatabaseError as error:
+        aside = move_aside(path)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        logger.error("%s is corrupt (%s): it lies at %s now; its jobs are lost", path, error, aside)
+        return JobStore(path, dump_request, dump_plan)
+
+
+def dump_request(request: JobRequest) -> str:
+    return json.dumps(request_document(request), ensure_ascii=False)
+
+
+def dump_plan(plan: PhysicalPlan) -> str:
+    return json.dumps(to_json(plan), ensure_ascii=False, separators=(",", ":"))
+
+
+class Found:
+    """The jobs of earlier masters: `ended` as readers saw them, and those `unfinished`."""
+
+    def __init__(self, history: JobHistory) -> None:
+        self._history = history
+        self.ended: list[JobView] = []
+        self.unfinished: list[tuple[JobRow, JobRequest]] = []
+        for row in history.jobs():
+            request = parse_request(json.loads(row.request))
+            if JobState(row.state).is_terminal:
+                self.ended.append(self._view(row, request))
+            else:
+                self.unfinished.append((row, request))
+        self.ended.sort(key=lambda view: view.updated_at)
+
+    def _view(self, row: JobRow, request: JobRequest) -> JobView:
+        rows = self._history.stages(row.job_id)
+        stages = tuple(
+            StageView(
+                index=stage.stage_index,
+                id=stage.stage_id,
+                op=stage.op,
+                tasks_total=stage.partitions,
+                tasks_completed=stage.completed,
+                records=stage.records,
+                failed_attempts=stage.failed_attempts,
+                started_at=stage.started_at,
+                ended_at=stage.ended_at if stage.completed == stage.partitions else None,
+            )
+            for stage in rows
+        )
+        plan = self.plan(row)
+        failed = sum(stage.failed_attempts for stage in rows)
+        is_failed = row.state == JobState.FAILED.value
+        return JobView(
+            job_id=row.job_id,
+            request=request,
+            state=JobState(row.state),
+            message=row.message,
+            note=None,
+            plan_kind=plan.kind if plan is not None else None,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            tasks_total=sum(stage.partitions for stage in rows),
+            tasks_completed=sum(stage.completed for stage in rows),
+            failed_attempts=failed,
+            retries=max(0, failed - is_failed),
+            stages=stages,
+        )
+
+    @staticmethod
+    def plan(row: JobRow) -> PhysicalPlan | None:
+        if row.plan is None:
+            return None
+        plan: PhysicalPlan = from_json(PhysicalPlan, json.loads(row.plan))
+        return plan
+
+    def log(self) -> None:
+        """One line: nothing, or how many jobs, and which are unfinished."""
+        total = len(self.ended) + len(self.unfinished)
+        if not total:
+            logger.info("found nothing of an earlier master")
+            return
+        names = ", ".join(f"{request.name} ({row.job_id})" for row, request in self.unfinished)
+        listed = f": {names}" if names else ""
+        logger.info("found %d jobs, %d unfinished%s", total, len(self.unfinished), listed)
+
+    def plans_of(
+        self,
+        row: JobRow,
+        request: JobRequest,
+        make: Callable[[JobRequest], tuple[PhysicalPlan, ...]],
+    ) -> tuple[PhysicalPlan, ...] | str:
+        """The plans with which an unfinished job runs again, or why it cannot."""
+        stored = self.plan(row)
+        if stored is not None:
+            return (stored,)
+        try:
+            return make(request)
+        except MiniSparkError as error:
+            return str(error)
+
+
+def check_snapshot(path: Path) -> None:
+    """Look at `jobs.json`; a corrupt one is moved aside, and nothing is lost by that."""
+    try:
+        read_snapshot(path)
+    except CorruptSnapshot as error:
+        logger.warning("%s is corrupt (%s): it lies at %s now", path, error, error.moved_to)
+    except OSError as error:
+        logger.warning("%s cannot be read: %s", path, error)
+
+
+def clear_attempts(state_dir: Path) -> None:
+    """Nobody reads what attempts of an earlier master left behind."""
+    folder = state_dir / "attempts"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, exist_ok=True)

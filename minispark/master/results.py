@@ -1,0 +1,165 @@
+"""What a job produced: the documented TaskResults, and its final records as a stream.
+
+Reads the accepted attempts from the job history and their files from the workers' disks, by path on this
+host and over the data port elsewhere. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from minispark.compute.batch import Record
+from minispark.compute.documented import parse
+from minispark.errors import ClusterError, NotFound
+from minispark.model.file_names import partition_file, shuffle_file
+from minispark.model.ids import attempt_id
+from minispark.model.plan import DocumentedShuffle, PartitionFile, PhysicalPlan, Stage
+from minispark.storage.job_history import AttemptRow, JobHistory
+from minispark.storage.task_files import open_below
+from minispark.transport.codec import from_json
+from minispark.transport.connection import Connection
+from minispark.transport.messages import Bulk, FetchFile
+
+FETCH_TIMEOUT_S = 30.0
+FORMATS = ("json", "csv", "tsv", "jsonl")
+ROWS_PER_PIECE = 4096
+
+
+class Results:
+    """Questions about finished tasks."""
+
+    def __init__(self, history: JobHistory, state_dir: str, host_id: str, token: str) -> None:
+        self._history = history
+        self._state_dir = state_dir
+        self._host_id = host_id
+        self._token = token
+
+    def plan(self, job_id: str) -> PhysicalPlan | None:
+        """The job's plan; None while none is chosen."""
+        text = self._history.plan(job_id)
+        if text is None:
+            return None
+        plan: PhysicalPlan = from_json(PhysicalPlan, json.loads(text))
+        return plan
+
+    def task_results(self, job_id: str) -> list[dict[str, Any]]:
+        """TaskResults of the finished tasks, final stages last. Raises NotFound while there are none."""
+        plan, rows = self.plan(job_id), self._history.accepted(job_id)
+        if plan is None or not rows:
+            raise NotFound(f"job {job_id} has no finished task yet")
+        stages = {stage.index: stage for stage in plan.stages}
+        rows.sort(key=lambda row: (stages[row.stage_index].is_final, row.stage_index))
+        return [self._task_result(job_id, stages[row.stage_index], row) for row in rows]
+
+    def _task_result(self, job_id: str, stage: Stage, row: AttemptRow) -> dict[str, Any]:
+        folder = row.state_dir or self._state_dir
+        output_path: str | None = None
+        shuffle_outputs: list[str] = []
+        match stage.program.sink:
+            case PartitionFile(node_id):
+                output_path = f"{folder}/{partition_file(job_id, node_id, row.partition)}"
+            case DocumentedShuffle(writer, targets):
+                shuffle_outputs = [
+                    f"{folder}/{shuffle_file(job_id, writer, row.partition, to)}"
+                    for to in range(targets)
+                ]
+            case _:
+                pass  # blocks of the fused plan, which end with their job
+        return {
+            "task_id": attempt_id(job_id, stage.id, row.partition, row.attempt),
+            "job_id": job_id,
+            "attempt": row.attempt,
+            "success": True,
+            "error": None,
+            "output_path": output_path,
+            "records_processed": row.records,
+            "shuffle_outputs": shuffle_outputs,
+        }
+
+    # --- records -----------------------------------------------------------------------------
+
+    def records(self, job_id: str) -> Iterator[Record]:
+        """The records of the job's final stages, by stage and partition."""
+        plan = self.plan(job_id)
+        finals = {s.index: s for s in plan.stages if s.is_final} if plan is not None else {}
+        for row in self._history.accepted(job_id):
+            stage = finals.get(row.stage_index)
+            if stage is not None and isinstance(stage.program.sink, PartitionFile):
+                name = partition_file(job_id, stage.program.sink.node_id, row.partition)
+                yield from parse(self._read(row, name))
+
+    def _read(self, row: AttemptRow, name: str) -> bytes:
+        if row.host_id == self._host_id and row.state_dir is not None:
+            try:
+                with os.fdopen(open_below(row.state_dir, name), "rb") as file:
+                    return file.read()
+            except OSError as error:
+                raise ClusterError(f"the result file {name} cannot be read: {error}") from error
+        if row.host is None or row.port is None:
+            raise ClusterError(f"nobody knows where {name} is")
+        try:
+            connection = Connection.connect(row.host, row.port, self._token, FETCH_TIMEOUT_S)
+        except OSError as error:
+            raise ClusterError(f"{row.worker_name}, which has {name}, is away: {error}") from error
+        try:
+            connection.send(FetchFile(name))
+            answer = connection.receive(FETCH_TIMEOUT_S)
+            if not isinstance(answer, Bulk):
+                raise ClusterError(f"{row.worker_name} has no {name}")
+            return connection.receive_bulk(answer.bytes, FETCH_TIMEOUT_S)
+        finally:
+            connection.close()
+
+    def delete(self, job_id: str) -> None:
+        """Remove the job's documented files from this host."""
+        for path in Path(self._state_dir).glob(f"{job_id}_*.json"):
+            path.unlink(missing_ok=True)
+
+
+def render(rows: Iterator[Record], format: str, limit: int | None, offset: int) -> Iterator[bytes]:
+    """The records from `offset` on, at most `limit`, in one of FORMATS, piece by piece."""
+    chosen = islice(rows, offset, None if limit is None else offset + limit)
+    match format:
+        case "jsonl":
+            return _pieces(f"{_json_row(row)}\n" for row in chosen)
+        case "json":
+            return _pieces(_json_list(chosen))
+        case "csv":
+            return _pieces(_separated(chosen, ","))
+        case _:
+            return _pieces(_separated(chosen, "\t"))
+
+
+def _json_row(row: Record) -> str:
+    return json.dumps({"key": row[0], "value": row[1]}, ensure_ascii=False)
+
+
+def _json_list(rows: Iterator[Record]) -> Iterator[str]:
+    before = "["
+    for row in rows:
+        yield before + _json_row(row)
+        before = ","
+    yield "[]" if before == "[" else "]"
+
+
+def _separated(rows: Iterator[Record], separator: str) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
+    yield f"key{separator}value\n"
+    for key, value in rows:
+        writer.writerow(("" if key is None else key, value))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def _pieces(texts: Iterator[str]) -> Iterator[bytes]:
+    while piece := "".join(islice(texts, ROWS_PER_PIECE)):
+        yield piece.encode()

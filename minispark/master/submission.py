@@ -1,0 +1,47 @@
+"""From a submitted document to a JobSubmitted event: parsed, validated, inputs resolved, planned.
+
+Runs in the thread of whoever submits. Must not know HTTP or the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from minispark.model.job import JobRequest, PlanKind
+from minispark.model.plan import PhysicalPlan
+from minispark.plan.parsing import parse_request
+from minispark.plan.planner import plan
+from minispark.plan.validation import validate
+from minispark.storage.inputs import resolve_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """What planning needs to know of the cluster."""
+
+    base_dir: str
+    input_roots: tuple[str, ...]
+    state_dir: str
+    default_plan: PlanKind
+
+    def prepare(
+        self, document: Any, is_authenticated: bool
+    ) -> tuple[JobRequest, tuple[PhysicalPlan, ...]]:
+        """The request and its plans. Raises InvalidRequest, InputRefused."""
+        request = parse_request(document)
+        return request, self.plans(request, is_authenticated)
+
+    def plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
+        """The plan that was asked for; without one the default plan, and the naive one beside it."""
+        validate(request)
+        inputs = resolve_inputs(
+            request,
+            base_dir=self.base_dir,
+            input_roots=None if is_authenticated else self.input_roots,
+            state_dir=self.state_dir,
+        )
+        if request.plan is not None:
+            return (plan(request, inputs, request.plan),)
+        kinds = dict.fromkeys((self.default_plan, PlanKind.NAIVE))
+        return tuple(plan(request, inputs, kind) for kind in kinds)
