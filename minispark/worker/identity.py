@@ -1,27 +1,14 @@
-"""Who a worker is: the id that the master gave it, kept over restarts, and the host it runs on.
+"""Who a worker is: the id that the master gave it, kept over restarts.
 
 Must not know the network.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import socket
 from pathlib import Path
 
 from minispark.model.ids import NIL_ID, is_uuid
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def host_id() -> str:
-    """Equal for processes that may share files of one running system; another one after a reboot."""
-    try:
-        boot = _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:32]
 
 
 class WorkerIdFile:

@@ -20,13 +20,14 @@ import psutil
 from minispark.config import Config, WorkerSpec
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.supervisor.notify import Notifier
+from minispark.transport.host import host_id
 from minispark.transport.http_server import HttpServer
 from minispark.transport.messages import Register
 from minispark.worker.agent import Agent
 from minispark.worker.agent_state import AgentState
 from minispark.worker.data_server import DataServer
 from minispark.worker.executor_server import ExecutorServer
-from minispark.worker.identity import WorkerIdFile, host_id
+from minispark.worker.identity import WorkerIdFile
 from minispark.worker.master_link import MasterLink
 from minispark.worker.metrics_http import build_router, host_figures
 from minispark.worker.task import TaskContext

@@ -1,0 +1,222 @@
+"""The master process: recovers what it finds, wires its threads, and stops them in order.
+
+Main thread: signals and the lifeline. Must not know who started it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minispark.config import Config
+from minispark.master.api_cluster import ClusterApi
+from minispark.master.api_jobs import JobsApi
+from minispark.master.api_workers import WorkersApi
+from minispark.master.board import SnapshotBoard
+from minispark.master.documents import state_document
+from minispark.master.loop import MasterLoop
+from minispark.master.performer import Performer
+from minispark.master.recovery import Found, check_snapshot, clear_attempts, open_store
+from minispark.master.results import Results
+from minispark.master.sessions import Sessions
+from minispark.master.submission import Submitter
+from minispark.model.events import JobSubmitted
+from minispark.transport.host import host_id
+from minispark.model.job import PlanKind
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.limits import Limits
+from minispark.storage.job_history import JobHistory
+from minispark.storage.jobs_json import write_snapshot
+from minispark.supervisor.notify import Notifier
+from minispark.transport.http_server import HttpServer
+from minispark.transport.router import Router
+
+SNAPSHOT_INTERVAL_S = 10.0
+"""`jobs.json` is also written when nothing changed for so long."""
+STOP_TIMEOUT_S = 3.0
+
+logger = logging.getLogger("minispark.master")
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """What a master needs to know besides the configuration."""
+
+    token: str
+    base_dir: str
+    """What relative inputs and `input_roots` are relative to: where `up` was called."""
+    workers_expected: int = 1
+
+
+def run_master(
+    config: Config,
+    settings: MasterSettings,
+    http_sock: socket.socket,
+    worker_sock: socket.socket,
+    notifier: Notifier,
+    lifeline: int | None,
+) -> int:
+    """Serve on two listening sockets until told to stop; returns the exit status."""
+    master = _Master(config, settings, http_sock, worker_sock)
+    return master.run(notifier, lifeline)
+
+
+class _Master:
+    def __init__(
+        self,
+        config: Config,
+        settings: MasterSettings,
+        http_sock: socket.socket,
+        worker_sock: socket.socket,
+    ) -> None:
+        self._config = config
+        state_dir = Path(config.state_dir)
+        for name in ("state", "attempts"):
+            (state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._snapshot_path = state_dir / "state" / "jobs.json"
+        check_snapshot(self._snapshot_path)
+        self._store = open_store(state_dir)
+        history = JobHistory(self._store.path)
+        self._found = Found(history)
+        self._found.log()
+        clear_attempts(state_dir)
+        self._board = SnapshotBoard()
+        core = SchedulingCore(_limits(config))
+        core.state.restore(self._found.ended)
+        results = Results(history, config.state_dir, host_id(), settings.token)
+        self._sessions = Sessions(worker_sock, settings.token, lambda event: self._loop.post(event))
+        performer = Performer(
+            self._sessions,
+            config.scheduler.heartbeat_interval_s,
+            config.scheduler.task_timeout_s,
+            results.delete,
+        )
+        self._failed = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._loop = MasterLoop(
+            core, self._store.write, performer.perform, self._board, self._on_failure
+        )
+        self._submitter = Submitter(
+            base_dir=settings.base_dir,
+            input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
+            state_dir=config.state_dir,
+            default_plan=PlanKind(config.scheduler.plan),
+        )
+        keys = {
+            row.idempotency_key: row.job_id
+            for row in history.jobs()
+            if row.idempotency_key is not None
+        }
+        jobs = JobsApi(self._loop, self._board, history, results, self._submitter, keys)
+        workers = WorkersApi(self._loop, self._board, history, config.state_dir, host_id())
+        about: dict[str, Any] = {
+            "http_port": http_sock.getsockname()[1],
+            "socket_port": worker_sock.getsockname()[1],
+            "state_dir": config.state_dir,
+        }
+        cluster = ClusterApi(
+            self._board, about, config.scheduler.max_load_diff, settings.workers_expected
+        )
+        router = Router()
+        for api in (jobs, workers, cluster):
+            api.add_routes(router)
+        self._http = HttpServer(
+            http_sock,
+            router,
+            token=settings.token,
+            http_auth=config.security.http_auth,
+            is_loopback=config.master.host.startswith("127.") or config.master.host == "::1",
+        )
+
+    def _on_failure(self) -> None:
+        self._failed.set()
+        os.write(self._wake_write, b"f")
+
+    def run(self, notifier: Notifier, lifeline: int | None) -> int:
+        stopping: list[int] = []
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+        if lifeline is None:
+            signal.signal(signal.SIGINT, lambda number, _: stopping.append(number))
+        self._loop.start()
+        self._resume()
+        self._sessions.start()
+        self._http.start()
+        saver = threading.Thread(target=self._save_often, name="jobs.json", daemon=True)
+        saver.start()
+        logger.info("the master is ready")
+        notifier.send({"ready": True})
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            if lifeline is not None:
+                selector.register(lifeline, selectors.EVENT_READ)
+            while not stopping and not self._failed.is_set():
+                for key, _ in selector.select():
+                    if key.fd == lifeline:
+                        logger.warning("the supervisor is gone; the master stops")
+                        stopping.append(0)
+                    else:
+                        os.read(self._wake_read, 4096)
+        return self._stop()
+
+    def _resume(self) -> None:
+        """Unfinished jobs of an earlier master run again, from their beginning."""
+        for row, request in self._found.unfinished:
+            plans = self._found.plans_of(
+                row, request, lambda wanted: self._submitter.plans(wanted, is_authenticated=True)
+            )
+            if isinstance(plans, str):
+                logger.error("job %s cannot be planned again: %s", row.job_id, plans)
+                continue
+            first = JobHistory(self._store.path).last_attempt(row.job_id) + 1
+            self._loop.ask(
+                JobSubmitted(row.job_id, request, plans, row.created_at, first, row.idempotency_key)
+            )
+
+    def _stop(self) -> int:
+        logger.info("the master stops")
+        self._board.close()
+        self._http.stop()
+        self._sessions.stop(STOP_TIMEOUT_S)
+        self._loop.stop(STOP_TIMEOUT_S)
+        self._save()
+        self._store.close()
+        return 1 if self._failed.is_set() else 0
+
+    def _save_often(self) -> None:
+        interval_s = self._config.persistence.save_interval_s
+        saved = None
+        last_save = 0.0
+        while True:
+            snapshot = self._board.wait_for(lambda new: new is not saved, SNAPSHOT_INTERVAL_S)
+            time.sleep(max(0.0, last_save + interval_s - time.monotonic()))
+            last_save, saved = time.monotonic(), snapshot
+            self._save()
+
+    def _save(self) -> None:
+        try:
+            write_snapshot(self._snapshot_path, state_document(self._board.latest, time.time()))
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._snapshot_path, error)
+
+
+def _limits(config: Config) -> Limits:
+    scheduler = config.scheduler
+    return Limits(
+        heartbeat_timeout_s=scheduler.heartbeat_timeout_s,
+        task_timeout_s=scheduler.task_timeout_s,
+        task_retries_max=scheduler.task_retries_max,
+        worker_losses_max=scheduler.worker_losses_max,
+        max_load_diff=scheduler.max_load_diff,
+        prefetch=scheduler.prefetch if isinstance(scheduler.prefetch, int) else None,
+        jobs_kept_max=config.retention.jobs_max,
+    )
