@@ -6,6 +6,7 @@ Main thread: signals and the lifeline. Must not know who started it.
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import selectors
 import signal
@@ -13,6 +14,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,13 @@ from minispark.master.results import Results
 from minispark.master.sessions import Sessions
 from minispark.master.submission import Submitter
 from minispark.model.events import JobSubmitted
-from minispark.transport.host import host_id
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
 from minispark.storage.job_history import JobHistory
 from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
+from minispark.transport.host import host_id
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import Router
 
@@ -100,6 +102,7 @@ class _Master:
             results.delete,
         )
         self._failed = threading.Event()
+        self._is_stopping = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._loop = MasterLoop(
@@ -151,8 +154,7 @@ class _Master:
         self._resume()
         self._sessions.start()
         self._http.start()
-        saver = threading.Thread(target=self._save_often, name="jobs.json", daemon=True)
-        saver.start()
+        threading.Thread(target=self._save_often, name="jobs.json", daemon=True).start()
         logger.info("the master is ready")
         notifier.send({"ready": True})
         with selectors.DefaultSelector() as selector:
@@ -184,6 +186,7 @@ class _Master:
 
     def _stop(self) -> int:
         logger.info("the master stops")
+        self._is_stopping.set()
         self._board.close()
         self._http.stop()
         self._sessions.stop(STOP_TIMEOUT_S)
@@ -194,13 +197,10 @@ class _Master:
 
     def _save_often(self) -> None:
         interval_s = self._config.persistence.save_interval_s
-        saved = None
-        last_save = 0.0
-        while True:
-            snapshot = self._board.wait_for(lambda new: new is not saved, SNAPSHOT_INTERVAL_S)
-            time.sleep(max(0.0, last_save + interval_s - time.monotonic()))
-            last_save, saved = time.monotonic(), snapshot
+        while not self._is_stopping.wait(interval_s):
+            saved = self._board.latest
             self._save()
+            self._board.wait_for(partial(operator.is_not, saved), SNAPSHOT_INTERVAL_S)
 
     def _save(self) -> None:
         try:

@@ -1,0 +1,243 @@
+"""A small client of the HTTP API: submit, wait, results as an iterator. The command line uses it too.
+
+Standard library only. Must not know processes, nor how anything is shown.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from minispark.errors import (
+    ClusterError,
+    DeadlineExceeded,
+    InvalidRequest,
+    MiniSparkError,
+    NoCluster,
+    NotFound,
+)
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT_S = 60.0
+WAIT_S = 20
+"""One long poll; shorter than any proxy's patience."""
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+
+
+class Client:
+    """One connection to a master, used by one thread. Closes with `with`, or `close()`."""
+
+    def __init__(self, master_url: str | None = None, token: str | None = None) -> None:
+        """Defaults: `MASTER_URL`, else http://127.0.0.1:8080; `MINISPARK_TOKEN`, else no token."""
+        self.master_url = master_url or os.environ.get("MASTER_URL") or DEFAULT_URL
+        self._token = token if token is not None else os.environ.get("MINISPARK_TOKEN")
+        parts = urlsplit(self.master_url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise NoCluster(f"{self.master_url} is no http:// address of a master")
+        self._connection = http.client.HTTPConnection(
+            parts.hostname, parts.port or 80, timeout=TIMEOUT_S
+        )
+
+    @classmethod
+    def of_state_dir(cls, state_dir: str | Path) -> Self:
+        """The client of the cluster that runs on a state directory of yours. Raises NoCluster."""
+        folder = Path(state_dir)
+        try:
+            if (folder / "cluster.json").stat().st_uid != os.getuid():
+                raise NoCluster(f"the cluster on {folder} is another user's")
+            document = json.loads((folder / "cluster.json").read_text(encoding="utf-8"))
+            token = (folder / "token").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise NoCluster(f"no cluster runs on {folder}; start one with `up`") from error
+        return cls(document["master_url"], token)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- jobs ------------------------------------------------------------------------------
+
+    def submit(
+        self, request: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Submit a JobRequest; returns its JobInfo. Raises InvalidRequest with `field`."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._dict(self._call("POST", "/api/v1/jobs", request, headers))
+
+    def job(self, job_id: str, wait_s: int = 0) -> dict[str, Any]:
+        """JobInfo; with `wait_s` after the next change, or that many seconds."""
+        query = f"?wait_s={wait_s}" if wait_s else ""
+        return self._dict(self._call("GET", f"/api/v1/jobs/{quote(job_id)}{query}"))
+
+    def wait(
+        self,
+        job_id: str,
+        timeout_s: float | None = None,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Wait until the job ended; returns its JobInfo. Raises DeadlineExceeded."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        job = self.job(job_id)
+        while True:
+            if on_progress is not None:
+                on_progress(job)
+            if job["state"] in _ENDED:
+                return job
+            left_s = WAIT_S if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                raise DeadlineExceeded(f"job {job_id} did not end within {timeout_s:g} s")
+            job = self.job(job_id, max(1, min(WAIT_S, round(left_s))))
+
+    def results(
+        self, job_id: str, limit: int | None = None, offset: int = 0
+    ) -> Iterator[tuple[str | None, str]]:
+        """The records of the job's final stage, one (key, value) at a time."""
+        query = {"format": "jsonl", "offset": offset}
+        if limit is not None:
+            query["limit"] = limit
+        response = self._open("GET", f"/api/v1/jobs/{quote(job_id)}/results?{urlencode(query)}")
+        try:
+            for line in response:
+                row = json.loads(line)
+                yield row["key"], row["value"]
+        except http.client.IncompleteRead as error:
+            raise ClusterError("the results broke off; the master's log says why") from error
+        finally:
+            if not response.isclosed():
+                self._connection.close()  # the rest was not wanted
+
+    def result_files(self, job_id: str) -> list[dict[str, Any]]:
+        """The documented TaskResults."""
+        return self._list(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/results"))
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        return self._dict(self._call("DELETE", f"/api/v1/jobs/{quote(job_id)}"))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, newest last."""
+        return self._list(self._call("GET", "/api/v1/jobs"))
+
+    def stages(self, job_id: str) -> list[dict[str, Any]]:
+        return self._list(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/stages"))
+
+    def tasks(
+        self, job_id: str, limit: int = 100, offset: int = 0, state: str | None = None
+    ) -> Any:
+        """One page of attempts: `{"tasks": [...], "total": n}`."""
+        query = {"limit": limit, "offset": offset} | ({} if state is None else {"state": state})
+        return self._call("GET", f"/api/v1/jobs/{quote(job_id)}/tasks?{urlencode(query)}")
+
+    def plan(self, job_id: str) -> dict[str, Any]:
+        """The physical plan: `kind`, `text`, `stages`."""
+        return self._dict(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/plan"))
+
+    def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The plan that a request would get."""
+        return self._dict(self._call("POST", "/api/v1/explain", request))
+
+    def find_job(self, text: str) -> dict[str, Any]:
+        """The job of an id, a unique prefix of one, a name (its newest job), or `last`."""
+        jobs = self.jobs()
+        if text == "last" and jobs:
+            return jobs[-1]
+        exact = [job for job in jobs if job["id"] == text.lower()]
+        named = [job for job in jobs if job["request"]["name"] == text]
+        prefixed = [job for job in jobs if job["id"].startswith(text.lower())]
+        if exact or named:
+            return (exact or named)[-1]
+        if len(prefixed) == 1:
+            return prefixed[0]
+        if prefixed:
+            raise NotFound(
+                f"{len(prefixed)} jobs have ids that begin with {text}; write more of it"
+            )
+        raise NotFound(f"there is no job {text!r}; `jobs` lists them")
+
+    # --- cluster ---------------------------------------------------------------------------
+
+    def workers(self) -> list[dict[str, Any]]:
+        return self._list(self._call("GET", "/api/v1/workers"))
+
+    def cluster(self) -> dict[str, Any]:
+        """Version, ports, state directory, workers."""
+        return self._dict(self._call("GET", "/api/v1/cluster"))
+
+    def metrics(self, path: str) -> Any:
+        """A documented metrics document: `metrics/system`, `jobs/{id}/metrics` …"""
+        return self._call("GET", f"/api/v1/{path}")
+
+    # --- the wire ----------------------------------------------------------------------------
+
+    def _call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        response = self._open(method, path, body, headers)
+        data = response.read()
+        return json.loads(data) if data else None
+
+    def _open(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> http.client.HTTPResponse:
+        """The successful response, not yet read. Raises the error that an unsuccessful one means."""
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            response = self._request(method, path, data, sent)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise NoCluster(f"no master answers at {self.master_url}: {error}") from error
+        if response.status >= 400:
+            raise _error(response.status, response.read())
+        return response
+
+    def _request(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        is_fresh = self._connection.sock is None
+        try:
+            self._connection.request(method, path, data, headers)
+            return self._connection.getresponse()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            # the server closed an idle connection; only what changes nothing is sent again
+            self._connection.close()
+            if is_fresh or method != "GET":
+                raise
+            self._connection.request(method, path, data, headers)
+            return self._connection.getresponse()
+
+    @staticmethod
+    def _dict(value: Any) -> dict[str, Any]:
+        return dict(value)
+
+    @staticmethod
+    def _list(value: Any) -> list[dict[str, Any]]:
+        return list(value)
+
+
+def _error(status: int, data: bytes) -> MiniSparkError:
+    try:
+        error = json.loads(data)["error"]
+        message, code, field = error["message"], error["code"], error.get("field")
+    except (ValueError, KeyError, TypeError):
+        message, code, field = f"the master answered {status}", "unknown", None
+    if status in (400, 413, 415):
+        return InvalidRequest(message, field, code)
+    if status == 404:
+        return NotFound(message)
+    return ClusterError(message)
