@@ -1,0 +1,49 @@
+"""Finds the running cluster of a command: `--master`, `MASTER_URL`, or the state directory's own file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from minispark.client import Client
+from minispark.config import DEFAULT_STATE_DIR
+from minispark.errors import NoCluster
+
+
+def state_dir_of(args: argparse.Namespace) -> Path:
+    """The state directory that the command is about; another user's default one is passed over."""
+    explicit = args.state_dir or os.environ.get("MINISPARK_STATE_DIR")
+    if explicit:
+        return Path(explicit).absolute()
+    default = Path(DEFAULT_STATE_DIR)
+    if default.exists() and default.stat().st_uid != os.getuid():
+        return default.with_name(f"{default.name}-{os.getuid()}")
+    return default
+
+
+def find_client(args: argparse.Namespace) -> Client:
+    """A client of the cluster. The token of a state directory goes only to that directory's master.
+
+    Raises NoCluster.
+    """
+    url = args.master or (None if args.state_dir else os.environ.get("MASTER_URL"))
+    token = token_of_environment()
+    if url is None:
+        return Client.of_state_dir(state_dir_of(args))
+    if token is None:
+        try:
+            own = Client.of_state_dir(state_dir_of(args))
+        except NoCluster:
+            return Client(url)
+        if own.master_url == url.rstrip("/"):
+            return own
+    return Client(url.rstrip("/"), token)
+
+
+def token_of_environment() -> str | None:
+    """`MINISPARK_TOKEN`, or what `MINISPARK_TOKEN_FILE` holds."""
+    path = os.environ.get("MINISPARK_TOKEN_FILE")
+    if path:
+        return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get("MINISPARK_TOKEN")

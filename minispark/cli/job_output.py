@@ -1,0 +1,104 @@
+"""What commands show of a job that ended: its records in some order and format, or why it failed."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from minispark.cli.render import table
+from minispark.client import Client
+from minispark.errors import ClusterError
+
+FORMATS = ("table", "json", "csv", "tsv", "jsonl")
+HEAD_RECORDS = 20
+Row = tuple[str | None, str]
+
+
+def add_output_options(parser: Any) -> None:
+    """`--format`, `--top`, `-o`."""
+    parser.add_argument("--format", choices=FORMATS, default=None, help="default: table")
+    parser.add_argument("--top", type=int, metavar="N", help="the N greatest values first")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of stdout")
+
+
+def top(rows: Iterable[Row], count: int) -> list[Row]:
+    """The records with the greatest values; of equal ones those whose keys come first."""
+
+    def rank(row: Row) -> tuple[Decimal, str]:
+        try:
+            number = Decimal(row[1])
+        except InvalidOperation:
+            number = Decimal("-Infinity")
+        return (-number if number.is_finite() else Decimal("Infinity"), row[0] or "")
+
+    return heapq.nsmallest(count, rows, key=rank)
+
+
+def write_records(rows: Iterable[Row], format: str, path: str | None) -> None:
+    """Write the records to `path`, or to stdout. Raises ClusterError for a file that cannot be written."""
+    if path is None:
+        _write(rows, format, sys.stdout)
+        return
+    try:
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            _write(rows, format, file)
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be written: {error}") from error
+
+
+def _write(rows: Iterable[Row], format: str, file: TextIO) -> None:
+    match format:
+        case "table":
+            shown = [("" if key is None else key, value) for key, value in rows]
+            file.write(table(shown, ("key", "value")) + "\n")
+        case "json":
+            file.write(json.dumps([_object(row) for row in rows], ensure_ascii=False) + "\n")
+        case "jsonl":
+            file.writelines(json.dumps(_object(row), ensure_ascii=False) + "\n" for row in rows)
+        case _:
+            file.writelines(_separated(rows, "," if format == "csv" else "\t"))
+
+
+def _object(row: Row) -> dict[str, str | None]:
+    return {"key": row[0], "value": row[1]}
+
+
+def _separated(rows: Iterable[Row], separator: str) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
+    yield f"key{separator}value\n"
+    for row in rows:
+        writer.writerow(row)
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def show_end(
+    client: Client, job: dict[str, Any], format: str | None, top_n: int | None, path: str | None
+) -> int:
+    """Show an ended job's result, or on stderr why there is none; returns the exit status."""
+    if job["state"] != "SUCCEEDED":
+        status = job["status"]
+        why = status["Failed"] if isinstance(status, dict) else status
+        print(f"minispark: job {job['id']} {job['state']}: {why}", file=sys.stderr)
+        return 1
+    rows = client.results(job["id"])
+    if top_n is not None:
+        write_records(top(rows, top_n), format or "table", path)
+    elif format is None and path is None:
+        head = list(islice(rows, HEAD_RECORDS + 1))
+        write_records(head[:HEAD_RECORDS], "table", None)
+        if len(head) > HEAD_RECORDS:
+            print(f"… the first {HEAD_RECORDS} records; `results` shows all", file=sys.stderr)
+    else:
+        write_records(rows, format or "table", path)
+    return 0

@@ -1,0 +1,175 @@
+"""Finds the command, parses its options, runs it, and turns errors into exit statuses.
+
+Imports only what the command needs: `--help` and `status` start quickly. Source: CLI.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from minispark import __version__
+from minispark.errors import (
+    ClusterRuns,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidRequest,
+    MiniSparkError,
+    NoCluster,
+)
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("up", "start a master and workers"),
+    "down": ("down", "stop the cluster"),
+    "ps": ("ps", "the cluster's processes"),
+    "status": ("status", "workers and jobs, or one job"),
+    "logs": ("logs", "logs of all processes, merged by time"),
+    "config": ("config", "the effective configuration, and where each value came from"),
+    "doctor": ("doctor", "what could be wrong here, and what to do"),
+    "submit": ("submit", "submit a job file, or a word count"),
+    "submit-join": ("submit_join", "submit the documented join"),
+    "jobs": ("jobs", "list jobs"),
+    "cancel": ("cancel", "cancel a job"),
+    "results": ("results", "records of a job's final stage"),
+    "explain": ("explain", "the plan of a job, as text"),
+    "metrics": ("metrics", "the documented metrics"),
+    "run": ("run", "a private cluster, one job, its result, all stopped again"),
+    "chaos": ("chaos", "break something, and watch"),
+    "master": ("master", "one master in the foreground"),
+    "worker": ("worker", "one worker in the foreground"),
+}
+"""Name on the command line: (module, one line of help)."""
+
+EXAMPLES = """\
+examples:
+  minispark run wordcount data/input.csv          count words, with no cluster up
+  minispark up -d -c conf/3workers.yaml           start a cluster
+  minispark submit -i data/input.csv --wait       run a word count on it
+  minispark chaos kill-worker                     kill a worker while a job runs
+  minispark status last                           how the newest job does
+  minispark down                                  stop the cluster
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Names the nearest command or option for one that it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = ""
+        for word in sys.argv[1:]:
+            name = word.partition("=")[0]
+            if name in message and name.startswith("-"):
+                near = get_close_matches(name, self._option_string_actions, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{self.prog}: {message}{hint}\nSee {self.prog} --help.\n")
+
+
+def common_options() -> argparse.ArgumentParser:
+    """What every command takes."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group("options of every command")
+    group.add_argument("--state-dir", metavar="DIR", help="the cluster's state directory")
+    group.add_argument("-m", "--master", metavar="URL", help="the master's address")
+    group.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    group.add_argument("-q", "--quiet", action="store_true", help="only results")
+    group.add_argument("-v", "--verbose", action="store_true", help="more diagnostics")
+    version = f"minispark {__version__}"
+    group.add_argument("--version", action="version", version=version)
+    return common
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # whoever read stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except MiniSparkError as error:
+        where = error.field if isinstance(error, InvalidRequest) else None
+        prefix = f"{where}: " if where and not str(error).startswith(where) else ""
+        print(f"minispark: {prefix}{error}", file=sys.stderr)
+        return exit_status(error)
+
+
+def exit_status(error: MiniSparkError) -> int:
+    """1 failed, 2 wrong usage or input, 3 no cluster or one too many, 4 timed out."""
+    match error:
+        case InvalidRequest() | ConfigError():
+            return 2
+        case NoCluster() | ClusterRuns():
+            return 3
+        case DeadlineExceeded():
+            return 4
+        case _:
+            return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    common = common_options()
+    before, rest = common.parse_known_args(_leading_options(words))
+    rest += words[len(_leading_options(words)) :]
+    if not rest or rest[0] in ("-h", "--help", "help"):
+        _print_help()
+        return 0 if rest else 2
+    name = rest[0]
+    if name not in COMMANDS:
+        what = "option" if name.startswith("-") else "command"
+        near = get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"minispark: unknown {what} {name}{hint}\nSee minispark --help.", file=sys.stderr)
+        return 2
+    module_name, text = COMMANDS[name]
+    module = importlib.import_module(f"minispark.cli.{module_name}")
+    parser = Parser(
+        prog=f"minispark {name}",
+        description=text[0].upper() + text[1:] + ".",
+        epilog=getattr(module, "EXAMPLES", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(rest[1:])
+    defaults = {
+        "state_dir": None,
+        "master": None,
+        "json": False,
+        "quiet": False,
+        "verbose": False,
+        **vars(before),
+    }
+    for option, value in defaults.items():
+        if not hasattr(args, option):
+            setattr(args, option, value)
+    code: int = module.run(args)
+    return code
+
+
+def _leading_options(words: list[str]) -> list[str]:
+    """The options that stand before the command, with their values."""
+    end = 0
+    while end < len(words) and words[end].startswith("-") and words[end] not in ("-h", "--help"):
+        end += 2 if words[end] in ("--state-dir", "-m", "--master") else 1
+    return words[:end]
+
+
+def _print_help() -> None:
+    print("Mini-Spark: a Spark-like batch cluster that one command starts on a laptop.\n")
+    print(EXAMPLES)
+    print("commands:")
+    for name, (_, text) in COMMANDS.items():
+        print(f"  {name:<12} {text}")
+    print("\nminispark COMMAND --help says more. Options of every command:")
+    print("  --state-dir DIR  -m/--master URL  --json  -q  -v  --version")
