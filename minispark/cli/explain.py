@@ -1,0 +1,45 @@
+"""`explain`: the plan of a job file, or of a job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from minispark.cli.find import find_client
+from minispark.cli.job_files import read_job
+from minispark.cli.render import print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help="a job file, or a job")
+    parser.add_argument("--plan", choices=("naive", "fused"), help="of a job file; default: fused")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.job.endswith((".json", ".yaml", ".yml")):
+        document = _plan_here(args)
+    else:
+        with find_client(args) as client:
+            document = client.plan(client.find_job(args.job)["id"])
+    if args.json:
+        print_json(document)
+    else:
+        print(document["text"], end="")
+    return 0
+
+
+def _plan_here(args: argparse.Namespace) -> dict[str, object]:
+    """A job file is planned without a cluster."""
+    from minispark.model.job import PlanKind
+    from minispark.plan.explain import explain
+    from minispark.plan.parsing import parse_request
+    from minispark.plan.planner import plan
+    from minispark.plan.validation import validate
+    from minispark.storage.inputs import resolve_inputs
+
+    request = parse_request(read_job(args.job))
+    validate(request)
+    inputs = resolve_inputs(request, base_dir=os.getcwd(), input_roots=None)
+    kind = PlanKind(args.plan) if args.plan else request.plan or PlanKind.FUSED
+    made = plan(request, inputs, kind)
+    return {"kind": kind.value, "text": explain(made)}

@@ -1,0 +1,41 @@
+"""`master`: one master in the foreground, configured by environment or options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+
+from minispark.cli.find import token_of_environment
+from minispark.cli.up import config_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+def run(args: argparse.Namespace) -> int:
+    from minispark.cluster import check_security, listen
+    from minispark.master.main import MasterSettings, run_master
+    from minispark.supervisor import state_dir as state_dirs
+    from minispark.supervisor.notify import Notifier
+    from minispark.supervisor.process_log import configure_logging
+
+    config, is_default = config_of(args)
+    configured = token_of_environment() or config.security.token
+    config = replace(config, security=replace(config.security, token=configured))
+    check_security(config)
+    folder, _ = state_dirs.prepare(config.state_dir, is_default)
+    config = replace(config, state_dir=str(folder))
+    lock = state_dirs.lock(folder)
+    token = state_dirs.token_of(folder, configured)
+    log = config.logging
+    configure_logging("master", log.level, log.format, None, log.max_mb, log.backups)
+    http_sock = listen(config.master.host, config.master.http_port)
+    worker_sock = listen(config.master.host, config.master.socket_port)
+    settings = MasterSettings(token, os.getcwd(), 1)
+    try:
+        return run_master(config, settings, http_sock, worker_sock, Notifier(None), None)
+    finally:
+        os.close(lock)

@@ -1,0 +1,79 @@
+"""`ps`: the cluster's processes with their figures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from minispark.cli.find import state_dir_of
+from minispark.cli.render import age, print_json, table
+from minispark.errors import NoCluster
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace) -> int:
+    print_processes(state_dir_of(args), args)
+    return 0
+
+
+def print_processes(folder: Path, args: argparse.Namespace) -> None:
+    """The processes as a table, or with `--json` as a document. Raises NoCluster."""
+    document = with_figures(folder)
+    if args.json:
+        print_json(document)
+        return
+    if args.quiet:
+        return
+    rows = [
+        (
+            process["name"],
+            process["pid"] or "-",
+            process["state"],
+            age(process["uptime_s"]),
+            f"{process['cpu_percent']:.0f}%",
+            f"{process['rss_bytes'] / 2**20:.0f} MB",
+            process["restarts"],
+            " ".join(f"{name}:{port}" for name, port in process["ports"].items()),
+        )
+        for process in document["processes"]
+    ]
+    print(table(rows, ("name", "pid", "state", "uptime", "cpu", "rss", "restarts", "ports")))
+    print(f"\n{document['master_url']}   state: {document['state_dir']}")
+
+
+def with_figures(folder: Path) -> dict[str, Any]:
+    """`cluster.json` with live figures; executors below their worker. Raises NoCluster."""
+    from minispark.supervisor.state_dir import read_cluster_file
+
+    document = read_cluster_file(folder)
+    if document is None:
+        raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
+    for process in document["processes"]:
+        process.update(_figures(process["pid"], process["started_at"]))
+    return document
+
+
+def _figures(pid: int | None, started_at: float) -> dict[str, Any]:
+    import psutil
+
+    figures: dict[str, Any] = {"rss_bytes": 0, "cpu_percent": 0.0, "uptime_s": 0.0, "executors": []}
+    if pid is None:
+        return figures
+    try:
+        process = psutil.Process(pid)
+        figures["rss_bytes"] = process.memory_info().rss
+        busy = process.cpu_times()
+        alive_s = max(0.001, time.time() - process.create_time())
+        figures["cpu_percent"] = 100.0 * (busy.user + busy.system) / alive_s
+        figures["uptime_s"] = max(0.0, time.time() - started_at)
+        # an executor's parent is the worker's executor server
+        for server in process.children():
+            figures["executors"] += [executor.pid for executor in server.children()]
+    except psutil.NoSuchProcess:
+        pass  # it ended between the file and the look
+    return figures

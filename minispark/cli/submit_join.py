@@ -1,0 +1,23 @@
+"""`submit-join`: the documented join."""
+
+from __future__ import annotations
+
+import argparse
+
+from minispark.cli.find import find_client
+from minispark.cli.job_files import join
+from minispark.cli.submit import add_common, submit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="join-job")
+    parser.add_argument("--parallelism", type=int, default=4)
+    parser.add_argument("--sales", metavar="FILE", default="data/sales.csv")
+    parser.add_argument("--products", metavar="FILE", default="data/products.csv")
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    job = join(args.name, args.parallelism, args.sales, args.products, args.plan)
+    with find_client(args) as client:
+        return submit(client, job, args)

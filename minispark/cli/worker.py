@@ -1,0 +1,73 @@
+"""`worker`: one worker in the foreground, for scripts, containers and other hosts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from minispark.cli.find import token_of_environment
+from minispark.cli.up import config_of
+from minispark.client import DEFAULT_URL, Client
+from minispark.config import WorkerSpec
+from minispark.errors import ConfigError, NoCluster
+
+EXAMPLES = """\
+examples:
+  WORKER_PORT=9000 WORKER_THREADS=2 minispark worker --master http://127.0.0.1:8080
+  minispark worker --master 127.0.0.1:7077
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--name", help="default: the host's name and the port")
+    parser.add_argument("--host", default=None, help="where to bind; default: master.host")
+
+
+def run(args: argparse.Namespace) -> int:
+    from minispark.supervisor import state_dir as state_dirs
+    from minispark.supervisor.notify import Notifier
+    from minispark.supervisor.process_log import configure_logging
+    from minispark.worker.main import WorkerSettings, run_worker
+
+    config, is_default = config_of(args)
+    folder, _ = state_dirs.prepare(config.state_dir, is_default)
+    config = replace(config, state_dir=str(folder))
+    token = token_of_environment()
+    if token is None and config.security.token != "auto":
+        token = config.security.token
+    if token is None:
+        try:
+            token = (folder / "token").read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                "this worker does not know the cluster's token: set MINISPARK_TOKEN or "
+                "MINISPARK_TOKEN_FILE, or share the master's --state-dir"
+            ) from error
+    address = args.master or os.environ.get("MASTER_URL") or DEFAULT_URL
+    host, port = _socket_address(address, token)
+    section = config.workers
+    name = args.name or f"{socket.gethostname()}-{section.base_port}"
+    spec = WorkerSpec(
+        name, section.base_port, section.threads, section.cache_max_mb, section.fail_probability
+    )
+    log = config.logging
+    configure_logging(name, log.level, log.format, None, log.max_mb, log.backups)
+    settings = WorkerSettings(spec, token, args.host or config.master.host, host, port)
+    return run_worker(config, settings, Notifier(None), None)
+
+
+def _socket_address(address: str, token: str) -> tuple[str, int]:
+    """HOST:7077 as it stands; of an http:// address the master is asked. Raises NoCluster."""
+    if address.startswith("http://"):
+        with Client(address.rstrip("/"), token) as client:
+            port = client.cluster()["socket_port"]
+        return urlsplit(address).hostname or "127.0.0.1", int(port)
+    host, _, port_text = address.rpartition(":")
+    if not host or not port_text.isdigit():
+        raise NoCluster(f"{address!r} is no HOST:PORT and no http:// address of a master")
+    return host, int(port_text)
