@@ -65,7 +65,8 @@ def _choose(document: dict[str, Any], name: str | None, seed: int | None) -> dic
         return named[0]
     if not up:
         raise ClusterError("no worker is Up")
-    return random.Random(seed).choice(up)
+    chosen: dict[str, Any] = random.Random(seed).choice(up)
+    return chosen
 
 
 def _watch(folder: Any, victim: dict[str, Any], is_quiet: bool) -> None:

@@ -34,7 +34,6 @@ class ClusterState:
         self.late_results = 0
         self._ready_by_job: dict[str, tuple[int, int]] = {}
         self._changed_jobs: dict[str, None] = {}
-        self._changed_workers: dict[str, None] = {}
         self._published = Snapshot()
 
     # --- bookkeeping -----------------------------------------------------------------------
@@ -52,7 +51,7 @@ class ClusterState:
             self.ready_jobs.pop(job.id, None)
 
     def touch_worker(self, worker: Worker) -> None:
-        self._changed_workers[worker.identity.worker_id] = None
+        self.pool.changed[worker.identity.worker_id] = None
 
     def retire(self, job: JobRun) -> list[str]:
         """Keep only the ended job's picture; return the ids of jobs that leave the history."""
@@ -85,7 +84,7 @@ class ClusterState:
 
     @property
     def is_changed(self) -> bool:
-        return bool(self._changed_jobs or self._changed_workers)
+        return bool(self._changed_jobs or self.pool.changed)
 
     def snapshot(self) -> Snapshot:
         """The picture as it is now. Costs as much as what changed, and one copy of two mappings."""
@@ -100,9 +99,9 @@ class ClusterState:
             else:
                 jobs.pop(job_id, None)
         workers = dict(old.workers)
-        for worker_id in self._changed_workers:
+        for worker_id in self.pool.changed:
             workers[worker_id] = self._worker_view(worker_id)
-        self._changed_jobs, self._changed_workers = {}, {}
+        self._changed_jobs, self.pool.changed = {}, {}
         self._published = Snapshot(
             jobs=jobs,
             workers=workers,

@@ -75,6 +75,8 @@ class WorkerPool:
         """Attempts placed so far: where the round robin stands."""
         self.version = 0
         """Grows when an address changes: cached locations are stale then."""
+        self.changed: dict[str, None] = {}
+        """Workers that readers have not seen as they are now."""
         self._max_load_diff = max_load_diff
         self._prefetch = prefetch
         self._available_by_load: list[dict[str, None]] = []
@@ -202,6 +204,7 @@ class WorkerPool:
             del self._available_by_load[load][worker_id]
 
     def _relist(self, worker: Worker, load_before: int) -> None:
+        self.changed[worker.identity.worker_id] = None
         # leaving and entering again is what moves a worker to the end of its ring
         if worker.is_pushed and worker.state is WorkerState.UP:
             self._delist(worker, load_before)

@@ -1,0 +1,96 @@
+"""Messages survive the wire, and what is wrong with others is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from minispark.errors import ProtocolError
+from minispark.model.job import ReaderOptions
+from minispark.model.plan import (
+    Aggregate,
+    FetchShuffle,
+    Join,
+    Narrow,
+    OutputLocation,
+    PartitionFile,
+    ReadSplits,
+    RequireKey,
+    ShuffleBlocks,
+    Split,
+    StageProgram,
+    TaskOrder,
+    TaskOutcome,
+)
+from minispark.transport import messages as msg
+from minispark.transport.codec import decode, encode, type_name
+
+ORDER = TaskOrder("a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 3, "gz"),), "j/1/0")
+PLACE = OutputLocation(0, 1, "a", "w", "127.0.0.1", 9000, "h", "/s")
+READ = ReadSplits("r", "csv", ReaderOptions(errors="replace"), ("a", "b"))
+JOIN = Join("j", READ, FetchShuffle(1, broadcast=True), (Narrow("m", "map", "identity"),))
+
+MESSAGES = [
+    msg.Hello(1, "0.1.0", "3.11", "n"),
+    msg.Refused("unknown_type", "ñandú \u2028 \x00"),
+    msg.Register("w", "n", "h", 1, 2, 3, "hid", "/s", None, ("a", "b")),
+    msg.Heartbeat("w", 3),
+    msg.Reports(
+        (
+            msg.Started("a"),
+            msg.Succeeded("a", TaskOutcome(5, 6, files=(("x", "y"),))),
+            msg.Failed("a", "error", "why"),
+            msg.FetchFailed("a", ("b", "c"), "gone"),
+            msg.Committed("a"),
+            msg.CommitFailed("a", "full"),
+        )
+    ),
+    msg.Registered("w", 2.0, 300.0, ("x",)),
+    msg.Launch((ORDER,), {"j/1": StageProgram(JOIN, (), PartitionFile("j"))}, {"o": (PLACE,)}),
+    msg.Run(
+        ORDER,
+        StageProgram(
+            FetchShuffle(0, combined=True),
+            (RequireKey("x"), Aggregate("a", "sum", partial_in=True)),
+            ShuffleBlocks("b", 3, None),
+        ),
+        (PLACE,),
+    ),
+    msg.Bulk(12),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_survives_the_wire(message: msg.Message) -> None:
+    assert decode(encode(message)) == message
+
+
+def test_type_is_the_class_in_snake_case() -> None:
+    assert json.loads(encode(msg.FetchBlock("a", 1)))["type"] == "fetch_block"
+    assert type_name(msg.CommitFailed) == "commit_failed"
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert decode(b'{"type": "bulk", "bytes": 1, "colour": "red"}') == msg.Bulk(1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "words"),
+    [
+        (b"\xff\xfe", "bad_json", "no JSON"),
+        (b"[" * 100_000, "bad_json", "no JSON"),
+        (b'{"type": "launch_missiles"}', "unknown_type", "launch_missiles"),
+        (b"{}", "unknown_type", "None"),
+        (b"[]", "bad_message", "object"),
+        (b'{"type": "bulk"}', "bad_message", "lacks bytes"),
+        (b'{"type": "bulk", "bytes": "1"}', "bad_message", "bulk.bytes"),
+        (b'{"type": "bulk", "bytes": true}', "bad_message", "bulk.bytes"),
+        (b'{"type": "reports", "reports": [{"type": "no"}]}', "bad_message", "started"),
+    ],
+)
+def test_f50_what_is_wrong_with_a_message_is_named(payload: bytes, code: str, words: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode(payload)
+    assert caught.value.code == code
+    assert words in str(caught.value)
