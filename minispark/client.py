@@ -1,4 +1,5 @@
-"""A small client of the HTTP API: submit, wait, results as an iterator. The command line uses it too.
+"""A small client of the HTTP API: submit, wait, results as an iterator. The command line uses it
+too.
 
 Standard library only. Must not know processes, nor how anything is shown.
 """
@@ -189,7 +190,9 @@ class Client:
     def _open(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> http.client.HTTPResponse:
-        """The successful response, not yet read. Raises the error that an unsuccessful one means."""
+        """The successful response, not yet read. Raises the error that an unsuccessful one
+        means.
+        """
         sent = dict(headers or {})
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"

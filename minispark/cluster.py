@@ -1,7 +1,7 @@
 """L4, the composition root: a configuration becomes processes under a supervisor.
 
-The supervisor runs in a process of its own, forked from the caller before it has threads. Must not know
-command lines.
+The supervisor runs in a process of its own, forked from the caller before it has threads. Must not
+know command lines.
 """
 
 from __future__ import annotations
@@ -211,7 +211,9 @@ def check_security(config: Config) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ClusterError that names the port and, where it can be told, its holder."""
+    """A listening socket. Raises ClusterError that names the port and, where it can be told, its
+    holder.
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

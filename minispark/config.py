@@ -1,7 +1,7 @@
 """The configuration: every key of CLI.md with its default, read strictly.
 
-The file is overridden by the environment, both by `--set`. Pure but for `load`, which reads one file.
-Must not know processes.
+The file is overridden by the environment, both by `--set`. Pure but for `load`, which reads one
+file. Must not know processes.
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ ENVIRONMENT = {
 def load(
     path: str | None, environ: Mapping[str, str], overrides: Sequence[str] = ()
 ) -> LoadedConfig:
-    """The effective configuration. Raises ConfigError that names file, line, key and what is near."""
+    """The effective configuration. Raises ConfigError that names file, line, key and what is
+    near.
+    """
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:

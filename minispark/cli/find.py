@@ -1,4 +1,6 @@
-"""Finds the running cluster of a command: `--master`, `MASTER_URL`, or the state directory's own file."""
+"""Finds the running cluster of a command: `--master`, `MASTER_URL`, or the state directory's own
+file.
+"""
 
 from __future__ import annotations
 

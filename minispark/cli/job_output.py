@@ -1,4 +1,6 @@
-"""What commands show of a job that ended: its records in some order and format, or why it failed."""
+"""What commands show of a job that ended: its records in some order and format, or why it
+failed.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def top(rows: Iterable[Row], count: int) -> list[Row]:
 
 
 def write_records(rows: Iterable[Row], format: str, path: str | None) -> None:
-    """Write the records to `path`, or to stdout. Raises ClusterError for a file that cannot be written."""
+    """Write the records to `path`, or to stdout. Raises ClusterError for a file that cannot be
+    written.
+    """
     if path is None:
         _write(rows, format, sys.stdout)
         return

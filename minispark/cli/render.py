@@ -1,4 +1,6 @@
-"""How commands show things: tables, JSON, and a progress bar on stderr. Must not know what they show."""
+"""How commands show things: tables, JSON, and a progress bar on stderr. Must not know what they
+show.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""L1, what a task does to data: batches, named functions and their kernels, aggregation, join, blocks."""
+"""L1, what a task does to data: batches, named functions and their kernels, aggregation, join,
+blocks.
+"""

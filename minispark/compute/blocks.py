@@ -1,9 +1,11 @@
 """Shuffle blocks: a length-prefixed JSON header, then raw columns, guarded by a crc32.
 
-Layout: 4 bytes of header length, the header `{"n", "crc", "keys": column, "values": column}`, payload.
-A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in characters,
-then the texts), `int64`, `constant`; `nulls` gives the size of a mask before the texts of a column that
-has records without a value. Must not know files.
+Layout: 4 bytes of header length, the header `{"n", "crc", "keys": column, "values": column}`,
+payload.
+A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in
+characters,
+then the texts), `int64`, `constant`; `nulls` gives the size of a mask before the texts of a column
+that has records without a value. Must not know files.
 """
 
 from __future__ import annotations

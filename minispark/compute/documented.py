@@ -1,6 +1,8 @@
-"""Documented partition files: `{"records": [{"key": ..., "value": ...}]}`, written and read as text.
+"""Documented partition files: `{"records": [{"key": ..., "value": ...}]}`, written and read as
+text.
 
-Written by hand with the C string escaper, a quarter of the cost of the json module. Must not know files.
+Written by hand with the C string escaper, a quarter of the cost of the json module. Must not know
+files.
 """
 
 from __future__ import annotations

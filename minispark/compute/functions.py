@@ -1,7 +1,7 @@
 """The meaning of every named function of map, filter and flat_map: one record in, records out.
 
-`kernels.py` does the same a batch at a time, and tests hold it against this page. All functions act on
-the value; a record keeps its key unless the function says otherwise. Source: API.md.
+`kernels.py` does the same a batch at a time, and tests hold it against this page. All functions
+act on the value; a record keeps its key unless the function says otherwise. Source: API.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def split_chars(key: str | None, value: str) -> list[Record]:
 
 
 def split_lines(key: str | None, value: str) -> list[Record]:
-    """The value's parts between newlines; a carriage return before one goes, a last empty part too."""
+    """The value's parts between newlines; a carriage return before one goes, a last empty part
+    too.
+    """
     parts = value.replace("\r\n", "\n").split("\n")
     if parts[-1] == "":
         parts.pop()

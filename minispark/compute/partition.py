@@ -9,12 +9,16 @@ from zlib import crc32
 
 
 def crc32_partition(key: str | None, count: int) -> int:
-    """The fused plan's: crc32 of the key's UTF-8 bytes; a record without key counts as the empty one."""
+    """The fused plan's: crc32 of the key's UTF-8 bytes; a record without key counts as the empty
+    one.
+    """
     return crc32((key or "").encode()) % count
 
 
 def documented_partition(key: str | None, count: int) -> int:
-    """The naive plan's: h = 0, then h = (31 h + b) mod 2^32 for each UTF-8 byte (API.md, "Files")."""
+    """The naive plan's: h = 0, then h = (31 h + b) mod 2^32 for each UTF-8 byte (API.md,
+    "Files").
+    """
     h = 0
     for byte in (key or "").encode():
         h = (31 * h + byte) & 0xFFFFFFFF

@@ -1,6 +1,7 @@
 """The reducers of reduce_by_key: what they keep for each key, and how that merges and ends.
 
-Keys come out in the order of their first occurrence. A partial aggregate is text (or a whole number),
+Keys come out in the order of their first occurrence. A partial aggregate is text (or a whole
+number),
 so that it can travel in a block; merging partials gives what one pass over all records would give.
 Must not know blocks or files.
 """

@@ -107,8 +107,7 @@ class JobsApi:
             known = self._board.latest.jobs.get(job_id) if job_id is not None else None
             if known is not None:
                 return json_response(job_document(known))
-            response = self._submit(request, key)
-            return response
+            return self._submit(request, key)
 
     def _submit(self, request: Request, key: str | None) -> Response:
         document = request.json()

@@ -1,4 +1,5 @@
-"""The documented protocol of foreign HTTP workers: register, heartbeat, ask for a task, complete it.
+"""The documented protocol of foreign HTTP workers: register, heartbeat, ask for a task, complete
+it.
 
 Must not know how tasks are chosen. Source: API.md, "Endpoints of the master".
 """

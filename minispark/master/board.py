@@ -1,4 +1,5 @@
-"""Where the loop thread puts the latest snapshot and any other thread reads it, or waits for a change.
+"""Where the loop thread puts the latest snapshot and any other thread reads it, or waits for a
+change.
 
 Must not know what a snapshot holds.
 """

@@ -1,4 +1,5 @@
-"""The documented JSON of jobs, stages, workers and metrics, made from a snapshot. Source: API.md, "Types".
+"""The documented JSON of jobs, stages, workers and metrics, made from a snapshot. Source: API.md,
+"Types".
 
 Pure. Must not know HTTP or the core.
 """

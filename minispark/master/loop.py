@@ -1,7 +1,7 @@
 """The loop thread: it alone owns the scheduling core, and drains one queue of events.
 
-A batch of events is handled, made durable in one transaction, published, and only then carried out and
-answered. While the journal cannot be written the batch is held and nothing more is taken in.
+A batch of events is handled, made durable in one transaction, published, and only then carried out
+and answered. While the journal cannot be written the batch is held and nothing more is taken in.
 Must not know sockets or HTTP.
 """
 

@@ -1,7 +1,7 @@
 """What a job produced: the documented TaskResults, and its final records as a stream.
 
-Reads the accepted attempts from the job history and their files from the workers' disks, by path on this
-host and over the data port elsewhere. Must not know HTTP.
+Reads the accepted attempts from the job history and their files from the workers' disks, by path
+on this host and over the data port elsewhere. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Results:
         return plan
 
     def task_results(self, job_id: str) -> list[dict[str, Any]]:
-        """TaskResults of the finished tasks, final stages last. Raises NotFound while there are none."""
+        """TaskResults of the finished tasks, final stages last. Raises NotFound while there are
+        none.
+        """
         plan, rows = self.plan(job_id), self._history.accepted(job_id)
         if plan is None or not rows:
             raise NotFound(f"job {job_id} has no finished task yet")

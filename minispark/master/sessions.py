@@ -81,7 +81,9 @@ class Sessions:
     # --- any thread ------------------------------------------------------------------------
 
     def send(self, worker_id: str, message: msg.Message) -> None:
-        """Send to a worker's current session; without one the message is dropped, as it is lost with it."""
+        """Send to a worker's current session; without one the message is dropped, as it is lost
+        with it.
+        """
         with self._lock:
             session = self._by_worker.get(worker_id)
         if session is None:

@@ -33,7 +33,9 @@ class Submitter:
         return request, self.plans(request, is_authenticated)
 
     def plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
-        """The plan that was asked for; without one the default plan, and the naive one beside it."""
+        """The plan that was asked for; without one the default plan, and the naive one beside
+        it.
+        """
         validate(request)
         inputs = resolve_inputs(
             request,

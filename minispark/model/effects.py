@@ -1,4 +1,5 @@
-"""Every effect that the scheduling core asks for. Imperative; carried out in order, after the journal.
+"""Every effect that the scheduling core asks for. Imperative; carried out in order, after the
+journal.
 
 Must not know who carries them out, nor how.
 """

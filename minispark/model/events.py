@@ -35,8 +35,10 @@ class WorkerIdentity:
 class JobSubmitted:
     """A valid job was accepted. With two plans the core chooses once a worker is Up.
 
-    `plans`: the plan to use, or (the default one, the naive one for a cluster of HTTP workers only).
-    `first_attempt`: number of the first attempts; above 0 when the job ran before the master restarted.
+    `plans`: the plan to use, or (the default one, the naive one for a cluster of HTTP workers
+    only).
+    `first_attempt`: number of the first attempts; above 0 when the job ran before the master
+    restarted.
     """
 
     job_id: str
@@ -148,8 +150,8 @@ class CommitRefused:
 class HttpTaskCompleted:
     """A completion from a foreign worker, which names its task only by the attempt's id.
 
-    `files`: names below the state directory, in the order reported; a path that lies elsewhere is kept
-    as it was sent, and so matches no documented name.
+    `files`: names below the state directory, in the order reported; a path that lies elsewhere is
+    kept as it was sent, and so matches no documented name.
     """
 
     attempt_id: str

@@ -31,7 +31,9 @@ class ReaderOptions:
 
 @dataclass(frozen=True, slots=True)
 class DagNode:
-    """One operator of the logical DAG, as documented; `fn` is accepted for `fn_name` on the wire."""
+    """One operator of the logical DAG, as documented; `fn` is accepted for `fn_name` on the
+    wire.
+    """
 
     id: str
     op: str
@@ -73,7 +75,9 @@ class InputFile:
     size: int
     mtime_ns: int
     data_start: int = 0
-    """Offset of the first byte after a BOM and, in read_csv, after the header line (uncompressed)."""
+    """Offset of the first byte after a BOM and, in read_csv, after the header line
+    (uncompressed).
+    """
     compression: str | None = None
     """`gz`, `bz2`, `xz` or None. A compressed file is never split."""
 

@@ -25,7 +25,9 @@ class Split:
     start: int
     end: int
     data_start: int = 0
-    """Bytes before this offset (BOM, header) belong to no record. 0 also means: no BOM, no header."""
+    """Bytes before this offset (BOM, header) belong to no record. 0 also means: no BOM, no
+    header.
+    """
     compression: str | None = None
 
 
@@ -42,7 +44,9 @@ class ReadSplits:
 
 @dataclass(frozen=True, slots=True)
 class ReadRows:
-    """Naive read_csv: task p of n reads all files and keeps row i (after the headers) when i % n == p."""
+    """Naive read_csv: task p of n reads all files and keeps row i (after the headers) when i % n
+    == p.
+    """
 
     node_id: str
     options: ReaderOptions
@@ -52,7 +56,8 @@ class ReadRows:
 
 @dataclass(frozen=True, slots=True)
 class ReadPartitions:
-    """Naive: the documented file `{job}_{node}_p{p}.json` of the parent, p being the task's partition.
+    """Naive: the documented file `{job}_{node}_p{p}.json` of the parent, p being the task's
+    partition.
 
     `every` reads all the parent's partitions in order instead (the right side of a naive join).
     """
@@ -65,7 +70,9 @@ class ReadPartitions:
 
 @dataclass(frozen=True, slots=True)
 class ReadDocumentedShuffle:
-    """Naive: the documented shuffle files `{job}_{writer}_shuffle_p{from}_to_p{to}.json` for this p."""
+    """Naive: the documented shuffle files `{job}_{writer}_shuffle_p{from}_to_p{to}.json` for this
+    p.
+    """
 
     writer_node_id: str
     stage_index: int
@@ -121,7 +128,8 @@ class Narrow:
 
 @dataclass(frozen=True, slots=True)
 class SelectColumns:
-    """Unkeyed CSV or JSONL rows become (key column, value column or the count "1" or the row's text).
+    """Unkeyed CSV or JSONL rows become (key column, value column or the count "1" or the row's
+    text).
 
     `format` is `csv` or `jsonl`; `key_index` is the column's position (csv), `key_name` its name.
     """
@@ -138,7 +146,9 @@ class SelectColumns:
 
 @dataclass(frozen=True, slots=True)
 class KeyByValue:
-    """Unkeyed records that reach reduce_by_key count as (value, "1"); keyed ones stay as they are."""
+    """Unkeyed records that reach reduce_by_key count as (value, "1"); keyed ones stay as they
+    are.
+    """
 
     node_id: str
 
@@ -169,7 +179,9 @@ Step: TypeAlias = Narrow | SelectColumns | KeyByValue | RequireKey | Aggregate
 
 @dataclass(frozen=True, slots=True)
 class ShuffleBlocks:
-    """Fused: one columnar block per output partition (crc32 of the key), in one file per attempt."""
+    """Fused: one columnar block per output partition (crc32 of the key), in one file per
+    attempt.
+    """
 
     node_id: str
     """The node on whose behalf the shuffle happens (the reduce, join or shuffle_write)."""
@@ -200,7 +212,9 @@ Sink: TypeAlias = ShuffleBlocks | PartitionFile | DocumentedShuffle
 
 @dataclass(frozen=True, slots=True)
 class StageProgram:
-    """What every task of one stage does. Small, sent once per worker, the same for all partitions."""
+    """What every task of one stage does. Small, sent once per worker, the same for all
+    partitions.
+    """
 
     source: Source
     steps: tuple[Step, ...]
@@ -223,7 +237,9 @@ class Stage:
     """Indices of the stages that must be complete first; all smaller than `index`."""
     program: StageProgram
     splits: tuple[tuple[Split, ...], ...] = ()
-    """Per partition, where the source (or a broadcast join's left side) is ReadSplits or ReadRows."""
+    """Per partition, where the source (or a broadcast join's left side) is ReadSplits or
+    ReadRows.
+    """
     is_final: bool = False
     fn_name: str | None = None
     key: str | None = None
@@ -295,6 +311,8 @@ class TaskOutcome:
     bytes_written: int
     operators: tuple[OperatorCount, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
-    """(name below attempts/<attempt id>/, documented name below the state directory), to be committed."""
+    """(name below attempts/<attempt id>/, documented name below the state directory), to be
+    committed.
+    """
     records_skipped: int = 0
     """Malformed JSONL lines under `on_error: skip`."""

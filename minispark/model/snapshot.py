@@ -37,7 +37,9 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job. `tasks_*` count tasks; `failed_attempts` counts lost ones too, `retries` what followed."""
+    """One job. `tasks_*` count tasks; `failed_attempts` counts lost ones too, `retries` what
+    followed.
+    """
 
     job_id: str
     request: JobRequest

@@ -120,7 +120,9 @@ S = TypeVar("S", JobState, TaskState, AttemptState, WorkerState)
 
 
 def check_transition(table: dict[S, frozenset[S]], name: str, old: S, new: S, event: object) -> S:
-    """Return `new`, or raise `IllegalTransition` that names the thing, both states and the event."""
+    """Return `new`, or raise `IllegalTransition` that names the thing, both states and the
+    event.
+    """
     if new not in table[old]:
         raise IllegalTransition(f"{name} cannot go from {old.value} to {new.value} on {event!r}")
     return new

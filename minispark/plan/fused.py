@@ -1,6 +1,7 @@
 """The fused plan: chains of narrow operators become one task, and only a shuffle ends a stage.
 
-A narrow chain with several consumers is computed again for each of them. Must not know the naive plan.
+A narrow chain with several consumers is computed again for each of them. Must not know the naive
+plan.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""How records get the key that a reduce_by_key or a join needs. Source: API.md, "DagNode, in detail".
+"""How records get the key that a reduce_by_key or a join needs. Source: API.md, "DagNode, in
+detail".
 
 Must not know stages.
 """
@@ -27,8 +28,8 @@ def keying_steps(
         return (KeyByValue(consumer.id),)
     if parent.keyedness is Keyedness.NEVER:
         raise InvalidRequest(
-            f"the records of {parent.id} have no key to join by: put a map with extract_key between "
-            f"{parent.id} and {consumer.id}",
+            f"the records of {parent.id} have no key to join by: "
+            f"put a map with extract_key between {parent.id} and {consumer.id}",
             "dag.edges",
         )
     return (RequireKey(consumer.id),)
@@ -37,7 +38,9 @@ def keying_steps(
 def _selection(
     consumer: LogicalNode, parent: LogicalNode, inputs: dict[str, ResolvedInput]
 ) -> SelectColumns | None:
-    """A column selection, where `key` (and `value`) name columns of rows that arrive as they were read."""
+    """A column selection, where `key` (and `value`) name columns of rows that arrive as they were
+    read.
+    """
     reader, key, value = parent.plain_reader, consumer.node.key, consumer.node.value
     if reader is None or key is None or reader.op == "read_text":
         return None

@@ -1,4 +1,6 @@
-"""From a request and the inputs behind it to a physical plan. Pure: the master looked at files before."""
+"""From a request and the inputs behind it to a physical plan. Pure: the master looked at files
+before.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from minispark.model.job import InputFile, ReaderOptions
 from minispark.model.plan import Split
 
 _ASCII_COMPATIBLE = ("utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1")
-"""Encodings whose files may be cut at newline bytes. Another one is read whole, which is always right."""
+"""Encodings whose files may be cut at newline bytes. Another one is read whole, which is always
+right.
+"""
 
 
 def byte_splits(

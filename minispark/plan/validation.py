@@ -160,8 +160,8 @@ def _partitions(
     parent = logical[left[0]]
     if node.partitions not in (None, parent.partitions):
         raise InvalidRequest(
-            f"{node.id} has the {parent.partitions} partitions of {parent.id}; leave it out, or put a "
-            "shuffle_write between them",
+            f"{node.id} has the {parent.partitions} partitions of {parent.id}; leave it out, "
+            "or put a shuffle_write between them",
             f"{at}.partitions",
         )
     return parent.partitions

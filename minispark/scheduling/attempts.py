@@ -1,7 +1,8 @@
-"""What becomes of attempts: accepted, failed, lost, unable to fetch; and of the tasks they worked on.
+"""What becomes of attempts: accepted, failed, lost, unable to fetch; and of the tasks they worked
+on.
 
-A failure counts against `task_retries_max`, a lost worker against `worker_losses_max`, a lost output
-against RECOMPUTES_MAX. Must not know how tasks are placed, nor who reports.
+A failure counts against `task_retries_max`, a lost worker against `worker_losses_max`, a lost
+output against RECOMPUTES_MAX. Must not know how tasks are placed, nor who reports.
 """
 
 from __future__ import annotations
@@ -232,7 +233,9 @@ class AttemptOutcomes:
 
 
 def expected_files(attempt: Attempt) -> tuple[str, ...]:
-    """The documented files that this task writes, below the state directory, in the order of API.md."""
+    """The documented files that this task writes, below the state directory, in the order of
+    API.md.
+    """
     job_id, partition = attempt.stage.job.id, attempt.task.partition
     match attempt.stage.stage.program.sink:
         case PartitionFile(node_id):

@@ -1,7 +1,8 @@
 """The scheduling core: `effects = core.handle(event, now)`.
 
 `now` is monotonic seconds; wall-clock times in events are only stored for display. Effects come in
-the order in which they must be carried out: a fact is journaled before the message that it justifies.
+the order in which they must be carried out: a fact is journaled before the message that it
+justifies.
 Must not know sockets, files, clocks, threads or random numbers, and never iterates a set.
 """
 

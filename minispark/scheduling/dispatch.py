@@ -43,7 +43,9 @@ class Dispatcher:
     def __init__(self, state: ClusterState) -> None:
         self._state = state
         self._locations: dict[str, tuple[tuple[int, ...], tuple[OutputLocation, ...]]] = {}
-        """Of the stages being launched: the outputs they read, and the versions they were read at."""
+        """Of the stages being launched: the outputs they read, and the versions they were read
+        at.
+        """
 
     # --- pushed ----------------------------------------------------------------------------
 
@@ -66,7 +68,9 @@ class Dispatcher:
             state.touch_worker(pool.workers[worker_id])
 
     def _least_served(self) -> JobRun:
-        """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready tasks."""
+        """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready
+        tasks.
+        """
         candidates = islice(self._state.ready_jobs, FAIR_JOBS_MAX)
         jobs = (self._state.jobs[job_id] for job_id in candidates)
         return min(jobs, key=lambda job: job.live_count)
@@ -186,7 +190,9 @@ class Dispatcher:
 
 
 def _reads(source: Source) -> tuple[tuple[int, bool], ...]:
-    """(stage index, whether all its outputs or only the task's own partition) that a source reads."""
+    """(stage index, whether all its outputs or only the task's own partition) that a source
+    reads.
+    """
     match source:
         case ReadSplits() | ReadRows():
             return ()

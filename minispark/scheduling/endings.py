@@ -82,7 +82,9 @@ class Endings:
         return cancelled
 
     def _drop_written(self, job: JobRun, cancelled: dict[str, None], effects: list[Effect]) -> None:
-        """Delete what attempts wrote, by whoever made them: accepted ones, and those of lost workers."""
+        """Delete what attempts wrote, by whoever made them: accepted ones, and those of lost
+        workers.
+        """
         by_worker: dict[str, list[str]] = {}
         for stage in job.stages:
             for task in stage.tasks:

@@ -14,7 +14,9 @@ FETCH_FAILURES_MAX = 20
 FAIR_JOBS_MAX = 32
 """Among how many jobs with ready tasks, oldest first, the least served one is looked for."""
 PLACEMENT_SCAN_MAX = 64
-"""How many workers the round robin passes over because of their load, before it takes the least loaded."""
+"""How many workers the round robin passes over because of their load, before it takes the least
+loaded.
+"""
 HTTP_SLOTS = 64
 """A foreign worker never says how many tasks it runs at once; it polls when it has room."""
 HISTORY_MAX = 8

@@ -104,8 +104,8 @@ class JobHistory:
         return [
             JobRow(*row)
             for row in self._rows(
-                "SELECT job_id, name, request, plan, state, message, created_at, updated_at, started_at,"
-                " ended_at, idempotency_key FROM jobs ORDER BY job_no",
+                "SELECT job_id, name, request, plan, state, message, created_at, updated_at,"
+                " started_at, ended_at, idempotency_key FROM jobs ORDER BY job_no",
                 (),
             )
         ]
@@ -127,7 +127,8 @@ class JobHistory:
             " count(CASE WHEN a.state IN ('FAILED', 'LOST') THEN 1 END),"
             " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.records END), 0),"
             " min(a.assigned_at), max(CASE a.state WHEN 'SUCCEEDED' THEN a.ended_at END)"
-            " FROM stages s JOIN jobs j USING (job_no) LEFT JOIN attempts a USING (job_no, stage_index)"
+            " FROM stages s JOIN jobs j USING (job_no)"
+            " LEFT JOIN attempts a USING (job_no, stage_index)"
             " WHERE j.job_id = ? GROUP BY s.stage_index ORDER BY s.stage_index",
             (job_id,),
         )

@@ -1,7 +1,8 @@
 """The durable truth: jobs, stages, attempts, workers and events in SQLite (WAL, synchronous=FULL).
 
 One connection writes, from one thread, one transaction for each batch of facts; readers open
-their own (`job_history.py`). Must not know why facts happen, nor how requests and plans look as JSON (it is given codecs).
+their own (`job_history.py`). Must not know why facts happen, nor how requests and plans look as
+JSON (it is given codecs).
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
 CREATE TABLE jobs (
-    job_no INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, request TEXT NOT NULL,
-    plan TEXT, state TEXT NOT NULL, message TEXT, created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    job_no INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    request TEXT NOT NULL, plan TEXT, state TEXT NOT NULL, message TEXT,
+    created_at REAL NOT NULL, updated_at REAL NOT NULL,
     started_at REAL, ended_at REAL, idempotency_key TEXT UNIQUE);
 CREATE TABLE stages (
     job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, stage_id TEXT NOT NULL, op TEXT NOT NULL,
@@ -41,7 +43,8 @@ CREATE TABLE stages (
 ) WITHOUT ROWID;
 CREATE TABLE attempts (
     job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, partition INTEGER NOT NULL,
-    attempt INTEGER NOT NULL, worker_id TEXT NOT NULL, state TEXT NOT NULL, assigned_at REAL NOT NULL,
+    attempt INTEGER NOT NULL, worker_id TEXT NOT NULL, state TEXT NOT NULL,
+    assigned_at REAL NOT NULL,
     ended_at REAL, error TEXT, records INTEGER NOT NULL, bytes_written INTEGER NOT NULL,
     PRIMARY KEY (job_no, stage_index, partition, attempt)) WITHOUT ROWID;
 CREATE TABLE workers (

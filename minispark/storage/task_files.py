@@ -1,8 +1,9 @@
 """The files that attempts write: where they lie, how they are committed, read and deleted.
 
-Everything of an attempt lies in `attempts/<attempt id>/`. A shuffle file is its blocks back to back, then
-a JSON index `[[offset, length], ...]`, its length and a magic number. Must not know what is in a block.
-Attempt files are not synced: they die with their job, and a lost one is made again.
+Everything of an attempt lies in `attempts/<attempt id>/`. A shuffle file is its blocks back to
+back, then
+a JSON index `[[offset, length], ...]`, its length and a magic number. Must not know what is in a
+block. Attempt files are not synced: they die with their job, and a lost one is made again.
 """
 
 from __future__ import annotations

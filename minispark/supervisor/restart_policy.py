@@ -24,7 +24,9 @@ class RestartPolicy:
         self._ends: list[float] = []
 
     def delay_after(self, exit_code: int, now: float) -> float | None:
-        """Seconds until the next start; None when there is none (FATAL, or an end that was meant)."""
+        """Seconds until the next start; None when there is none (FATAL, or an end that was
+        meant).
+        """
         limits = self._limits
         if limits.policy == "never" or (limits.policy == "on-failure" and exit_code == 0):
             return None

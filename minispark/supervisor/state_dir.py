@@ -1,4 +1,5 @@
-"""The state directory: whose it is, its lock, its token, and `cluster.json`, which says who runs there.
+"""The state directory: whose it is, its lock, its token, and `cluster.json`, which says who runs
+there.
 
 Must not know what else is in it.
 """

@@ -41,8 +41,8 @@ class ProcessState(Enum):
 class ProcessSpec:
     """`target(notifier, lifeline_fd)` runs in the process and returns its exit status.
 
-    Processes are started in the order of their specs and stopped group by group, lowest `stop_order`
-    first.
+    Processes are started in the order of their specs and stopped group by group, lowest
+    `stop_order` first.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """Messages and JSON: dataclasses to bytes and back, checked field by field.
 
-A converter is compiled once for each class from its type hints. An object of a union carries `type`,
+A converter is compiled once for each class from its type hints. An object of a union carries
+`type`,
 its class's name in snake_case. Unknown fields are ignored, everything else that is wrong is named.
 Must not know what messages mean.
 """
@@ -264,7 +265,9 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _lazy(make: Callable[[Any], Convert], hint: Any) -> Convert:
-    """The converter of `hint`; of a dataclass only when first used, because they may be recursive."""
+    """The converter of `hint`; of a dataclass only when first used, because they may be
+    recursive.
+    """
     if not is_dataclass(hint) and not get_args(hint):
         return make(hint)
     found: list[Convert] = []

@@ -1,4 +1,5 @@
-"""A blocking, authenticated connection that carries messages, and raw bytes that a message announces.
+"""A blocking, authenticated connection that carries messages, and raw bytes that a message
+announces.
 
 Must not know what the messages are for.
 """

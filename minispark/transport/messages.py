@@ -63,7 +63,9 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Register:
     worker_id: str
-    """The nil UUID on first contact; afterwards the id the master gave, kept in the state directory."""
+    """The nil UUID on first contact; afterwards the id the master gave, kept in the state
+    directory.
+    """
     name: str
     host: str
     port: int
@@ -100,7 +102,9 @@ class Succeeded:
 class Failed:
     attempt_id: str
     kind: str
-    """`error` (data or function), `timeout`, `crash` (the executor died), `injected`, `internal`."""
+    """`error` (data or function), `timeout`, `crash` (the executor died), `injected`,
+    `internal`.
+    """
     error: str
     """For people; a traceback of the user's own code comes first where there is one."""
 
@@ -145,7 +149,9 @@ class Registered:
     heartbeat_interval_s: float
     task_timeout_s: float
     forget: tuple[str, ...] = ()
-    """Of `Register.running`: attempts that nobody waits for; stop them and delete what they wrote."""
+    """Of `Register.running`: attempts that nobody waits for; stop them and delete what they
+    wrote.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop these attempts (queued or running), delete what they wrote, and report nothing of them."""
+    """Stop these attempts (queued or running), delete what they wrote, and report nothing of
+    them.
+    """
 
     attempt_ids: tuple[str, ...]
 

@@ -158,7 +158,9 @@ class Router:
         self.routes.append(Route(method, template, handler, access, summary))
 
     def resolve(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its parameters; HEAD finds GET's. Raises HttpError 404, or 405 with Allow."""
+        """The route and its parameters; HEAD finds GET's. Raises HttpError 404, or 405 with
+        Allow.
+        """
         segments = path.split("/")
         allowed: list[str] = []
         for route in self.routes:

@@ -1,4 +1,5 @@
-"""What a worker's agent knows and decides: its queue, its slots, and when a task must be stopped. Pure.
+"""What a worker's agent knows and decides: its queue, its slots, and when a task must be stopped.
+Pure.
 
 Every method takes what happened and returns what is to be done. Must not know processes or sockets.
 """
@@ -63,7 +64,9 @@ class AgentState:
     def __init__(
         self, slots: int, task_timeout_s: float, fail_probability: float, draw: Callable[[], float]
     ) -> None:
-        """`draw` gives numbers in [0, 100); a task fails on purpose when one is below the probability."""
+        """`draw` gives numbers in [0, 100); a task fails on purpose when one is below the
+        probability.
+        """
         self.slots = [Slot() for _ in range(slots)]
         self.task_timeout_s = task_timeout_s
         self._queue: dict[str, Run] = {}

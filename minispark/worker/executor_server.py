@@ -1,8 +1,10 @@
 """The executor server: a single-threaded process that forks executors, and reaps and reports them.
 
-It is forked from the agent before the agent's first thread, with everything imported that a task needs,
+It is forked from the agent before the agent's first thread, with everything imported that a task
+needs,
 so that a replacement executor is ready in milliseconds. Over a Unix socket the agent sends lines
-`{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's socket attached, and
+`{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's socket
+attached, and
 `{"dead": pid, "how"}`. When the agent ends, so do all executors. Must not know orders.
 """
 

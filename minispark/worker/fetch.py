@@ -1,4 +1,5 @@
-"""Fetches the outputs of parent tasks: from the disk of this host, or over their worker's data port.
+"""Fetches the outputs of parent tasks: from the disk of this host, or over their worker's data
+port.
 
 Must not know what is done with them. What cannot be read is named by its attempt, so that only the
 tasks that made it run again.
@@ -42,7 +43,8 @@ class Fetcher:
     ) -> Iterator[tuple[Keys, Column]]:
         """The columns of the block for `partition` of every output, in order, one at a time.
 
-        After the first one that cannot be read the rest is only tried, and FetchError names them all.
+        After the first one that cannot be read the rest is only tried, and FetchError names them
+        all.
         """
         lost: list[str] = []
         first_error: Exception | None = None

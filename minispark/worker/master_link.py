@@ -1,4 +1,5 @@
-"""The agent's session with the master: connects, authenticates, registers, and comes back by itself.
+"""The agent's session with the master: connects, authenticates, registers, and comes back by
+itself.
 
 Non-blocking: its owner's loop calls it. Must not know what the messages are for.
 """
@@ -57,7 +58,9 @@ class MasterLink:
         return True
 
     def receive(self) -> list[Message]:
-        """What the master sent. Raises EOFError, OSError, ProtocolError: the session is over then."""
+        """What the master sent. Raises EOFError, OSError, ProtocolError: the session is over
+        then.
+        """
         return self.channel.receive() if self.channel is not None else []
 
     def lose(self, now: float) -> None:

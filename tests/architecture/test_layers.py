@@ -1,4 +1,6 @@
-"""The layers of DESIGN.md: a package imports itself and strictly lower ones; pure ones touch nothing."""
+"""The layers of DESIGN.md: a package imports itself and strictly lower ones; pure ones touch
+nothing.
+"""
 
 from __future__ import annotations
 
