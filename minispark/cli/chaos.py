@@ -62,11 +62,12 @@ def _choose(document: dict[str, Any], name: str | None, seed: int | None) -> dic
         if not named:
             names = ", ".join(process["name"] for process in up) or "none"
             raise NotFound(f"{name!r} is no worker that is Up; Up are {names}")
-        return named[0]
+        chosen: dict[str, Any] = named[0]
+        return chosen
     if not up:
         raise ClusterError("no worker is Up")
-    chosen: dict[str, Any] = random.Random(seed).choice(up)
-    return chosen
+    drawn: dict[str, Any] = random.Random(seed).choice(up)
+    return drawn
 
 
 def _watch(folder: Any, victim: dict[str, Any], is_quiet: bool) -> None:
