@@ -278,12 +278,35 @@ def start(
         os.waitpid(pid, 0)
     try:
         return pid, _await_ready(read_fd, timeout_s)
-    except DeadlineExceeded:
-        if not is_detached:
-            os.kill(pid, signal.SIGTERM)
+    except BaseException:
+        _stop_half_started(Path(config.state_dir), pid, is_detached)
         raise
     finally:
         os.close(read_fd)
+
+
+def _stop_half_started(folder: Path, pid: int, is_detached: bool) -> None:
+    """A start that failed, timed out or was interrupted leaves nothing running."""
+    if is_detached:
+        # of a detached one `pid` is the session that it was born in
+        document = state_dirs.read_cluster_file(folder) or {"processes": []}
+        pids = [p["pid"] for p in document["processes"] if p["name"] == "supervisor"]
+        if not pids or _session_of(pids[0]) != pid:
+            return  # it ended by itself, or another cluster runs there
+        os.kill(pids[0], signal.SIGTERM)
+        return
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    os.waitpid(pid, 0)
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _detach_streams() -> None:

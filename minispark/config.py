@@ -221,6 +221,13 @@ def load(
         config = _section(Config(), tree, "", lambda key: _where(path, lines, key))
     else:
         config = Config()
+    environ = dict(environ)
+    token_file = environ.get("MINISPARK_TOKEN_FILE")
+    if token_file and "MINISPARK_TOKEN" not in environ:
+        try:
+            environ["MINISPARK_TOKEN"] = Path(token_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"MINISPARK_TOKEN_FILE: {error}") from error
     for name, key in ENVIRONMENT.items():
         if name in environ:
             config = _set(config, key, environ[name], f"environment variable {name}")

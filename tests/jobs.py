@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 
@@ -10,7 +11,7 @@ def job(
 ) -> dict[str, Any]:
     """A job whose nodes form a chain, unless `edges` says otherwise."""
     ids = [node["id"] for node in nodes]
-    edges = more.pop("edges", [[a, b] for a, b in zip(ids, ids[1:], strict=False)])
+    edges = more.pop("edges", [[a, b] for a, b in itertools.pairwise(ids)])
     request: dict[str, Any] = {
         "name": more.pop("name", "test"),
         "dag": {"nodes": nodes, "edges": edges},

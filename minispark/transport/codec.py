@@ -52,8 +52,8 @@ def decode(payload: bytes) -> messages.Message:
         data = json.loads(payload)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message is no JSON: {error}", "bad_json") from error
-    if isinstance(data, dict) and data.get("type") not in _tags(messages.Message):
-        raise ProtocolError(f"unknown message type {data.get('type')!r}", "unknown_type")
+    if isinstance(data, dict) and _tag(data) not in _tags(messages.Message):
+        raise ProtocolError(f"unknown message type {str(data.get('type'))[:100]!r}", "unknown_type")
     message: messages.Message = from_json(messages.Message, data)
     return message
 
@@ -183,11 +183,17 @@ def _union_decoder(hint: Any, args: tuple[Any, ...]) -> Convert:
     def decode_union(data: Any) -> Any:
         if data is None and has_none:
             return None
-        if not isinstance(data, dict) or data.get("type") not in tags:
+        if not isinstance(data, dict) or _tag(data) not in tags:
             raise _Mismatch(f"an object whose type is one of {sorted(tags)} belongs here")
         return tags[data["type"]](data)
 
     return decode_union
+
+
+def _tag(data: dict[str, Any]) -> str:
+    """The object's type; whatever a peer put there that is no text becomes the empty one."""
+    tag = data.get("type")
+    return tag if isinstance(tag, str) else ""
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import sys
 
@@ -25,12 +26,21 @@ from minispark.transport.messages import (
 )
 
 NONCE_BYTES = 16
+_NONCE = re.compile(r"[0-9a-f]{32,128}")
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _proof(token: str, role: str, client_nonce: str, server_nonce: str) -> str:
+    for nonce in (client_nonce, server_nonce):
+        if _NONCE.fullmatch(nonce) is None:
+            raise ProtocolError("a nonce is 16 to 64 bytes in hexadecimal", "bad_message")
     text = f"minispark/{role}/{client_nonce}/{server_nonce}"
     return hmac.new(token.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _is_equal(expected: str, given: str) -> bool:
+    # bytes, because compare_digest takes no other text than ASCII
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
 
 
 def _check_versions(message: Hello | Challenge) -> None:
@@ -65,7 +75,7 @@ class ClientHandshake:
             case Challenge() if not self._is_proved:
                 _check_versions(message)
                 expected = _proof(self._token, "server", self._nonce, message.nonce)
-                if not hmac.compare_digest(expected, message.proof):
+                if not _is_equal(expected, message.proof):
                     raise AuthenticationFailed("the server does not know this cluster's token")
                 self._is_proved = True
                 return (Proof(_proof(self._token, "client", self._nonce, message.nonce)),)
@@ -104,7 +114,7 @@ class ServerHandshake:
                 )
             case Proof() if self._client_nonce is not None:
                 expected = _proof(self._token, "client", self._client_nonce, self._nonce)
-                if not hmac.compare_digest(expected, message.proof):
+                if not _is_equal(expected, message.proof):
                     raise AuthenticationFailed("the peer does not know this cluster's token")
                 self.is_done = True
                 return (Welcome(),)

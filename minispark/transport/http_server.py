@@ -34,6 +34,8 @@ IDLE_TIMEOUT_S = 60.0
 QUERY_FIELDS_MAX = 32
 BACKLOG = 128
 
+_FULL = b'{"error":{"code":"too_many_connections","message":"try again in a second"}}'
+
 logger = logging.getLogger("minispark.http")
 
 
@@ -170,7 +172,8 @@ class _Server(ThreadingHTTPServer):
             request.settimeout(0.2)
             request.sendall(
                 b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                b"Content-Length: 0\r\n\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(_FULL), _FULL)
             )
         except OSError:
             pass  # it was to be closed anyway
@@ -243,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise HttpError(413, "body_too_large", f"a body has at most {BODY_BYTES_MAX} bytes")
         self.server.gate.check_origin(headers)
         target = urlsplit(self.path)
+        # a wrong token is wrong everywhere, whatever the path
+        self.server.gate.authenticate(headers, Access.OPEN)
         route, params = self.server.router.resolve(self.command, target.path)
         is_authenticated = self.server.gate.authenticate(headers, route.access)
         try:
@@ -269,6 +274,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._body_left = 1
             raise HttpError(411, "length_required", "send a body with Content-Length")
         text = headers.get("content-length", "0")
+        if len(set(self.headers.get_all("Content-Length", ["0"]))) > 1:
+            text = "several"
         if not (text.isascii() and text.isdigit()):
             self._body_left = 1
             raise HttpError(400, "bad_content_length", "Content-Length is no whole number")
@@ -287,8 +294,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if response.content_type is not None:
             self.send_header("Content-Type", response.content_type)
-        if response.stream is not None:
+        is_chunked = response.stream is not None and self.request_version != "HTTP/1.0"
+        if is_chunked:
             self.send_header("Transfer-Encoding", "chunked")
+        elif response.stream is not None:
+            self.close_connection = True  # the end of the connection is the end of the body
         elif response.status != 204:
             self.send_header("Content-Length", str(len(response.body)))
         if self.close_connection:
@@ -297,15 +307,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         if response.stream is not None:
-            self._send_chunks(response.stream)
+            self._send_stream(response.stream, b"%x\r\n%b\r\n" if is_chunked else None)
         else:
             self.wfile.write(response.body)
 
-    def _send_chunks(self, stream: Iterator[bytes]) -> None:
+    def _send_stream(self, stream: Iterator[bytes], chunked: bytes | None) -> None:
         try:
             for chunk in stream:
                 if chunk:
-                    self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    self.wfile.write(chunk if chunked is None else chunked % (len(chunk), chunk))
         except OSError:
             self.close_connection = True
         except Exception:
@@ -313,11 +323,13 @@ class _Handler(BaseHTTPRequestHandler):
             logger.exception("%s %s failed while it was streamed", self.command, self.path)
             self.close_connection = True
         else:
-            self.wfile.write(b"0\r\n\r\n")
+            if chunked is not None:
+                self.wfile.write(b"0\r\n\r\n")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """A request that the standard library could not parse."""
         self.close_connection = True
+        self.request_version = "HTTP/1.1"  # answered with a status line, whatever came
         self._send(error_response(HttpError(code, "bad_request", message or "bad request")))
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,4 +1,4 @@
-"""A real cluster for a test: private ports and directory, its logs when the test fails, no leftovers."""
+"""A real cluster for a test: private ports and directory, logs on failure, no leftovers."""
 
 from __future__ import annotations
 

@@ -82,6 +82,8 @@ def test_unknown_fields_are_ignored() -> None:
         (b"[" * 100_000, "bad_json", "no JSON"),
         (b'{"type": "launch_missiles"}', "unknown_type", "launch_missiles"),
         (b"{}", "unknown_type", "None"),
+        (b'{"type": []}', "unknown_type", "[]"),
+        (b'{"type": "reports", "reports": [{"type": {}}]}', "bad_message", "started"),
         (b"[]", "bad_message", "object"),
         (b'{"type": "bulk"}', "bad_message", "lacks bytes"),
         (b'{"type": "bulk", "bytes": "1"}', "bad_message", "bulk.bytes"),

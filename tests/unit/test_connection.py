@@ -85,6 +85,21 @@ def test_f54_nobody_is_heard_before_the_handshake() -> None:
     assert caught.value.code == "not_authenticated"
 
 
+@pytest.mark.parametrize("nonce", ["\ud800", "", "n/../n", "f" * 1000])
+def test_f50_a_nonce_that_is_none_is_refused(nonce: str) -> None:
+    with pytest.raises(ProtocolError, match="nonce"):
+        ServerHandshake("secret").receive(Hello(1, "0.1.0", "3.11", nonce))
+
+
+@pytest.mark.parametrize("proof", ["é", "\ud800", ""])
+def test_f50_a_proof_of_strange_letters_is_wrong(proof: str) -> None:
+    server = ServerHandshake("secret")
+    (hello,) = ClientHandshake("x").begin()
+    server.receive(hello)
+    with pytest.raises(AuthenticationFailed):
+        server.receive(Proof(proof))
+
+
 def test_another_version_is_refused_by_name() -> None:
     with pytest.raises(ProtocolError, match=r"9\.9\.9"):
         ServerHandshake("secret").receive(Hello(1, "9.9.9", "3.11", "n"))

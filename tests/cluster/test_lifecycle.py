@@ -1,0 +1,256 @@
+"""F40 to F44: starting and stopping, side by side, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import jobs
+from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster, run_cli, wait_until
+
+INPUT = str(ROOT / "data" / "input.csv")
+
+
+@pytest.fixture
+def foreground() -> Iterator[Callable[[Cluster], subprocess.Popen[str]]]:
+    """Starts `up` in the foreground, as a group of its own, as a terminal would."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(cluster: Cluster) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "minispark.py"),
+                "up",
+                "--state-dir",
+                str(cluster.state_dir),
+                *cluster.settings,
+            ],
+            cwd=ROOT,
+            env=PLAIN_ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C: the terminal sends SIGINT to the whole group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=30)
+    return output
+
+
+def all_gone(cluster: Cluster) -> None:
+    wait_until(lambda: cluster.leftovers() == [], "every process ended", 10)
+
+
+def workers_up(cluster: Cluster) -> bool:
+    try:
+        states = [p["state"] for p in cluster.document()["processes"]]
+    except (OSError, ValueError):
+        return False
+    return len(states) == 5 and set(states) == {"UP"}
+
+
+def test_f40_ctrl_c_while_it_runs_stops_in_order(
+    foreground: Callable[[Cluster], subprocess.Popen[str]],
+) -> None:
+    cluster = Cluster()
+    process = foreground(cluster)
+    try:
+        wait_until(lambda: workers_up(cluster), "workers are Up")
+        cluster.note_processes()
+        interrupt(process)
+        output = finish(process)
+        assert process.returncode == 130, output
+        assert "Traceback" not in output
+        all_gone(cluster)
+        assert "the supervisor ends" in cluster.logs()
+        assert not (cluster.state_dir / "cluster.json").exists()
+    finally:
+        cluster.close()
+
+
+def test_f40_ctrl_c_while_it_starts(
+    foreground: Callable[[Cluster], subprocess.Popen[str]],
+) -> None:
+    cluster = Cluster(workers=5)
+    process = foreground(cluster)
+    try:
+        wait_until((cluster.state_dir / "cluster.json").exists, "the first process started")
+        cluster.note_processes()
+        interrupt(process)
+        output = finish(process)
+        assert process.returncode == 130, output
+        assert "Traceback" not in output + cluster.logs()
+        all_gone(cluster)
+    finally:
+        cluster.close()
+
+
+def test_f40_a_second_ctrl_c_forces_it(
+    foreground: Callable[[Cluster], subprocess.Popen[str]],
+) -> None:
+    cluster = Cluster()
+    process = foreground(cluster)
+    try:
+        wait_until(lambda: workers_up(cluster), "workers are Up")
+        cluster.note_processes()
+        stopped = psutil.Process(cluster.process("master")["pid"])
+        stopped.suspend()  # one that cannot stop in order
+        interrupt(process)
+        wait_until(lambda: cluster.process("worker-1")["state"] == "STOPPED", "it is stopping")
+        interrupt(process)
+        finish(process)
+        assert process.returncode == 130
+        all_gone(cluster)
+    finally:
+        cluster.close()
+
+
+def test_f41_nobody_outlives_a_killed_supervisor(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster()
+    with cluster.client() as client:
+        client.submit(jobs.word_count(INPUT, 8))
+    alive = cluster.note_processes()
+    assert len(alive) == 1 + 1 + 3 * (1 + 1 + 2)
+    os.kill(cluster.process("supervisor")["pid"], signal.SIGKILL)
+    _, left = psutil.wait_procs(alive, timeout=3)
+    assert left == []
+
+
+def test_f42_a_second_up_names_the_first(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(workers=1)
+    again = cluster.up()
+    assert again.returncode == 3
+    assert str(cluster.process("supervisor")["pid"]) in again.stderr
+    assert len(cluster.document()["processes"]) == 3
+
+
+def test_f42_two_clusters_run_side_by_side(make_cluster: Callable[..., Cluster]) -> None:
+    first, second = make_cluster(workers=1), make_cluster(workers=1)
+    for cluster in (first, second):
+        done = cluster.cli("submit", "-i", INPUT, "--wait", "--json")
+        assert done.returncode == 0, done.stderr
+    for cluster in (first, second):
+        with cluster.client() as client:
+            assert len(client.jobs()) == 1
+
+
+def test_f43_a_busy_port_is_named_with_its_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        cluster = Cluster(f"master.http_port={port}")
+        try:
+            done = cluster.up()
+            assert done.returncode == 1
+            assert f"port {port}" in done.stderr
+            assert str(os.getpid()) in done.stderr
+        finally:
+            assert cluster.close() == []
+
+
+def test_f44_a_stale_lock_and_a_strangers_pid_do_no_harm(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    cluster = Cluster(workers=1)
+    try:
+        cluster.state_dir.mkdir()
+        (cluster.state_dir / "cluster.lock").write_text(f"{stranger.pid}\n")
+        entry = {"name": "supervisor", "pid": stranger.pid, "started_at": 1.0, "state": "UP"}
+        (cluster.state_dir / "cluster.json").write_text(json.dumps({"processes": [entry]}))
+        assert cluster.cli("down").returncode == 3
+        assert cluster.up().returncode == 0
+        assert cluster.cli("down").returncode == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+        assert cluster.close() == []
+
+
+def test_a_dead_master_and_a_dead_worker_come_back(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(workers=2)
+    for name in ("worker-1", "master"):
+        before = cluster.process(name)
+        os.kill(before["pid"], signal.SIGKILL)
+        wait_until(
+            lambda name=name, before=before: (
+                cluster.process(name)["state"] == "UP"
+                and cluster.process(name)["pid"] != before["pid"]
+            ),
+            f"{name} is back",
+        )
+        cluster.note_processes()
+        assert cluster.process(name)["restarts"] == 1
+    done = cluster.cli("submit", "-i", INPUT, "--wait")
+    assert done.returncode == 0, done.stderr
+
+
+def test_purge_removes_only_what_is_ours() -> None:
+    cluster = Cluster(workers=1)
+    try:
+        assert cluster.up().returncode == 0
+        assert cluster.cli("submit", "-i", INPUT, "--wait").returncode == 0
+        (cluster.state_dir / "mine.txt").write_text("keep me")
+        assert cluster.cli("down", "--purge").returncode == 0
+        assert [path.name for path in cluster.state_dir.iterdir()] == ["mine.txt"]
+    finally:
+        assert cluster.close() == []
+
+
+def test_an_open_address_needs_a_token() -> None:
+    cluster = Cluster("master.host=0.0.0.0")
+    try:
+        done = cluster.up()
+        assert done.returncode == 2
+        assert "token" in done.stderr
+    finally:
+        assert cluster.close() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--help",), 0, "kill-worker"),
+        ((), 2, "commands"),
+        (("submt",), 2, "did you mean submit?"),
+        (("up", "--sett", "x=1"), 2, "did you mean --set?"),
+        (("status",), 3, "no cluster"),
+        (("down",), 3, "no cluster"),
+        (("up", "--set", "workers.cout=1"), 2, "did you mean workers.count?"),
+        (("run", "wordcount", "/nowhere/at/all"), 2, "/nowhere/at/all"),
+        (("explain", "/nowhere.json"), 2, "cannot be read"),
+        (("--version",), 0, "minispark 0."),
+    ],
+)
+def test_exit_statuses(tmp_path: Path, words: tuple[str, ...], status: int, said: str) -> None:
+    done = run_cli(*words, env={"MINISPARK_STATE_DIR": str(tmp_path / "none")})
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
