@@ -172,6 +172,7 @@ class AttemptOutcomes:
                 return
             job.forget_output(lost, event)
             self._record(lost, f"lost: {event.error}", event, effects)
+        self.state.touch(job)
 
     # --- foreign workers -----------------------------------------------------------------------
 

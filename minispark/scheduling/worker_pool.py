@@ -184,6 +184,10 @@ class WorkerPool:
         extra = 2 * worker.slots if self._prefetch is None else self._prefetch
         return worker.slots + extra
 
+    def is_listed_at(self, worker_id: str, load: int) -> bool:
+        """Whether the worker stands among the available ones of that load."""
+        return load < len(self._available_by_load) and worker_id in self._available_by_load[load]
+
     # --- the two rings ---------------------------------------------------------------------------
 
     def _enlist(self, worker: Worker) -> None:

@@ -1,0 +1,131 @@
+"""What must be true of the scheduling core after every event. For tests and the simulator.
+
+Recounts everything that the core only keeps, so it costs as much as there are tasks.
+Must not know how the state came about.
+"""
+
+from __future__ import annotations
+
+from minispark.errors import InvariantViolation
+from minispark.model.states import TaskState, WorkerState
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.state import ClusterState
+from minispark.scheduling.worker_pool import Worker, WorkerPool
+
+_BUSY = (TaskState.ASSIGNED, TaskState.RUNNING)
+
+
+def check(core: SchedulingCore) -> None:
+    """Raise InvariantViolation that says which two things contradict each other."""
+    state = core.state
+    for job in state.jobs.values():
+        _check_job(job, state)
+    _check_totals(state)
+    _check_pool(state.pool, state)
+
+
+def _require(is_true: bool, message: str) -> None:
+    if not is_true:
+        raise InvariantViolation(message)
+
+
+def _check_job(job: JobRun, state: ClusterState) -> None:
+    name = f"job {job.id}"
+    _require(not job.state.is_terminal, f"{name} is {job.state.value} and still kept as running")
+    _require(job.id not in state.finished, f"{name} is both running and finished")
+    for stage in job.stages:
+        _check_stage(stage)
+    live = sum(task.live is not None for stage in job.stages for task in stage.tasks)
+    _require(job.live_count == live, f"{name} counts {job.live_count} live attempts, has {live}")
+    runnable = [stage.stage.index for stage in job.stages if stage.is_runnable]
+    _require(job.open_stages == runnable, f"{name} has open {job.open_stages}, runnable {runnable}")
+    ready = sum(len(job.stages[index].ready) for index in runnable)
+    _require(job.ready_count == ready, f"{name} counts {job.ready_count} ready tasks, has {ready}")
+    completed = sum(stage.completed for stage in job.stages)
+    _require(job.tasks_completed == completed, f"{name} counts {job.tasks_completed} complete")
+    finals = sum(stage.stage.is_final and not stage.is_complete for stage in job.stages)
+    _require(job.incomplete_finals == finals, f"{name} counts {job.incomplete_finals} finals")
+    accepted = {
+        task.accepted.id: task.accepted
+        for stage in job.stages
+        for task in stage.tasks
+        if task.accepted is not None
+    }
+    _require(job.accepted == accepted, f"{name} keeps other accepted attempts than its tasks")
+    is_ready = job.id in state.ready_jobs
+    _require(is_ready == bool(ready), f"{name} with {ready} ready tasks, in ready_jobs: {is_ready}")
+
+
+def _check_stage(stage: StageRun) -> None:
+    name = f"stage {stage.job.id}/{stage.stage.id}"
+    missing = sum(not stage.job.stages[parent].is_complete for parent in stage.stage.parents)
+    _require(stage.missing_parents == missing, f"{name} misses {missing} parents")
+    states = [task.state for task in stage.tasks]
+    completed = states.count(TaskState.SUCCEEDED)
+    _require(stage.completed == completed, f"{name} counts {stage.completed} of {completed}")
+    running = sum(s in _BUSY or s is TaskState.COMMITTING for s in states)
+    _require(stage.running == running, f"{name} counts {stage.running} running, has {running}")
+    pending = [task.partition for task in stage.tasks if task.state is TaskState.PENDING]
+    _require(sorted(stage.ready) == pending, f"{name} has ready {sorted(stage.ready)} != {pending}")
+    records = sum(
+        task.accepted.outcome.records
+        for task in stage.tasks
+        if task.state is TaskState.SUCCEEDED
+        and task.accepted is not None
+        and task.accepted.outcome is not None
+    )
+    _require(stage.records == records, f"{name} counts {stage.records} records, has {records}")
+    for task in stage.tasks:
+        where = f"{name}/{task.partition} is {task.state.value}"
+        _require((task.live is not None) == (task.state in _BUSY), f"{where}, live {task.live}")
+        has_output = task.state in (TaskState.COMMITTING, TaskState.SUCCEEDED)
+        _require((task.accepted is not None) == has_output, f"{where}, accepted {task.accepted}")
+
+
+def _check_totals(state: ClusterState) -> None:
+    ready = sum(job.ready_count for job in state.jobs.values())
+    live = sum(job.live_count for job in state.jobs.values())
+    _require(state.ready_count == ready, f"{state.ready_count} ready tasks counted, {ready} exist")
+    _require(state.live_count == live, f"{state.live_count} live attempts counted, {live} exist")
+    _require(
+        all(job_id in state.jobs for job_id in state.ready_jobs), "a finished job has ready tasks"
+    )
+    _require(
+        all(state.jobs[job_id].plan is None for job_id in state.undecided),
+        "a job with a plan waits for one",
+    )
+
+
+def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
+    slots = 0
+    held = 0
+    for worker_id, worker in pool.workers.items():
+        _check_worker(pool, worker_id, worker, state)
+        held += len(worker.attempts)
+        if worker.state is WorkerState.UP and worker.is_pushed:
+            slots += worker.slots
+    _require(pool.slots_total == slots, f"{pool.slots_total} slots counted, {slots} exist")
+    _require(state.live_count == held, f"{state.live_count} live attempts, workers hold {held}")
+
+
+def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: ClusterState) -> None:
+    name, load = f"worker {worker.identity.name}", len(worker.attempts)
+    for attempt in worker.attempts.values():
+        _require(attempt.task.live is attempt, f"{name} holds {attempt.id}, its task another one")
+        _require(attempt.worker_id == worker_id, f"{name} holds {attempt.id} of another worker")
+        _require(attempt.stage.job.id in state.jobs, f"{name} holds an attempt of an ended job")
+    for attempt in worker.committing.values():
+        is_it = attempt.task.accepted is attempt and attempt.task.state is TaskState.COMMITTING
+        _require(is_it, f"{name} commits {attempt.id}, its task does not")
+    if worker.state is WorkerState.DOWN:
+        _require(load == 0, f"{name} is Down and holds {load} attempts")
+        _require(not worker.committing, f"{name} is Down and commits")
+    is_listed = worker.state is WorkerState.UP and worker.is_pushed
+    is_free = is_listed and load < worker.slots
+    has_room = is_listed and worker.slots <= load < pool.room(worker)
+    _require((worker_id in pool.available) == is_free, f"{name} with load {load}: available?")
+    _require((worker_id in pool.prefetchable) == has_room, f"{name} with load {load}: prefetch?")
+    if is_listed:
+        _require(load <= pool.room(worker), f"{name} holds {load}, more than its room")
+    _require(pool.is_listed_at(worker_id, load) == is_free, f"{name} is listed at another load")

@@ -1,0 +1,43 @@
+"""Replays a seed, searches for bad ones, or shows how the core grows."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+from tests.simulation.growth import grow
+from tests.simulation.simulator import Simulation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--tasks", type=int, help="no faults: that many no-op tasks in one job")
+    parser.add_argument("--for", type=float, dest="seconds", help="fresh seeds for so long")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
+    args = parser.parse_args()
+    if args.tasks is not None:
+        begun = time.perf_counter()
+        events = grow(args.workers, args.tasks)
+        took = time.perf_counter() - begun
+        print(f"{args.workers} workers, {args.tasks} tasks, {events} events: {took:.1f} s")
+        print(f"{1e6 * took / events:.1f} us an event")
+        return
+    deadline = time.monotonic() + (args.seconds or 0)
+    count = 0
+    while True:
+        seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**32)
+        print(f"seed {seed}", flush=True)
+        options = {"workers": args.workers, "jobs": args.jobs}
+        Simulation(seed, log=print if args.verbose else None, **options).run()
+        count += 1
+        if time.monotonic() >= deadline:
+            break
+    print(f"{count} seeds, no contradiction")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,489 @@
+"""Drives the real scheduling core in virtual time, with seeded workers, networks and faults.
+
+One heap of things that will happen; the core's effects add to it. After every event the invariants
+are checked, and safety rules that need to remember the past: see `Watch`. The same seed gives the
+same run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.plan import OutputLocation, PartitionFile, TaskOrder, TaskOutcome
+from minispark.model.states import AttemptState, JobState, WorkerKind
+from minispark.scheduling import invariants
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.limits import Limits
+from tests.simulation.plans import random_plan, request
+
+TICK_S = 0.25
+HEARTBEAT_S = 0.5
+FAULTS_END_S = 60.0
+"""Faults stop then; from then on every job must end."""
+END_S = 600.0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances per task or message, and mean times between faults of a worker, in seconds."""
+
+    crash_every_s: float = 20.0
+    pause_every_s: float = 25.0
+    fail: float = 0.05
+    lose_output: float = 0.03
+    duplicate: float = 0.05
+    lose_message: float = 0.01
+    """On a stream a lost message means a broken session."""
+    cancel: float = 0.1
+    delay_s: float = 0.05
+
+
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass
+class SimulatedWorker:
+    """A worker process: its session, its slots and queue, the outputs on its disk."""
+
+    name: str
+    worker_id: str
+    slots: int
+    speed: float
+    kind: WorkerKind = WorkerKind.SOCKET
+    is_alive: bool = False
+    session: int = 0
+    paused_until: float = 0.0
+    queue: list[TaskOrder] = field(default_factory=list)
+    running: dict[str, TaskOrder] = field(default_factory=dict)
+    outputs: dict[str, None] = field(default_factory=dict)
+    outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+
+
+class Simulation:
+    """One seeded run."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        workers: int = 3,
+        jobs: int = 4,
+        faults: Faults | None = None,
+        log: Callable[[str], None] | None = None,
+        is_checked: bool = True,
+    ) -> None:
+        self.rng = random.Random(seed)
+        self.faults = Faults() if faults is None else faults
+        self.log = log
+        self.is_checked = is_checked
+        self.now = 0.0
+        self.limits = Limits(
+            heartbeat_timeout_s=3.0,
+            task_timeout_s=30.0,
+            task_retries_max=50,
+            worker_losses_max=200,
+            max_load_diff=self.rng.randint(0, 3),
+            prefetch=self.rng.choice([None, 0, 3]),
+        )
+        self.core = SchedulingCore(self.limits)
+        self.watch = Watch(self)
+        self.transcript: list[str] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._sessions = 0
+        self.workers = {
+            worker.worker_id: worker for worker in (self._new_worker(i) for i in range(workers))
+        }
+        self.job_ids: list[str] = []
+        for _ in range(jobs):
+            self.at(self.rng.uniform(0, 10), self._submit)
+        for worker in self.workers.values():
+            self.at(self.rng.uniform(0, 1), lambda worker=worker: self._start(worker))
+            self._plan_faults(worker)
+        self.at(0.0, self._tick)
+
+    def _new_worker(self, index: int) -> SimulatedWorker:
+        is_foreign = index > 0 and self.rng.random() < 0.15
+        return SimulatedWorker(
+            name=f"w{index}",
+            worker_id=self._uuid(),
+            slots=self.rng.randint(1, 3),
+            speed=self.rng.choice([1.0, 1.0, 1.0, 0.1]) if self.faults.crash_every_s else 1.0,
+            kind=WorkerKind.HTTP if is_foreign and self.faults.fail else WorkerKind.SOCKET,
+        )
+
+    def _uuid(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    # --- time ------------------------------------------------------------------------------
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (when, self._order, what))
+
+    def after(self, delay_s: float, what: Callable[[], None]) -> None:
+        self.at(self.now + delay_s, what)
+
+    def run(self) -> None:
+        """Until every job has ended. Fails when that takes longer than END_S of virtual time."""
+        while not self._is_over():
+            self.now, _, what = heapq.heappop(self._heap)
+            if self.now > END_S:
+                states = {i: self.core.state.jobs[i].state for i in self.core.state.jobs}
+                raise AssertionError(f"jobs never ended: {states}")
+            what()
+        self.watch.check_end()
+
+    def _is_over(self) -> bool:
+        return self.now > 11 and not self.core.state.jobs
+
+    @property
+    def is_faulty(self) -> bool:
+        return self.now < FAULTS_END_S
+
+    def happens(self, chance: float) -> bool:
+        return self.is_faulty and self.rng.random() < chance
+
+    # --- the core ----------------------------------------------------------------------------
+
+    def feed(self, event: ev.Event) -> list[fx.Effect]:
+        """Give the core an event, check everything, and carry out what it asks for."""
+        effects = self.core.handle(event, self.now)
+        if self.log is not None:
+            self.log(f"{self.now:9.3f}  {event}")
+            for effect in effects:
+                self.log(f"           -> {effect}")
+        self.transcript.append(f"{self.now:.6f} {event} {effects}")
+        if self.is_checked:
+            invariants.check(self.core)
+        for effect in effects:
+            self.watch.see(effect)
+            self._perform(effect)
+        return effects
+
+    def _perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.LaunchAttempts():
+                self._send(effect.worker_id, lambda w: self._launched(w, effect))
+            case fx.CancelAttempts():
+                self._send(effect.worker_id, lambda w: self._cancelled(w, effect.attempt_ids))
+            case fx.CommitOutput():
+                self._send(effect.worker_id, lambda w: self._commit(w, effect.attempt_id))
+            case fx.DropOutputs():
+                self._send(effect.worker_id, lambda w: self._drop(w, effect.attempt_ids))
+            case fx.AcceptWorker():
+                self._send(effect.worker_id, lambda w: self._cancelled(w, effect.forget))
+            case _:
+                pass
+
+    def _send(self, worker_id: str, deliver: Callable[[SimulatedWorker], None]) -> None:
+        """Deliver to the worker's present session after a delay, or lose the session."""
+        worker = self.workers[worker_id]
+        session = worker.session
+        if self.happens(self.faults.lose_message):
+            self.after(0.01, lambda: self._break_session(worker, session))
+            return
+
+        def arrive() -> None:
+            if worker.is_alive and worker.session == session:
+                if worker.paused_until > self.now:
+                    self.at(worker.paused_until, arrive)
+                else:
+                    deliver(worker)
+
+        self.after(self._delay(), arrive)
+
+    def _delay(self) -> float:
+        return 0.001 + (self.rng.random() * self.faults.delay_s if self.is_faulty else 0.0)
+
+    def _tick(self) -> None:
+        self.feed(ev.ClockTicked(self.now))
+        gap = 4.0 if self.happens(self.faults.lose_message) else TICK_S  # a stopped master
+        self.after(gap, self._tick)
+
+    def _submit(self) -> None:
+        job_id = self._uuid()
+        self.job_ids.append(job_id)
+        plan = random_plan(self.rng)
+        limit_s = 300.0 if self.rng.random() < 0.2 else None
+        wanted = request(f"job{len(self.job_ids)}", limit_s)
+        self.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now))
+        if self.rng.random() < self.faults.cancel:
+            event = ev.JobCancelRequested(job_id, "test", self.now)
+            self.after(self.rng.uniform(0, 5), lambda: self.feed(event) and None)
+
+    # --- workers -------------------------------------------------------------------------------
+
+    def _start(self, worker: SimulatedWorker) -> None:
+        worker.is_alive = True
+        self._register(worker)
+
+    def _register(self, worker: SimulatedWorker) -> None:
+        if not worker.is_alive:
+            return
+        self._sessions += 1
+        worker.session = self._sessions
+        identity = ev.WorkerIdentity(
+            worker.worker_id, worker.kind, worker.name, "h", 1, worker.slots, 1, "host", "/s"
+        )
+        running = (*worker.running, *(order.attempt_id for order in worker.queue))
+        session = worker.session
+        self.feed(ev.WorkerRegistered(identity, session, running, self.now))
+        self.after(HEARTBEAT_S, lambda: self._heartbeat(worker, session))
+        if worker.kind is WorkerKind.HTTP:
+            self.after(0.2, lambda: self._poll(worker, session))
+
+    def _heartbeat(self, worker: SimulatedWorker, session: int) -> None:
+        if not worker.is_alive or worker.session != session:
+            return
+        if worker.paused_until <= self.now:
+            self.feed(ev.HeartbeatReceived(worker.worker_id, len(worker.running), self.now))
+        self.after(HEARTBEAT_S, lambda: self._heartbeat(worker, session))
+
+    def _poll(self, worker: SimulatedWorker, session: int) -> None:
+        if not worker.is_alive or worker.session != session:
+            return
+        if worker.paused_until <= self.now and len(worker.running) < worker.slots:
+            event = ev.TaskRequested(worker.worker_id, str(self.now), self.now)
+            for effect in self.feed(event):
+                if isinstance(effect, fx.AnswerTaskRequest) and effect.task is not None:
+                    self._run_foreign(worker, effect.task)
+        self.after(0.3, lambda: self._poll(worker, session))
+
+    def _run_foreign(self, worker: SimulatedWorker, task: fx.HttpTask) -> None:
+        order = task.order
+        worker.running[order.attempt_id] = order
+        attempt = self.core.state.jobs[order.job_id].stages[order.stage_index].tasks
+        files = self.watch.documented_files(attempt[order.partition].live)
+
+        def end() -> None:
+            if worker.running.pop(order.attempt_id, None) is None or not worker.is_alive:
+                return
+            is_wrong = self.happens(0.05)
+            event = ev.HttpTaskCompleted(
+                order.attempt_id,
+                not self.happens(self.faults.fail),
+                "boom",
+                ("/elsewhere",) if is_wrong else files,
+                7,
+                self.now,
+            )
+            self.feed(event)
+            if self.happens(self.faults.duplicate):
+                self.feed(event)
+
+        self.after(self.rng.uniform(0.05, 1.0), end)
+
+    def _launched(self, worker: SimulatedWorker, launch: fx.LaunchAttempts) -> None:
+        for order in launch.orders:
+            if order.outputs_id is not None:
+                worker.outputs_of[order.attempt_id] = launch.outputs[order.outputs_id]
+            worker.queue.append(order)
+        self._fill(worker)
+
+    def _fill(self, worker: SimulatedWorker) -> None:
+        while worker.queue and len(worker.running) < worker.slots:
+            order = worker.queue.pop(0)
+            worker.running[order.attempt_id] = order
+            self._report(worker, ev.AttemptStarted(worker.worker_id, order.attempt_id, self.now))
+            duration_s = self.rng.uniform(0.05, 1.0) / worker.speed
+            self.after(duration_s, lambda order=order: self._finish(worker, order))
+
+    def _finish(self, worker: SimulatedWorker, order: TaskOrder) -> None:
+        if not worker.is_alive or order.attempt_id not in worker.running:
+            return
+        if worker.paused_until > self.now:
+            self.at(worker.paused_until, lambda: self._finish(worker, order))
+            return
+        del worker.running[order.attempt_id]
+        places = worker.outputs_of.pop(order.attempt_id, ())
+        lost = tuple(p.attempt_id for p in places if self._is_unreadable(p))
+        who, attempt_id = worker.worker_id, order.attempt_id
+        event: ev.Event
+        if lost:
+            event = ev.OutputsUnreadable(who, attempt_id, lost, "gone", self.now)
+        elif self.happens(self.faults.fail):
+            event = ev.AttemptFailed(who, attempt_id, "error", "boom", self.now)
+        else:
+            worker.outputs[attempt_id] = None
+            event = ev.AttemptSucceeded(who, attempt_id, self._outcome(order), self.now)
+        self._report(worker, event)
+        self._fill(worker)
+
+    def _is_unreadable(self, place: OutputLocation) -> bool:
+        owner = self.workers[place.worker_id]
+        if owner.kind is WorkerKind.HTTP:
+            return False
+        if self.happens(self.faults.lose_output):
+            owner.outputs.pop(place.attempt_id, None)
+        return place.attempt_id not in owner.outputs
+
+    def _outcome(self, order: TaskOrder) -> TaskOutcome:
+        sink = self.watch.stage_of(order).program.sink
+        files = (("f", f"{order.job_id}-{order.stage_id}-{order.partition}"),)
+        return TaskOutcome(5, 100, files=files if isinstance(sink, PartitionFile) else ())
+
+    def _report(self, worker: SimulatedWorker, event: ev.Event) -> None:
+        """A report reaches the master within the session that it was sent in; sometimes twice."""
+        session = worker.session
+        if self.happens(self.faults.lose_message):
+            self._break_session(worker, session)
+            return
+
+        def arrive() -> None:
+            if worker.session == session:
+                self.feed(event)
+
+        delay_s = self._delay()
+        self.after(delay_s, arrive)
+        if self.happens(self.faults.duplicate):
+            self.after(delay_s + self.rng.random(), lambda: self.feed(event) and None)
+
+    def _commit(self, worker: SimulatedWorker, attempt_id: str) -> None:
+        if self.happens(self.faults.fail / 5):
+            event: ev.Event = ev.CommitRefused(worker.worker_id, attempt_id, "full", self.now)
+        else:
+            event = ev.OutputCommitted(worker.worker_id, attempt_id, self.now)
+        self._report(worker, event)
+
+    def _cancelled(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        gone = dict.fromkeys(attempt_ids)
+        worker.queue = [order for order in worker.queue if order.attempt_id not in gone]
+        for attempt_id in gone:
+            worker.running.pop(attempt_id, None)
+        self._fill(worker)
+
+    def _drop(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        for attempt_id in attempt_ids:
+            for other in self.workers.values():
+                other.outputs.pop(attempt_id, None)
+
+    # --- faults --------------------------------------------------------------------------------
+
+    def _plan_faults(self, worker: SimulatedWorker) -> None:
+        if self.faults.crash_every_s:
+            when = self.rng.expovariate(1 / self.faults.crash_every_s)
+            self.after(when, lambda: self._crash(worker))
+        if self.faults.pause_every_s:
+            when = self.rng.expovariate(1 / self.faults.pause_every_s)
+            self.after(when, lambda: self._pause(worker))
+
+    def _crash(self, worker: SimulatedWorker) -> None:
+        """SIGKILL; the process comes back after a while, with what lies on its disk, or without."""
+        if not self.is_faulty:
+            return
+        if worker.is_alive:
+            worker.is_alive = False
+            worker.running, worker.queue = {}, []
+            if self.rng.random() < 0.3:
+                worker.outputs = {}
+            if worker.kind is WorkerKind.SOCKET:
+                event = ev.WorkerDisconnected(worker.worker_id, worker.session, self.now)
+                self.after(self._delay(), lambda: self.feed(event) and None)
+            self.after(self.rng.uniform(0.2, 6), lambda: self._start(worker))
+        when = self.rng.expovariate(1 / self.faults.crash_every_s)
+        self.after(when, lambda: self._crash(worker))
+
+    def _pause(self, worker: SimulatedWorker) -> None:
+        """SIGSTOP, then SIGCONT: longer than the heartbeat timeout, sometimes."""
+        if not self.is_faulty:
+            return
+        worker.paused_until = self.now + self.rng.uniform(0.5, 8)
+        if worker.kind is WorkerKind.SOCKET:
+            # an agent whose session ended meanwhile comes back with what it runs
+            self.at(worker.paused_until + 0.01, lambda: self._come_back(worker))
+        when = self.rng.expovariate(1 / self.faults.pause_every_s)
+        self.after(when, lambda: self._pause(worker))
+
+    def _come_back(self, worker: SimulatedWorker) -> None:
+        known = self.core.state.pool.workers.get(worker.worker_id)
+        if worker.is_alive and known is not None and known.state.value == "DOWN":
+            self._register(worker)
+
+    def _break_session(self, worker: SimulatedWorker, session: int) -> None:
+        if not worker.is_alive or worker.session != session or worker.kind is WorkerKind.HTTP:
+            return
+        worker.session = 0
+        self.feed(ev.WorkerDisconnected(worker.worker_id, session, self.now))
+        self.after(0.1, lambda: self._register(worker) if worker.session == 0 else None)
+
+
+class Watch:
+    """Remembers what was journaled and launched, and knows what must never happen."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._accepted: dict[tuple[str, int, int], str] = {}
+        self._stages: dict[str, tuple[object, ...]] = {}
+        self.attempts: dict[tuple[str, int, int], int] = {}
+        self.job_states: dict[str, JobState] = {}
+
+    def see(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.AppendJournal(fx.PlanChosen(job_id, plan)):
+                self._stages[job_id] = plan.stages
+            case fx.AppendJournal(fx.JobMoved(job_id, state)):
+                old = self.job_states.get(job_id)
+                assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
+                self.job_states[job_id] = state
+            case fx.AppendJournal(fx.AttemptMoved() as fact):
+                self._see_attempt(fact)
+            case fx.LaunchAttempts():
+                self._see_launch(effect)
+            case _:
+                pass
+
+    def _see_attempt(self, fact: fx.AttemptMoved) -> None:
+        task = (fact.job_id, fact.stage_index, fact.partition)
+        match fact.state:
+            case AttemptState.ASSIGNED:
+                assert task not in self._accepted, f"{task} was launched though it has an output"
+                self.attempts[task] = self.attempts.get(task, 0) + 1
+            case AttemptState.SUCCEEDED:
+                assert task not in self._accepted, f"two outputs were accepted for {task}"
+                self._accepted[task] = fact.attempt_id
+            case AttemptState.LOST if self._accepted.get(task) == fact.attempt_id:
+                del self._accepted[task]
+            case _:
+                pass
+
+    def _see_launch(self, launch: fx.LaunchAttempts) -> None:
+        worker = self._simulation.core.state.pool.workers[launch.worker_id]
+        assert worker.state.value == "UP", "a task was launched on a worker that is Down"
+        for order in launch.orders:
+            for parent in self.stage_of(order).parents:
+                width = self._stages[order.job_id][parent].partitions
+                missing = [
+                    p for p in range(width) if (order.job_id, parent, p) not in self._accepted
+                ]
+                assert not missing, f"{order} was launched before {parent}/{missing} had outputs"
+
+    def stage_of(self, order: TaskOrder):  # type: ignore[no-untyped-def]
+        return self._stages[order.job_id][order.stage_index]
+
+    @staticmethod
+    def documented_files(attempt) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+        from minispark.scheduling.attempts import expected_files
+
+        return expected_files(attempt)
+
+    def check_end(self) -> None:
+        """The journal alone says the same of every job as the last snapshot."""
+        snapshot = self._simulation.core.snapshot()
+        for job_id in self._simulation.job_ids:
+            view = snapshot.jobs[job_id]
+            assert self.job_states[job_id] is view.state
+            if view.state is JobState.SUCCEEDED:
+                for stage in self._stages[job_id]:
+                    if stage.is_final:
+                        for partition in range(stage.partitions):
+                            assert (job_id, stage.index, partition) in self._accepted
+                assert view.progress == 100.0
+        for worker in snapshot.workers.values():
+            assert worker.load == 0
