@@ -1,0 +1,415 @@
+"""The scheduling core as a dialogue: given this event, expect these effects."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+
+import pytest
+
+from minispark.errors import IllegalTransition
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.job import PlanKind
+from minispark.model.plan import PhysicalPlan, TaskOutcome
+from minispark.model.states import JobState, WorkerKind, WorkerState
+from minispark.scheduling import invariants
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.limits import RECOMPUTES_MAX, Limits
+from tests.simulation.plans import map_reduce, naive_word_count, one_stage, request
+
+DONE = TaskOutcome(1, 1)
+COMMITTED = TaskOutcome(1, 1, files=(("f", "g"),))
+
+
+def name_of(number: int) -> str:
+    return str(uuid.UUID(int=number))
+
+
+class Dialogue:
+    """A core, a clock, and what was launched where."""
+
+    def __init__(self, **limits: object) -> None:
+        self.core = SchedulingCore(Limits(**limits))  # type: ignore[arg-type]
+        self.now = 0.0
+        self.launched: list[tuple[str, str]] = []
+        """(worker, attempt), not yet answered."""
+        self.effects: list[fx.Effect] = []
+
+    def tell(self, event: ev.Event) -> list[fx.Effect]:
+        effects = self.core.handle(event, self.now)
+        invariants.check(self.core)
+        for effect in effects:
+            if isinstance(effect, fx.LaunchAttempts):
+                self.launched += [(effect.worker_id, o.attempt_id) for o in effect.orders]
+        self.effects += effects
+        return effects
+
+    def worker(
+        self, number: int, slots: int = 2, kind: WorkerKind = WorkerKind.SOCKET, **more: object
+    ) -> str:
+        identity = ev.WorkerIdentity(
+            name_of(number), kind, f"w{number}", "h", 1, slots, 1, "host", "/s"
+        )
+        running = more.get("running", ())
+        self.tell(ev.WorkerRegistered(identity, number, running, 0.0))  # type: ignore[arg-type]
+        return identity.worker_id
+
+    def job(self, number: int, *plans: PhysicalPlan, **more: object) -> str:
+        wanted = request(f"j{number}", more.get("timeout_s"))  # type: ignore[arg-type]
+        self.tell(ev.JobSubmitted(name_of(1000 + number), wanted, plans, 0.0))
+        return name_of(1000 + number)
+
+    def succeed(self, count: int = 1, outcome: TaskOutcome = DONE) -> list[fx.Effect]:
+        effects: list[fx.Effect] = []
+        for _ in range(count):
+            worker, attempt = self.launched.pop(0)
+            effects += self.tell(ev.AttemptSucceeded(worker, attempt, outcome, 0.0))
+            if outcome.files:
+                effects += self.tell(ev.OutputCommitted(worker, attempt, 0.0))
+        return effects
+
+    def fail(self, kind: str = "error", error: str = "boom") -> list[fx.Effect]:
+        worker, attempt = self.launched.pop(0)
+        return self.tell(ev.AttemptFailed(worker, attempt, kind, error, 0.0))
+
+    def view(self, job_id: str):  # type: ignore[no-untyped-def]
+        return self.core.snapshot().jobs[job_id]
+
+
+# --- placement ------------------------------------------------------------------------------
+
+
+def test_f07_twelve_equal_tasks_on_three_equal_workers_spread_evenly() -> None:
+    talk = Dialogue()
+    for number in range(3):
+        talk.worker(number)
+    talk.job(1, one_stage(12))
+    placed: Counter[str] = Counter()
+    while talk.launched:  # equal durations: a round of them ends together
+        now, talk.launched = talk.launched, []
+        placed.update(worker for worker, _ in now)
+        for worker, attempt in now:
+            talk.tell(ev.AttemptSucceeded(worker, attempt, DONE, 0.0))
+    assert set(placed.values()) == {4}
+
+
+def test_f07_an_overloaded_worker_gets_none() -> None:
+    talk = Dialogue(max_load_diff=2, prefetch=0)
+    big = talk.worker(0, slots=8)
+    talk.job(1, one_stage(5))
+    small = talk.worker(1, slots=8)
+    talk.launched.clear()
+    talk.job(2, one_stage(4))
+    # 5 and 0: the small one is served until their loads differ by no more than 2
+    assert [worker for worker, _ in talk.launched] == [small, small, small, big]
+
+
+def test_tasks_queue_on_workers_only_under_backlog() -> None:
+    talk = Dialogue()
+    talk.worker(0, slots=1)
+    talk.worker(1, slots=1)
+    talk.job(1, one_stage(4))
+    assert len(talk.launched) == 2  # two wait here, where any worker may still take them
+    talk.job(2, one_stage(6))
+    assert len(talk.launched) > 2
+
+
+def test_orders_for_one_worker_travel_together() -> None:
+    talk = Dialogue()
+    talk.worker(0, slots=4)
+    effects = talk.tell(ev.JobSubmitted(name_of(9), request("j"), (one_stage(4),), 0.0))
+    launches = [e for e in effects if isinstance(e, fx.LaunchAttempts)]
+    assert [len(launch.orders) for launch in launches] == [4]
+    assert list(launches[0].programs) == [f"{name_of(9)}/0"]
+
+
+def test_jobs_share_the_slots_fairly() -> None:
+    talk = Dialogue(prefetch=0)
+    talk.worker(0, slots=4)
+    first = talk.job(1, one_stage(100))
+    second = talk.job(2, one_stage(100))
+    talk.succeed(20)
+    assert (talk.view(first).tasks_running, talk.view(second).tasks_running) == (2, 2)
+
+
+def test_nothing_is_launched_before_its_parents_are_complete() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    job = talk.job(1, map_reduce(2, 2))
+    talk.succeed(1)
+    assert talk.view(job).stages[1].tasks_running == 0
+    talk.succeed(1)
+    assert talk.view(job).stages[1].tasks_running == 2
+    launch = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts)][-1]
+    (places,) = launch.outputs.values()
+    assert [place.partition for place in places] == [0, 1]
+
+
+# --- failures --------------------------------------------------------------------------------
+
+
+def test_f05_without_faults_every_task_is_launched_once() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    job = talk.job(1, map_reduce(3, 2))
+    while talk.launched:
+        talk.succeed(1, COMMITTED if talk.view(job).stages[0].is_complete else DONE)
+    assert talk.view(job).state is JobState.SUCCEEDED
+    launched = [o for e in talk.effects if isinstance(e, fx.LaunchAttempts) for o in e.orders]
+    assert len(launched) == 5
+
+
+def test_a_task_is_retried_and_its_job_fails_with_its_history() -> None:
+    talk = Dialogue(task_retries_max=2)
+    talk.worker(0)
+    job = talk.job(1, one_stage(1))
+    for number in range(3):
+        assert talk.view(job).state is JobState.RUNNING
+        talk.fail(error=f"reason {number}")
+    view = talk.view(job)
+    assert view.state is JobState.FAILED
+    assert (view.failed_attempts, view.retries, view.tasks_failed) == (3, 2, 1)
+    assert view.message.startswith("reason 2\n")
+    assert all(f"reason {number}" in view.message for number in range(3))
+
+
+def test_a_failed_job_cancels_what_still_runs() -> None:
+    talk = Dialogue(task_retries_max=0)
+    worker = talk.worker(0)
+    talk.job(1, one_stage(2))
+    other = talk.launched[1][1]
+    assert fx.CancelAttempts(worker, (other,)) in talk.fail()
+
+
+def test_f13_lost_workers_have_a_budget_of_their_own() -> None:
+    talk = Dialogue(task_retries_max=0, worker_losses_max=2)
+    job = talk.job(1, one_stage(1))
+    for number in range(3):
+        worker = talk.worker(number)
+        assert talk.view(job).state is JobState.RUNNING
+        talk.tell(ev.WorkerDisconnected(worker, number, 0.0))
+    view = talk.view(job)
+    assert view.state is JobState.FAILED
+    assert "worker_losses_max" in view.message
+
+
+def test_a_late_result_is_dropped_and_counted() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    job = talk.job(1, one_stage(1))
+    old = talk.launched.pop()
+    talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
+    talk.worker(0)
+    assert talk.tell(ev.AttemptSucceeded(*old, DONE, 0.0)) == []
+    assert talk.view(job).state is JobState.RUNNING
+    assert talk.core.snapshot().late_results == 1
+    talk.succeed()
+    assert talk.view(job).state is JobState.SUCCEEDED
+
+
+def test_a_lost_map_output_reruns_only_its_task() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    job = talk.job(1, map_reduce(3, 1))
+    lost = talk.launched[1][1]
+    talk.succeed(3)
+    worker, reduce = talk.launched.pop()
+    talk.tell(ev.OutputsUnreadable(worker, reduce, (lost,), "gone", 0.0))
+    assert talk.view(job).stages[0].tasks_completed == 2
+    ((_, again),) = talk.launched
+    assert again not in (lost, reduce)
+    talk.succeed()
+    talk.succeed(1, COMMITTED)
+    assert talk.view(job).state is JobState.SUCCEEDED
+
+
+def test_f16_recomputing_is_bounded() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    job = talk.job(1, map_reduce(1, 1))
+    for _ in range(RECOMPUTES_MAX + 1):
+        made = talk.launched[0][1]
+        talk.succeed()
+        worker, reduce = talk.launched.pop()
+        talk.tell(ev.OutputsUnreadable(worker, reduce, (made,), "gone", 0.0))
+    assert talk.view(job).state is JobState.FAILED
+    assert "was lost" in talk.view(job).message
+
+
+def test_a_worker_that_dies_while_it_commits_sends_its_task_back() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    job = talk.job(1, map_reduce(1, 1))
+    talk.succeed()
+    who, attempt = talk.launched.pop()
+    assert fx.CommitOutput(worker, attempt, COMMITTED.files) in talk.tell(
+        ev.AttemptSucceeded(who, attempt, COMMITTED, 0.0)
+    )
+    talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
+    talk.worker(1)
+    assert talk.view(job).state is JobState.RUNNING
+    talk.succeed(1, COMMITTED)
+    assert talk.view(job).state is JobState.SUCCEEDED
+
+
+def test_a_fact_is_journaled_before_what_it_justifies() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    talk.job(1, map_reduce(1, 1))
+    talk.succeed()
+    effects = talk.succeed(1, COMMITTED)
+    kinds = [type(effect).__name__ for effect in effects]
+    assert kinds.index("AppendJournal") < kinds.index("CommitOutput")
+
+
+# --- workers -----------------------------------------------------------------------------------
+
+
+def test_a_silent_worker_is_down_after_the_timeout() -> None:
+    talk = Dialogue(heartbeat_timeout_s=10)
+    worker = talk.worker(0)
+    job = talk.job(1, one_stage(1))
+    for talk.now in (4.0, 8.0, 10.0):
+        talk.tell(ev.ClockTicked(0.0))
+        assert talk.core.snapshot().workers[worker].state is WorkerState.UP
+    talk.now = 10.5
+    talk.tell(ev.ClockTicked(0.0))
+    assert talk.core.snapshot().workers[worker].state is WorkerState.DOWN
+    assert talk.view(job).tasks_running == 0
+
+
+def test_a_gap_of_the_clock_gives_everybody_another_chance() -> None:
+    talk = Dialogue(heartbeat_timeout_s=10)
+    worker = talk.worker(0)
+    talk.tell(ev.ClockTicked(0.0))
+    talk.now = 1000.0  # the laptop was suspended
+    talk.tell(ev.ClockTicked(0.0))
+    assert talk.core.snapshot().workers[worker].state is WorkerState.UP
+
+
+def test_a_worker_that_registers_again_keeps_what_it_still_runs() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    job = talk.job(1, one_stage(2))
+    kept = talk.launched[0]
+    talk.worker(0, running=(kept[1], name_of(77)))
+    accepted = [e for e in talk.effects if isinstance(e, fx.AcceptWorker)][-1]
+    assert accepted.forget == (name_of(77),)
+    talk.tell(ev.AttemptSucceeded(worker, kept[1], DONE, 0.0))
+    assert talk.view(job).tasks_completed == 1
+
+
+def test_a_stale_disconnect_changes_nothing() -> None:
+    talk = Dialogue()
+    worker = talk.worker(5)
+    talk.tell(ev.WorkerDisconnected(worker, 4, 0.0))
+    assert talk.core.snapshot().workers[worker].state is WorkerState.UP
+
+
+# --- foreign workers ---------------------------------------------------------------------------
+
+
+def ask(talk: Dialogue, worker: str) -> fx.AnswerTaskRequest:
+    effects = talk.tell(ev.TaskRequested(worker, "r", 0.0))
+    return next(e for e in effects if isinstance(e, fx.AnswerTaskRequest))
+
+
+def test_a_job_without_a_plan_is_naive_where_only_foreign_workers_are_up() -> None:
+    talk = Dialogue()
+    plans = (map_reduce(1, 1), naive_word_count(1))
+    job = talk.job(1, *plans)
+    assert talk.view(job).plan_kind is None
+    talk.worker(0, kind=WorkerKind.HTTP)
+    assert talk.view(job).plan_kind is PlanKind.NAIVE
+    talk.worker(1)
+    assert talk.view(talk.job(2, *plans)).plan_kind is PlanKind.FUSED
+
+
+def test_a_foreign_worker_gets_only_tasks_that_mean_the_same_there() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0, kind=WorkerKind.HTTP)
+    job = talk.job(1, one_stage(1))
+    assert ask(talk, worker).task is None
+    assert "s0" in talk.view(job).note
+    talk.job(2, naive_word_count(1))
+    task = ask(talk, worker).task
+    assert task is not None and task.stage.is_documented
+
+
+def test_a_foreign_worker_that_writes_elsewhere_gets_no_more_tasks() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0, kind=WorkerKind.HTTP)
+    job = talk.job(1, naive_word_count(1))
+    task = ask(talk, worker).task
+    assert task is not None
+    wrong = ev.HttpTaskCompleted(task.order.attempt_id, True, "", ("/etc/passwd",), 1, 0.0)
+    assert any(isinstance(effect, fx.Warn) for effect in talk.tell(wrong))
+    assert ask(talk, worker).task is None
+    assert talk.view(job).retries == 0
+
+
+def test_a_heartbeat_brings_a_foreign_worker_back() -> None:
+    talk = Dialogue(heartbeat_timeout_s=1)
+    worker = talk.worker(0, kind=WorkerKind.HTTP)
+    talk.tell(ev.ClockTicked(0.0))
+    for talk.now in (0.4, 0.8, 1.2):
+        talk.tell(ev.ClockTicked(0.0))
+    assert not ask(talk, worker).is_known
+    talk.tell(ev.HeartbeatReceived(worker, 0, 0.0))
+    assert ask(talk, worker).is_known
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_job_stops_and_says_why() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    job = talk.job(1, one_stage(2))
+    ids = tuple(attempt for _, attempt in talk.launched)
+    effects = talk.tell(ev.JobCancelRequested(job, "by request", 0.0))
+    assert fx.CancelAttempts(worker, ids) in effects
+    assert talk.view(job).state is JobState.CANCELLED
+    assert talk.view(job).message == "cancelled: by request"
+    assert talk.tell(ev.JobCancelRequested(job, "again", 0.0)) == []
+
+
+def test_a_job_ends_at_its_time_limit() -> None:
+    talk = Dialogue()
+    job = talk.job(1, one_stage(1), timeout_s=5.0)
+    talk.now = 5.5
+    talk.tell(ev.ClockTicked(0.0))
+    assert talk.view(job).state is JobState.FAILED
+    assert "timeout_s" in talk.view(job).message
+
+
+def test_an_ended_job_leaves_no_files_but_its_results() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    talk.job(1, map_reduce(1, 1))
+    made = talk.launched[0][1]
+    talk.succeed()
+    reduced = talk.launched[0][1]
+    effects = talk.succeed(1, COMMITTED)
+    dropped = [e for e in effects if isinstance(e, fx.DropOutputs)]
+    assert dropped == [fx.DropOutputs(worker, (made, reduced))]
+
+
+def test_old_jobs_leave_the_history() -> None:
+    talk = Dialogue(jobs_kept_max=2)
+    talk.worker(0)
+    jobs = []
+    for number in range(3):
+        jobs.append(talk.job(number, one_stage(1)))
+        effects = talk.succeed()
+    assert fx.ForgetJob(jobs[0]) in effects
+    assert list(talk.core.snapshot().jobs) == jobs[1:]
+
+
+def test_an_illegal_transition_crashes_loudly() -> None:
+    talk = Dialogue()
+    talk.worker(0)
+    job = talk.core.state.jobs[talk.job(1, one_stage(1))]
+    with pytest.raises(IllegalTransition, match="PENDING"):
+        job.move(JobState.PENDING, "a bug", 0.0)
