@@ -1,4 +1,4 @@
-"""A worker's HTTP port: `GET /health` and `GET /metrics`. Must not know how tasks run."""
+"""A worker's HTTP port: `GET /metrics`. Must not know how tasks run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import psutil
 from minispark.metrics.prometheus import CONTENT_TYPE
 from minispark.metrics.worker_metrics import HostFigures, prometheus
 from minispark.transport.router import (
-    Access,
     Request,
     Response,
     Router,
     json_response,
-    text_response,
 )
 
 MB = 2**20
 
 
 def build_router(document: Callable[[], dict[str, Any]]) -> Router:
-    """The two routes; `document` gives the current WorkerMetrics."""
+    """Its routes; `document` gives the current WorkerMetrics."""
 
     def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -31,7 +29,6 @@ def build_router(document: Callable[[], dict[str, Any]]) -> Router:
         return json_response(document())
 
     router = Router()
-    router.add("GET", "/health", lambda _: text_response("OK"), access=Access.OPEN, summary="Alive")
     router.add("GET", "/metrics", metrics, summary="WorkerMetrics")
     return router
 
