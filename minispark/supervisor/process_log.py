@@ -82,5 +82,7 @@ def configure_logging(
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, logging.FileHandler):
+            old.close()  # of the process that this one was forked from
     root.addHandler(handler)
     root.setLevel(LEVELS[level])
