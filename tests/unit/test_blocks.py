@@ -1,0 +1,92 @@
+"""Shuffle blocks, partitioners and documented files."""
+
+from __future__ import annotations
+
+import json
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minispark.compute import documented
+from minispark.compute.batch import Constant, Keyed, Values, records
+from minispark.compute.blocks import decode_block, encode_block
+from minispark.compute.partition import crc32_partition, crc32_partitions, documented_partition
+from minispark.errors import CorruptBlock, TaskError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+KEYS = st.lists(TEXT, max_size=8) | st.lists(st.none() | TEXT, max_size=8)
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> tuple[list[str | None], list[str] | list[int] | Constant]:
+    keys = draw(KEYS)
+    count = len(keys)
+    values = draw(
+        st.lists(TEXT, min_size=count, max_size=count)
+        | st.lists(st.integers(-(2**63), 2**63 - 1), min_size=count, max_size=count)
+        | st.builds(Constant, TEXT)
+    )
+    return keys, values
+
+
+@settings(max_examples=300, deadline=None)
+@given(columns())
+def test_a_block_survives(block: tuple[list[str | None], list[str] | list[int] | Constant]) -> None:
+    assert decode_block(encode_block(*block)) == block
+
+
+def test_numbers_beyond_64_bits_travel_as_text() -> None:
+    assert decode_block(encode_block(["a", "b"], [2**70, 1])) == (["a", "b"], [str(2**70), "1"])
+
+
+def test_any_damage_is_seen() -> None:
+    block = encode_block(["a", "ñ\n", "c"], [1, 2, 3])
+    for i in range(len(block)):
+        damaged = bytearray(block)
+        damaged[i] ^= 0x41
+        with pytest.raises(CorruptBlock):
+            decode_block(bytes(damaged))
+        with pytest.raises(CorruptBlock):
+            decode_block(block[:i])
+
+
+@given(keys=KEYS, count=st.integers(1, 9))
+def test_partitions_of_a_column_are_those_of_its_keys(keys: list[str | None], count: int) -> None:
+    expected = [crc32((key or "").encode()) % count for key in keys]
+    assert crc32_partitions(keys, count) == expected
+    assert [crc32_partition(key, count) for key in keys] == expected
+
+
+@given(key=TEXT, count=st.integers(1, 9))
+def test_the_documented_hash(key: str, count: int) -> None:
+    data = key.encode()
+    powers = sum(byte * 31 ** (len(data) - 1 - i) for i, byte in enumerate(data))
+    assert documented_partition(key, count) == powers % 2**32 % count
+    assert documented_partition(None, count) == 0
+
+
+ROWS = st.lists(st.tuples(st.none() | TEXT, TEXT), max_size=6)
+
+
+@given(st.lists(ROWS, max_size=3))
+def test_documented_files_are_json_and_read_back(
+    batches: list[list[tuple[str | None, str]]],
+) -> None:
+    columns_ = [Keyed([k for k, _ in rows], [v for _, v in rows]) for rows in batches]
+    text = "".join(documented.render(columns_))
+    flat = [row for rows in batches for row in rows]
+    assert json.loads(text) == {"records": [{"key": k, "value": v} for k, v in flat]}
+    assert documented.parse(text) == flat
+
+
+def test_every_kind_of_batch_is_rendered() -> None:
+    for batch in (Values(["a", '"']), Keyed(["k"], Constant("1")), Keyed(["k", None], ["a", "b"])):
+        assert documented.parse("".join(documented.render([batch]))) == list(records(batch))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"records": 1}', '{"records": [{"key": 1}]}'])
+def test_what_is_no_documented_file_is_refused(text: str) -> None:
+    with pytest.raises(TaskError):
+        documented.parse(text)

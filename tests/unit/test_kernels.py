@@ -1,0 +1,87 @@
+"""Every kernel against its per-record definition, on random batches."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minispark.compute.batch import (
+    Batch,
+    Constant,
+    Keyed,
+    TextChunk,
+    Values,
+    record_count,
+    records,
+)
+from minispark.compute.functions import NARROW_FUNCTIONS
+from minispark.compute.kernels import KERNELS
+from minispark.compute.pipeline import Pipeline, key_by_value, reorder
+from minispark.model.function_names import FUNCTION_NAMES
+from minispark.model.plan import Narrow
+
+LETTERS = st.sampled_from("aAbΣσςİıßﬁé\u0301ש𝕏 \t\r\x0b\x1c\x1f\x85\u00a0\u2028\x00,'\"")
+TEXT = st.text(
+    LETTERS | st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=12
+)
+ANY_TEXT = TEXT | st.text(LETTERS | st.just("\n"), max_size=8)
+CHUNKS = st.builds(
+    lambda lines, ending, skip: TextChunk("".join(f"{line}{ending}" for line in lines), skip),
+    st.lists(TEXT, min_size=1, max_size=6),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+ROWS = st.lists(st.tuples(st.none() | ANY_TEXT, ANY_TEXT), max_size=6)
+BATCHES = (
+    CHUNKS
+    | st.builds(Values, st.lists(ANY_TEXT, max_size=6))
+    | ROWS.map(lambda rows: Keyed([k for k, _ in rows], [v for _, v in rows]))
+    | st.builds(Keyed, st.lists(st.none() | ANY_TEXT, max_size=6), st.builds(Constant, ANY_TEXT))
+)
+ALL = [(op, fn) for op, names in KERNELS.items() for fn in names]
+
+
+def test_every_named_function_has_a_meaning_and_a_kernel() -> None:
+    for op, names in NARROW_FUNCTIONS.items():
+        assert set(names) == set(KERNELS[op]) == set(FUNCTION_NAMES[op])
+
+
+@pytest.mark.parametrize(("op", "fn"), ALL)
+@settings(max_examples=150, deadline=None)
+@given(batch=BATCHES)
+def test_a_kernel_does_what_its_definition_says(op: str, fn: str, batch: Batch) -> None:
+    function = NARROW_FUNCTIONS[op][fn]
+    expected = [row for key, value in records(batch) for row in function(key, value)]
+    result = KERNELS[op][fn](batch)
+    assert list(records(result)) == expected
+    assert record_count(result) == len(expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(batch=BATCHES, names=st.lists(st.sampled_from(ALL), max_size=5))
+def test_a_pipeline_does_what_its_steps_say(batch: Batch, names: list[tuple[str, str]]) -> None:
+    steps = tuple(Narrow(f"n{i}", op, fn) for i, (op, fn) in enumerate(names))
+    expected = list(records(batch))
+    for op, fn in names:
+        function = NARROW_FUNCTIONS[op][fn]
+        expected = [row for key, value in expected for row in function(key, value)]
+    got = [row for out in Pipeline(steps).run([batch]) for row in records(out)]
+    assert got == expected
+
+
+def test_letter_case_is_changed_before_words_are_split() -> None:
+    split, lower = Narrow("a", "flat_map", "split_words"), Narrow("b", "map", "to_lower")
+    assert reorder((split, lower)) == (lower, split)
+
+
+@given(batch=BATCHES)
+def test_unkeyed_records_count_as_their_value_and_one(batch: Batch) -> None:
+    expected = [(v, "1") if k is None else (k, v) for k, v in records(batch)]
+    assert list(records(key_by_value(batch))) == expected
+
+
+@given(chunk=CHUNKS)
+def test_lines_of_a_chunk(chunk: TextChunk) -> None:
+    lines = [line.removesuffix("\r") for line in chunk.text.split("\n")[:-1]]
+    assert chunk.lines() == [line for line in lines if line or not chunk.skip_blank]

@@ -1,0 +1,208 @@
+"""Plans as golden text, and what must hold of every plan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minispark.errors import InvalidRequest
+from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
+from minispark.model.plan import PhysicalPlan
+from minispark.plan.explain import explain
+from minispark.plan.parsing import parse_request
+from minispark.plan.planner import plan
+from minispark.plan.splits import byte_splits
+from tests.jobs import job, join, word_count
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "plans"
+
+
+def inputs_of(
+    request: dict[str, Any], size: int = 1000, header: tuple[str, ...] = ("text",), **more: Any
+) -> dict[str, ResolvedInput]:
+    return {
+        node["id"]: ResolvedInput(
+            node["id"],
+            (InputFile("/x", size, 0, 0, more.get("compression")),),
+            header if node["op"] == "read_csv" else None,
+        )
+        for node in request["dag"]["nodes"]
+        if node["op"].startswith("read_")
+    }
+
+
+def planned(request: dict[str, Any], kind: str, **inputs: Any) -> PhysicalPlan:
+    return plan(parse_request(request), inputs_of(request, **inputs), PlanKind(kind))
+
+
+def keyed(*more: dict[str, Any], **options: Any) -> dict[str, Any]:
+    nodes = [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "pair", "op": "map", "fn": "pair_with_one"},
+        *more,
+    ]
+    return job(nodes, 3, **options)
+
+
+COURSE = job(
+    [
+        {"id": "read", "op": "read_csv", "path": "x", "partitions": 4},
+        {"id": "flat", "op": "flat_map", "fn": "tokenize"},
+        {"id": "map1", "op": "map", "fn": "to_lower"},
+        {"id": "agg", "op": "reduce_by_key", "key": "token", "fn": "sum"},
+    ],
+    4,
+)
+JSONL = job(
+    [
+        {"id": "read", "op": "read_jsonl", "path": "x"},
+        {"id": "least", "op": "reduce_by_key", "key": "city", "value": "price", "fn": "min"},
+    ],
+    2,
+)
+COLUMNS = job(
+    [
+        {"id": "read", "op": "read_csv", "path": "x"},
+        {"id": "some", "op": "filter", "fn": "is_long"},
+        {"id": "r", "op": "reduce_by_key", "key": "city", "value": "price", "fn": "avg"},
+    ],
+    2,
+)
+WRITTEN = keyed(
+    {"id": "w", "op": "shuffle_write", "partitions": 2},
+    {"id": "s", "op": "shuffle_read"},
+    {"id": "r", "op": "reduce_by_key", "partitions": 2},
+)
+DIAMOND = keyed(
+    {"id": "a", "op": "reduce_by_key", "fn": "count"},
+    {"id": "b", "op": "reduce_by_key", "fn": "max"},
+    {"id": "j", "op": "join", "join_with": "b"},
+    edges=[["read", "pair"], ["pair", "a"], ["pair", "b"], ["a", "j"], ["b", "j"]],
+)
+LEAVES = keyed(
+    {"id": "low", "op": "map", "fn": "to_lower"},
+    {"id": "r", "op": "reduce_by_key"},
+    edges=[["read", "pair"], ["pair", "low"], ["pair", "r"]],
+)
+SHUFFLED = join("x", "y", 2)
+SHUFFLED["dag"]["nodes"][4]["partitions"] = 5
+
+CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "wordcount_fused": (word_count("x", 4), "fused", {}),
+    "wordcount_naive": (word_count("x", 2, op="read_csv"), "naive", {}),
+    "course_fused": (COURSE, "fused", {}),
+    "course_naive": (COURSE, "naive", {}),
+    "join_broadcast": (join("x", "y", 2), "fused", {"header": ("id", "v")}),
+    "join_shuffle": (SHUFFLED, "fused", {"header": ("id", "v")}),
+    "join_naive": (join("x", "y", 2), "naive", {"header": ("id", "v")}),
+    "jsonl_fused": (JSONL, "fused", {}),
+    "jsonl_naive": (JSONL, "naive", {}),
+    "columns_fused": (COLUMNS, "fused", {"header": ("city", "price")}),
+    "columns_naive": (COLUMNS, "naive", {"header": ("city", "price")}),
+    "shuffle_write_fused": (WRITTEN, "fused", {}),
+    "shuffle_write_naive": (WRITTEN, "naive", {}),
+    "diamond_fused": (DIAMOND, "fused", {}),
+    "diamond_naive": (DIAMOND, "naive", {}),
+    "leaves_fused": (LEAVES, "fused", {}),
+    "compressed_fused": (word_count("x", 3), "fused", {"compression": "gz"}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plan_is_the_golden_one(name: str) -> None:
+    request, kind, inputs = CASES[name]
+    made = planned(request, kind, **inputs)
+    check(made)
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(explain(made))
+    assert explain(made) == path.read_text()
+
+
+def check(made: PhysicalPlan) -> None:
+    """What must hold of every plan."""
+    assert [stage.index for stage in made.stages] == list(range(len(made.stages)))
+    ids = [stage.id for stage in made.stages]
+    assert len(set(ids)) == len(ids)
+    assert any(stage.is_final for stage in made.stages)
+    for stage in made.stages:
+        assert all(parent < stage.index for parent in stage.parents)
+        assert len(stage.splits) in (0, stage.partitions)
+
+
+OPS = st.sampled_from(
+    [("map", "identity"), ("map", "pair_with_one"), ("filter", "not_empty"), ("flat_map", None),
+     ("reduce_by_key", "sum"), ("reduce_by_key", "concat"), ("join", None)]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_every_valid_dag_has_both_plans(data: st.DataObject) -> None:
+    nodes: list[dict[str, Any]] = [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "n0", "op": "map", "fn": "pair_with_one"},
+    ]
+    edges = [["read", "n0"]]
+    for i in range(1, data.draw(st.integers(1, 8))):
+        op, fn = data.draw(OPS)
+        parents = [node["id"] for node in nodes[1:]]
+        node: dict[str, Any] = {"id": f"n{i}", "op": op}
+        left = data.draw(st.sampled_from(parents))
+        if op == "join":
+            others = [parent for parent in parents if parent != left]
+            if not others:
+                continue
+            node["join_with"] = data.draw(st.sampled_from(others))
+        elif fn is not None:
+            node["fn"] = fn
+        edges.append([left, node["id"]])
+        nodes.append(node)
+    request = job(nodes, data.draw(st.integers(1, 4)), edges=edges)
+    size = data.draw(st.sampled_from([10, 10**9]))
+    leaves = {n["id"] for n in nodes} - {e[0] for e in edges} - {n.get("join_with") for n in nodes}
+    for kind in ("fused", "naive"):
+        made = planned(request, kind, size=size)
+        check(made)
+        finals = {stage.node_ids[-1] for stage in made.stages if stage.is_final}
+        assert finals == leaves
+
+
+@given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=5), partitions=st.integers(1, 9))
+def test_splits_cover_every_byte_once(sizes: list[int], partitions: int) -> None:
+    files = tuple(InputFile(f"/{i}", size, 0) for i, size in enumerate(sizes))
+    tasks = byte_splits(files, ReaderOptions(), partitions)
+    assert len(tasks) == partitions
+    for file in files:
+        covered = [
+            byte for task in tasks for s in task if s.path == file.path
+            for byte in range(s.start, s.end)
+        ]  # fmt: skip
+        assert covered == list(range(file.size))
+
+
+def test_a_join_of_unkeyed_records_proposes_extract_key() -> None:
+    request = join("x", "y", 2)
+    request["dag"]["nodes"][2]["fn_name"] = "identity"
+    for kind in ("fused", "naive"):
+        with pytest.raises(InvalidRequest, match="extract_key"):
+            planned(request, kind)
+
+
+def test_foreign_workers_may_run_only_what_means_the_same_there() -> None:
+    def documented(request: dict[str, Any], **inputs: Any) -> list[str]:
+        made = planned(request, "naive", **inputs)
+        return [stage.id for stage in made.stages if stage.is_documented]
+
+    request = word_count("x", 2, op="read_csv")
+    everything = ["read", "flatmap", "map", "map_shuffle_write", "reduce"]
+    assert documented(request) == everything
+    assert documented(request, header=("a", "b")) == everything[1:]
+    assert documented(request, compression="gz") == everything[1:]
+    assert "agg" not in documented(COURSE)
+    assert not {"a", "b"} & set(documented(DIAMOND))
