@@ -48,6 +48,8 @@ class Performer:
                         effect.forget,
                     )
                     self._sessions.send(effect.worker_id, answer)
+                case fx.CloseSession():
+                    self._sessions.disconnect(effect.worker_id, effect.session)
                 case fx.LaunchAttempts():
                     launch = msg.Launch(effect.orders, effect.programs, effect.outputs)
                     self._sessions.send(effect.worker_id, launch)

@@ -96,6 +96,14 @@ class Sessions:
             session.channel.shut()
             self._wake()
 
+    def disconnect(self, worker_id: str, number: int) -> None:
+        """End that session of the worker, unless a later one has taken its place."""
+        with self._lock:
+            session = self._by_worker.get(worker_id)
+        if session is not None and session.number == number:
+            session.channel.shut()
+            self._wake()
+
     def _wake(self) -> None:
         try:
             os.write(self._wake_write, b"w")

@@ -96,6 +96,14 @@ class AcceptWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseSession:
+    """Disconnect a silent worker. One that was only stopped sees that, and registers again."""
+
+    worker_id: str
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchAttempts:
     """Send the orders to a worker, with the tables that they share (see `messages.Launch`)."""
 
@@ -167,6 +175,7 @@ class Warn:
 Effect: TypeAlias = (
     AppendJournal
     | AcceptWorker
+    | CloseSession
     | LaunchAttempts
     | AnswerTaskRequest
     | CancelAttempts

@@ -174,6 +174,14 @@ class AttemptOutcomes:
             self._record(lost, f"lost: {event.error}", event, effects)
         self.state.touch(job)
 
+    def drop_late(self, event: ev.AttemptSucceeded, effects: list[Effect]) -> None:
+        """A superseded attempt went on and wrote its output; nobody will ever read that."""
+        self.state.late_results += 1
+        worker = self.state.pool.workers.get(event.worker_id)
+        is_repeated = any(event.attempt_id in job.accepted for job in self.state.jobs.values())
+        if worker is not None and not is_repeated:
+            self._endings.drop(worker, (event.attempt_id,), effects)
+
     # --- foreign workers -----------------------------------------------------------------------
 
     def http_completed(self, event: ev.HttpTaskCompleted, effects: list[Effect]) -> None:

@@ -15,6 +15,7 @@ from minispark.model import events as ev
 from minispark.model.effects import (
     AcceptWorker,
     AppendJournal,
+    CloseSession,
     CommitOutput,
     Effect,
     Fact,
@@ -30,7 +31,7 @@ from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.dispatch import Dispatcher
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
-from minispark.scheduling.limits import Limits
+from minispark.scheduling.limits import CLOCK_GAP_S_MIN, Limits
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.worker_pool import Worker
 
@@ -57,7 +58,7 @@ class SchedulingCore:
             case ev.WorkerRegistered():
                 self._register(event, now, effects)
             case ev.HeartbeatReceived():
-                self._heartbeat(event, now)
+                self._heartbeat(event, now, effects)
             case ev.WorkerDisconnected():
                 worker = self.state.pool.workers.get(event.worker_id)
                 if worker is not None and worker.session == event.session:
@@ -72,7 +73,7 @@ class SchedulingCore:
             case ev.AttemptSucceeded():
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)
                 if attempt is None:
-                    self.state.late_results += 1
+                    self._attempts.drop_late(event, effects)
                 else:
                     self._attempts.accept(attempt, event.outcome, event, effects)
             case ev.AttemptFailed():
@@ -132,13 +133,15 @@ class SchedulingCore:
 
     def _decide_plans(self, effects: list[Effect]) -> None:
         """Jobs that named no plan get one as soon as a worker is Up: naive when all are foreign."""
-        up = [w for w in self.state.pool.workers.values() if w.state is WorkerState.UP]
-        if not self.state.undecided or not up:
+        if not self.state.undecided:
             return
-        only_foreign = not any(worker.is_pushed for worker in up)
+        present = self.state.pool.presence()
+        if not present.has_ours and not present.has_foreign:
+            return
         for job_id in self.state.undecided:
             job = self.state.jobs[job_id]
-            self._choose(job, PlanKind.NAIVE if only_foreign else job.plans[0].kind, effects)
+            kind = job.plans[0].kind if present.has_ours else PlanKind.NAIVE
+            self._choose(job, kind, effects)
         self.state.undecided.clear()
 
     def _cancel(self, event: ev.JobCancelRequested, effects: list[Effect]) -> None:
@@ -152,14 +155,17 @@ class SchedulingCore:
     def _register(self, event: ev.WorkerRegistered, now: float, effects: list[Effect]) -> None:
         pool = self.state.pool
         known = pool.workers.get(event.worker.worker_id)
+        lost: list[str] = []
         if known is not None:
             running = dict.fromkeys(event.running)
             for attempt in list(known.attempts.values()):
                 if attempt.id not in running and attempt.id in known.attempts:
+                    lost.append(attempt.id)
                     self._attempts.lose(attempt, f"{known.identity.name} restarted", event, effects)
         worker = pool.register(event.worker, event.session, now, event.at_unix_s)
         self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
-        forget = tuple(a for a in event.running if a not in worker.attempts)
+        # an order that reached it after it said what it runs is one of the lost ones
+        forget = (*(a for a in event.running if a not in worker.attempts), *lost)
         if worker.is_pushed:
             effects.append(AcceptWorker(worker.identity.worker_id, event.session, forget))
         drops = tuple(worker.pending_drops)
@@ -172,13 +178,14 @@ class SchedulingCore:
         self._decide_plans(effects)
         self.state.touch_worker(worker)
 
-    def _heartbeat(self, event: ev.HeartbeatReceived, now: float) -> None:
+    def _heartbeat(self, event: ev.HeartbeatReceived, now: float, effects: list[Effect]) -> None:
         worker = self.state.pool.workers.get(event.worker_id)
         if worker is None:
             return
         worker.last_heartbeat, worker.last_heartbeat_unix_s = now, event.at_unix_s
         if worker.state is WorkerState.DOWN and not worker.is_pushed:
             self.state.pool.bring_up(worker, event)
+            self._decide_plans(effects)
         self.state.touch_worker(worker)
 
     def _lose_worker(
@@ -203,15 +210,18 @@ class SchedulingCore:
     def _tick(self, event: ev.ClockTicked, now: float, effects: list[Effect]) -> None:
         timeout_s = self.limits.heartbeat_timeout_s
         # a suspended machine, or a stopped master, is no reason to declare everybody lost
-        is_gap = self._last_tick is not None and now - self._last_tick > timeout_s / 2
+        gap_s = max(timeout_s / 2, CLOCK_GAP_S_MIN)
+        is_gap = self._last_tick is not None and now - self._last_tick > gap_s
         self._last_tick = now
         for worker in self.state.pool.workers.values():
             if worker.state is WorkerState.DOWN:
                 continue
             if is_gap:
-                worker.last_heartbeat = now
+                self.state.pool.restart_deadlines(worker, now)
             elif now - worker.last_heartbeat > timeout_s:
                 self._lose_worker(worker, f"no heartbeat for {timeout_s:g} s", event, effects)
+                if worker.is_pushed:
+                    effects.append(CloseSession(worker.identity.worker_id, worker.session))
             elif not worker.is_pushed:
                 self._time_out_foreign(worker, event, now, effects)
         for job in list(self.state.jobs.values()):

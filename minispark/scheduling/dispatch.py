@@ -71,9 +71,10 @@ class Dispatcher:
         """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready
         tasks.
         """
-        candidates = islice(self._state.ready_jobs, FAIR_JOBS_MAX)
-        jobs = (self._state.jobs[job_id] for job_id in candidates)
-        return min(jobs, key=lambda job: job.live_count)
+        return min(self._candidates(), key=lambda job: job.live_count)
+
+    def _candidates(self) -> list[JobRun]:
+        return [self._state.jobs[i] for i in islice(self._state.ready_jobs, FAIR_JOBS_MAX)]
 
     def _assign(
         self,
@@ -127,8 +128,7 @@ class Dispatcher:
         if worker is None or worker.is_pushed or worker.state is not WorkerState.UP:
             return AnswerTaskRequest(event.request_id, event.worker_id, False, None)
         if self._state.pool.may_take(worker):
-            for job_id in islice(self._state.ready_jobs, FAIR_JOBS_MAX):
-                job = self._state.jobs[job_id]
+            for job in sorted(self._candidates(), key=lambda job: job.live_count):
                 for index in job.open_stages:
                     stage = job.stages[index]
                     if stage.stage.is_documented:

@@ -88,6 +88,7 @@ def _check_totals(state: ClusterState) -> None:
     live = sum(job.live_count for job in state.jobs.values())
     _require(state.ready_count == ready, f"{state.ready_count} ready tasks counted, {ready} exist")
     _require(state.live_count == live, f"{state.live_count} live attempts counted, {live} exist")
+    _require(state.counted_jobs <= len(state.jobs), "an ended job is still counted")
     _require(
         all(job_id in state.jobs for job_id in state.ready_jobs), "a finished job has ready tasks"
     )

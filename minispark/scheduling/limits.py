@@ -19,6 +19,8 @@ loaded.
 """
 HTTP_SLOTS = 64
 """A foreign worker never says how many tasks it runs at once; it polls when it has room."""
+CLOCK_GAP_S_MIN = 1.0
+"""Ticks further apart than this, and than half the heartbeat timeout, are a gap of the clock."""
 HISTORY_MAX = 8
 """Failed attempts that a failed job's message names."""
 PENDING_DROPS_MAX = 10_000

@@ -6,10 +6,9 @@ Must not know events or effects.
 from __future__ import annotations
 
 from minispark.model.snapshot import JobView, Snapshot, WorkerView
-from minispark.model.states import WorkerState
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.limits import Limits
-from minispark.scheduling.worker_pool import Worker, WorkerPool
+from minispark.scheduling.worker_pool import Presence, Worker, WorkerPool
 
 
 class ClusterState:
@@ -35,20 +34,29 @@ class ClusterState:
         self._ready_by_job: dict[str, tuple[int, int]] = {}
         self._changed_jobs: dict[str, None] = {}
         self._published = Snapshot()
+        self._present = Presence()
+        """As the notes of the published jobs have it."""
 
     # --- bookkeeping -----------------------------------------------------------------------
 
     def touch(self, job: JobRun) -> None:
         """The job changed: refresh the totals that depend on it, and its picture later."""
+        if job.id not in self.jobs:
+            return  # it ended, and its picture was taken then
         self._changed_jobs[job.id] = None
         ready, live = self._ready_by_job.get(job.id, (0, 0))
         self._ready_by_job[job.id] = (job.ready_count, job.live_count)
         self.ready_count += job.ready_count - ready
         self.live_count += job.live_count - live
-        if job.ready_count and job.id in self.jobs:
+        if job.ready_count:
             self.ready_jobs.setdefault(job.id)
         else:
             self.ready_jobs.pop(job.id, None)
+
+    @property
+    def counted_jobs(self) -> int:
+        """Of how many jobs the totals hold something."""
+        return len(self._ready_by_job)
 
     def touch_worker(self, worker: Worker) -> None:
         self.pool.changed[worker.identity.worker_id] = None
@@ -90,6 +98,10 @@ class ClusterState:
         """The picture as it is now. Costs as much as what changed, and one copy of two mappings."""
         old = self._published
         jobs = dict(old.jobs)
+        present = self.pool.presence()
+        if present != self._present:
+            self._present = present
+            self._changed_jobs.update(dict.fromkeys(self.jobs))
         for job_id in self._changed_jobs:
             run, ended = self.jobs.get(job_id), self.finished.get(job_id)
             if run is not None:
@@ -118,10 +130,14 @@ class ClusterState:
 
     def _note(self, job: JobRun) -> str | None:
         """What the job waits for, where somebody could do something about it."""
-        up = [w for w in self.pool.workers.values() if w.state is WorkerState.UP]
-        if not up:
+        present = self._present
+        if present.has_ours:
+            return None
+        if not present.has_foreign:
+            if present.has_refused:
+                return "waits: the HTTP workers that are Up were refused; the log says why"
             return "waits: no worker is Up"
-        if any(worker.is_pushed for worker in up) or not job.ready_count:
+        if not job.ready_count:
             return None
         stages = [job.stages[index].stage for index in job.open_stages]
         if any(stage.is_documented for stage in stages):

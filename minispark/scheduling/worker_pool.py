@@ -7,6 +7,8 @@ Must not know jobs or tasks beyond the attempts' ids.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from minispark.model.events import WorkerIdentity
 from minispark.model.snapshot import WorkerView
 from minispark.model.states import (
@@ -62,6 +64,16 @@ class Worker:
         return WorkerView(self.identity, self.state, len(self.attempts), self.last_heartbeat_unix_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Which kinds of workers are Up."""
+
+    has_ours: bool = False
+    has_foreign: bool = False
+    """Trusted ones, that is."""
+    has_refused: bool = False
+
+
 class WorkerPool:
     """All workers, by id in order of first registration."""
 
@@ -114,6 +126,21 @@ class WorkerPool:
             worker.state,
             WorkerState.UP,
             event,
+        )
+
+    def restart_deadlines(self, worker: Worker, now: float) -> None:
+        """The clock has a gap: what a worker did not do meanwhile is held against nobody."""
+        worker.last_heartbeat = now
+        for attempt in worker.attempts.values():
+            attempt.assigned_at = now
+
+    def presence(self) -> Presence:
+        """What kinds of workers are Up. Looks at all workers."""
+        up = [w for w in self.workers.values() if w.state is WorkerState.UP]
+        return Presence(
+            has_ours=any(worker.is_pushed for worker in up),
+            has_foreign=any(not worker.is_pushed and not worker.is_refused for worker in up),
+            has_refused=any(worker.is_refused for worker in up),
         )
 
     def take_down(self, worker: Worker, event: object) -> None:

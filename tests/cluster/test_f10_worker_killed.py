@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import jobs, oracle
@@ -125,3 +126,32 @@ def test_chaos_kill_worker_says_whom_and_watches_it_return(
     assert f"SIGKILL to {name} (pid {before[name]})" in done.stdout
     assert cluster.process(name)["pid"] != before[name]
     cluster.note_processes()
+
+
+def test_f14_a_stopped_worker_comes_back_and_its_late_results_are_ignored(
+    make_cluster: Callable[..., Cluster], text: Path
+) -> None:
+    cluster = make_cluster("scheduler.heartbeat_timeout_s=1", workers=2)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 12))
+        victims = wait_until(
+            lambda: running_on(cluster, client, info["id"], "read"), "the maps run"
+        )
+        name = sorted(victims)[0]
+        pid = cluster.process(name)["pid"]
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            info = client.wait(info["id"], timeout_s=60)
+        finally:
+            for process in family:
+                process.resume()
+        assert info["state"] == "SUCCEEDED", info["status"]
+        expected = oracle.word_count(oracle.lines_of([text]))
+        assert sorted(client.results(info["id"])) == expected
+        wait_until(
+            lambda: sum(w["status"] == "Up" for w in client.workers()) == 2, "it is back as Up"
+        )
+        assert cluster.process(name)["pid"] == pid  # the same process
+    wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")

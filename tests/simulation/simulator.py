@@ -177,6 +177,8 @@ class Simulation:
                 self._send(effect.worker_id, lambda w: self._commit(w, effect.attempt_id))
             case fx.DropOutputs():
                 self._send(effect.worker_id, lambda w: self._drop(w, effect.attempt_ids))
+            case fx.CloseSession():
+                self._closed(self.workers[effect.worker_id], effect.session)
             case fx.AcceptWorker():
                 self._send(effect.worker_id, lambda w: self._cancelled(w, effect.forget))
             case _:
@@ -395,16 +397,15 @@ class Simulation:
         if not self.is_faulty:
             return
         worker.paused_until = self.now + self.rng.uniform(0.5, 8)
-        if worker.kind is WorkerKind.SOCKET:
-            # an agent whose session ended meanwhile comes back with what it runs
-            self.at(worker.paused_until + 0.01, lambda: self._come_back(worker))
         when = self.rng.expovariate(1 / self.faults.pause_every_s)
         self.after(when, lambda: self._pause(worker))
 
-    def _come_back(self, worker: SimulatedWorker) -> None:
-        known = self.core.state.pool.workers.get(worker.worker_id)
-        if worker.is_alive and known is not None and known.state.value == "DOWN":
-            self._register(worker)
+    def _closed(self, worker: SimulatedWorker, session: int) -> None:
+        """The master closed a silent worker's session: it sees that when it goes on."""
+        if worker.is_alive and worker.session == session:
+            worker.session = 0
+            when = max(self.now, worker.paused_until) + 0.05
+            self.at(when, lambda: self._register(worker) if worker.session == 0 else None)
 
     def _break_session(self, worker: SimulatedWorker, session: int) -> None:
         if not worker.is_alive or worker.session != session or worker.kind is WorkerKind.HTTP:

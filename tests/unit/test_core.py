@@ -201,7 +201,7 @@ def test_a_late_result_is_dropped_and_counted() -> None:
     old = talk.launched.pop()
     talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
     talk.worker(0)
-    assert talk.tell(ev.AttemptSucceeded(*old, DONE, 0.0)) == []
+    assert talk.tell(ev.AttemptSucceeded(*old, DONE, 0.0)) == [fx.DropOutputs(worker, (old[1],))]
     assert talk.view(job).state is JobState.RUNNING
     assert talk.core.snapshot().late_results == 1
     talk.succeed()
@@ -279,6 +279,24 @@ def test_a_silent_worker_is_down_after_the_timeout() -> None:
     assert talk.view(job).tasks_running == 0
 
 
+def test_f14_a_silent_worker_is_disconnected_so_that_it_comes_back() -> None:
+    talk = Dialogue(heartbeat_timeout_s=1)
+    worker = talk.worker(5)
+    talk.tell(ev.ClockTicked(0.0))
+    effects: list[fx.Effect] = []
+    for talk.now in (0.4, 0.8, 1.2):
+        effects += talk.tell(ev.ClockTicked(0.0))
+    assert fx.CloseSession(worker, 5) in effects
+
+
+def test_short_timeouts_are_no_gaps_of_the_clock() -> None:
+    talk = Dialogue(heartbeat_timeout_s=0.3)
+    worker = talk.worker(0)
+    for talk.now in (0.0, 0.25, 0.5):
+        talk.tell(ev.ClockTicked(0.0))
+    assert talk.core.snapshot().workers[worker].state is WorkerState.DOWN
+
+
 def test_a_gap_of_the_clock_gives_everybody_another_chance() -> None:
     talk = Dialogue(heartbeat_timeout_s=10)
     worker = talk.worker(0)
@@ -295,7 +313,8 @@ def test_a_worker_that_registers_again_keeps_what_it_still_runs() -> None:
     kept = talk.launched[0]
     talk.worker(0, running=(kept[1], name_of(77)))
     accepted = [e for e in talk.effects if isinstance(e, fx.AcceptWorker)][-1]
-    assert accepted.forget == (name_of(77),)
+    lost = next(o for e in talk.effects if isinstance(e, fx.LaunchAttempts) for o in e.orders[1:])
+    assert accepted.forget == (name_of(77), lost.attempt_id)
     talk.tell(ev.AttemptSucceeded(worker, kept[1], DONE, 0.0))
     assert talk.view(job).tasks_completed == 1
 
@@ -356,7 +375,9 @@ def test_a_heartbeat_brings_a_foreign_worker_back() -> None:
     for talk.now in (0.4, 0.8, 1.2):
         talk.tell(ev.ClockTicked(0.0))
     assert not ask(talk, worker).is_known
+    job = talk.job(1, map_reduce(1, 1), naive_word_count(1))
     talk.tell(ev.HeartbeatReceived(worker, 0, 0.0))
+    assert talk.view(job).plan_kind is PlanKind.NAIVE
     assert ask(talk, worker).is_known
 
 
