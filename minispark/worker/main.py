@@ -89,11 +89,12 @@ def run_worker(
             host_id=here,
             state_dir=config.state_dir,
             metrics_url=f"http://{settings.host}:{metrics_port}/metrics",
-            running=state.held,
+            running=(*state.held, *link.unsent),
         )
 
+    link = MasterLink(settings.master_host, settings.master_port, settings.token, registration)
     agent = Agent(
-        link=MasterLink(settings.master_host, settings.master_port, settings.token, registration),
+        link=link,
         state=state,
         server=server,
         id_file=id_file,

@@ -12,7 +12,15 @@ from collections.abc import Callable
 from minispark.errors import AuthenticationFailed, ProtocolError
 from minispark.transport.channel import Channel
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Message, Register, Report, Reports
+from minispark.transport.messages import (
+    Failed,
+    FetchFailed,
+    Message,
+    Register,
+    Report,
+    Reports,
+    Succeeded,
+)
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 1.0
@@ -80,6 +88,12 @@ class MasterLink:
         except (OSError, ProtocolError) as error:
             logger.warning("sending to the master failed: %s", error)
             self.channel.shut()
+
+    @property
+    def unsent(self) -> tuple[str, ...]:
+        """Attempts whose end the master has not been told yet: they are still this worker's."""
+        ends = (Succeeded, Failed, FetchFailed)
+        return tuple(r.attempt_id for r in self._reports if isinstance(r, ends))
 
     def report(self, report: Report) -> None:
         """Queue a report for the next `send_reports`."""

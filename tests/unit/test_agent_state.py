@@ -1,0 +1,120 @@
+"""What an agent decides, as a dialogue: given what happened, expect what is to be done."""
+
+from __future__ import annotations
+
+import uuid
+
+from minispark.model.job import ReaderOptions
+from minispark.model.plan import PartitionFile, ReadSplits, StageProgram, TaskOrder, TaskOutcome
+from minispark.transport.messages import Failed, FetchFailed, Run, Started, Succeeded
+from minispark.worker.agent_state import (
+    AgentState,
+    DropFiles,
+    Instruction,
+    KillSlot,
+    RunOnSlot,
+    SendReport,
+)
+
+PROGRAM = StageProgram(ReadSplits("r", "text", ReaderOptions()), (), PartitionFile("r"))
+OUTCOME = TaskOutcome(1, 1)
+
+
+def run(number: int) -> Run:
+    attempt_id = str(uuid.UUID(int=number))
+    return Run(TaskOrder(attempt_id, "j", 0, "r", number, 0, 9), PROGRAM)
+
+
+def id_of(number: int) -> str:
+    return run(number).order.attempt_id
+
+
+def agent(slots: int = 1, fail: float = 0.0, draws: tuple[float, ...] = ()) -> AgentState:
+    numbers = iter(draws)
+    state = AgentState(slots, 10.0, fail, lambda: next(numbers))
+    for slot in range(slots):
+        state.executor_ready(slot, 0.0)
+    return state
+
+
+def started(slot: int, number: int) -> list[Instruction]:
+    return [SendReport(Started(id_of(number))), RunOnSlot(slot, run(number))]
+
+
+def test_orders_fill_the_slots_and_the_rest_waits_in_order() -> None:
+    state = agent(slots=2)
+    assert state.launched([run(1), run(2), run(3)], 0.0) == started(0, 1) + started(1, 2)
+    assert state.active == 3
+    assert state.held == (id_of(1), id_of(2), id_of(3))
+    done = Succeeded(id_of(2), OUTCOME)
+    assert state.finished(1, done, 1.0) == [SendReport(done), *started(1, 3)]
+
+
+def test_a_repeated_order_changes_nothing() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    assert state.launched([run(1), run(2)], 0.0) == []
+    assert state.active == 2
+
+
+def test_nothing_runs_before_an_executor_is_ready() -> None:
+    state = AgentState(1, 10.0, 0.0, lambda: 0.0)
+    assert state.launched([run(1)], 0.0) == []
+    assert state.executor_ready(0, 0.0) == started(0, 1)
+
+
+def test_what_a_failed_attempt_wrote_is_deleted() -> None:
+    for report in (Failed(id_of(1), "error", "why"), FetchFailed(id_of(1), (id_of(9),), "gone")):
+        state = agent()
+        state.launched([run(1)], 0.0)
+        assert state.finished(0, report, 1.0) == [DropFiles(id_of(1)), SendReport(report)]
+
+
+def test_f12_an_executor_that_dies_fails_its_attempt_and_says_how() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    drop, report = state.executor_died(0, "signal SIGSEGV", 1.0)
+    assert drop == DropFiles(id_of(1))
+    assert isinstance(report, SendReport) and isinstance(report.report, Failed)
+    assert (report.report.kind, report.report.attempt_id) == ("crash", id_of(1))
+    assert "SIGSEGV" in report.report.error
+    assert state.executor_ready(0, 2.0) == started(0, 2)
+
+
+def test_f15_a_task_that_runs_too_long_is_stopped_and_its_slot_used_again() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    assert state.next_deadline() == 10.0
+    assert state.clock(9.9) == []
+    assert state.clock(10.0) == [KillSlot(0)]
+    assert state.clock(11.0) == []
+    # what it says while it is killed does not count
+    assert state.finished(0, Succeeded(id_of(1), OUTCOME), 11.0) == []
+    drop, report = state.executor_died(0, "signal SIGKILL", 11.0)
+    assert drop == DropFiles(id_of(1))
+    assert isinstance(report, SendReport) and isinstance(report.report, Failed)
+    assert report.report.kind == "timeout"
+    assert state.executor_ready(0, 11.0) == started(0, 2)
+
+
+def test_cancelled_attempts_stop_in_silence() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    assert state.cancelled((id_of(2),)) == []  # it only waited
+    assert state.cancelled((id_of(1),)) == [KillSlot(0)]
+    assert state.held == ()
+    assert state.executor_died(0, "signal SIGKILL", 1.0) == [DropFiles(id_of(1))]
+    assert state.cancelled((id_of(7),)) == [DropFiles(id_of(7))]
+
+
+def test_an_idle_executor_may_die() -> None:
+    assert agent().executor_died(0, "status 1", 0.0) == []
+
+
+def test_injected_failures_are_drawn() -> None:
+    state = agent(fail=50.0, draws=(49.9, 50.0))
+    first, failed, *rest = state.launched([run(1), run(2)], 0.0)
+    assert first == SendReport(Started(id_of(1)))
+    assert isinstance(failed, SendReport) and isinstance(failed.report, Failed)
+    assert failed.report.kind == "injected"
+    assert rest == started(0, 2)
