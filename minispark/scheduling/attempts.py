@@ -8,12 +8,13 @@ output against RECOMPUTES_MAX. Must not know how tasks are placed, nor who repor
 from __future__ import annotations
 
 from minispark.model import events as ev
-from minispark.model.effects import AppendJournal, AttemptMoved, CommitOutput, Effect, Warn
+from minispark.model.effects import CommitOutput, Effect, Warn
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import DocumentedShuffle, PartitionFile, ShuffleBlocks, TaskOutcome
 from minispark.model.states import AttemptState, JobState, TaskState
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import Attempt
+from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX
 from minispark.scheduling.state import ClusterState
 
@@ -224,21 +225,7 @@ class AttemptOutcomes:
     def _record(
         self, attempt: Attempt, error: str | None, event: ev.Event, effects: list[Effect]
     ) -> None:
-        outcome = attempt.outcome
-        fact = AttemptMoved(
-            attempt_id=attempt.id,
-            job_id=attempt.stage.job.id,
-            stage_index=attempt.stage.stage.index,
-            partition=attempt.task.partition,
-            attempt=attempt.number,
-            worker_id=attempt.worker_id,
-            state=attempt.state,
-            at_unix_s=event.at_unix_s,
-            error=error,
-            records=outcome.records if outcome is not None else 0,
-            bytes_written=outcome.bytes_written if outcome is not None else 0,
-        )
-        effects.append(AppendJournal(fact))
+        effects.append(attempt_moved(attempt, event.at_unix_s, error))
 
 
 def expected_files(attempt: Attempt) -> tuple[str, ...]:

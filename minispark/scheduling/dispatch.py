@@ -11,7 +11,6 @@ from typing import assert_never
 from minispark.model.effects import (
     AnswerTaskRequest,
     AppendJournal,
-    AttemptMoved,
     Effect,
     HttpTask,
     JobMoved,
@@ -32,6 +31,7 @@ from minispark.model.plan import (
 )
 from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.job_run import Attempt, JobRun, StageRun
+from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import FAIR_JOBS_MAX
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.worker_pool import Worker
@@ -92,17 +92,7 @@ class Dispatcher:
         if job.state is JobState.PENDING:
             job.move(JobState.RUNNING, attempt.id, at_unix_s)
             effects.append(AppendJournal(JobMoved(job.id, job.state, None, at_unix_s)))
-        fact = AttemptMoved(
-            attempt_id=attempt.id,
-            job_id=job.id,
-            stage_index=stage.stage.index,
-            partition=task.partition,
-            attempt=attempt.number,
-            worker_id=attempt.worker_id,
-            state=attempt.state,
-            at_unix_s=at_unix_s,
-        )
-        effects.append(AppendJournal(fact))
+        effects.append(attempt_moved(attempt, at_unix_s))
         self._state.touch(job)
         return attempt
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from minispark.model.effects import (
     AppendJournal,
-    AttemptMoved,
     CancelAttempts,
     DropOutputs,
     Effect,
@@ -18,6 +17,7 @@ from minispark.model.events import Event
 from minispark.model.ids import attempt_id
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.worker_pool import Worker
 
@@ -57,17 +57,7 @@ class Endings:
                     self._state.pool.remove(attempt)
                     job.release(attempt, AttemptState.CANCELLED, event)
                     by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
-                    fact = AttemptMoved(
-                        attempt_id=attempt.id,
-                        job_id=job.id,
-                        stage_index=stage.stage.index,
-                        partition=task.partition,
-                        attempt=attempt.number,
-                        worker_id=attempt.worker_id,
-                        state=attempt.state,
-                        at_unix_s=event.at_unix_s,
-                    )
-                    effects.append(AppendJournal(fact))
+                    effects.append(attempt_moved(attempt, event.at_unix_s))
                 elif task.accepted is not None:
                     worker = self._state.pool.workers[task.accepted.worker_id]
                     worker.committing.pop(task.accepted.id, None)

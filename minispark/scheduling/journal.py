@@ -1,0 +1,26 @@
+"""How an attempt's present state is written down. Must not know what brought it there."""
+
+from __future__ import annotations
+
+from minispark.model.effects import AppendJournal, AttemptMoved
+from minispark.scheduling.job_run import Attempt
+
+
+def attempt_moved(attempt: Attempt, at_unix_s: float, error: str | None = None) -> AppendJournal:
+    """The fact that the attempt is in the state in which it is now."""
+    outcome = attempt.outcome
+    return AppendJournal(
+        AttemptMoved(
+            attempt_id=attempt.id,
+            job_id=attempt.stage.job.id,
+            stage_index=attempt.stage.stage.index,
+            partition=attempt.task.partition,
+            attempt=attempt.number,
+            worker_id=attempt.worker_id,
+            state=attempt.state,
+            at_unix_s=at_unix_s,
+            error=error,
+            records=outcome.records if outcome is not None else 0,
+            bytes_written=outcome.bytes_written if outcome is not None else 0,
+        )
+    )
