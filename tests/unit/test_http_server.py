@@ -163,6 +163,14 @@ def test_f50_a_body_above_the_limit_is_refused_unread(
     assert raw(server, head).startswith(b"HTTP/1.1 413 ")
 
 
+def test_f50_headers_have_limits(server: Any) -> None:
+    many = "".join(f"X-{i}: 1\r\n" for i in range(200))
+    assert b" 431 " in raw(server, f"GET /open HTTP/1.1\r\n{many}\r\n".encode())
+    long = b"GET /open HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"
+    assert b" 431 " in raw(server, long)
+    assert b" 414 " in raw(server, b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n")
+
+
 def test_f50_two_lengths_are_refused(server: Any) -> None:
     head = (
         b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n"
