@@ -12,7 +12,7 @@ from typing import Any
 
 from minispark.cli.logs import Tail
 from minispark.cli.ps import print_processes
-from minispark.config import DEFAULT_STATE_DIR, Config, load
+from minispark.config import Config, load
 
 EXAMPLES = """\
 examples:
@@ -35,8 +35,8 @@ def config_of(args: argparse.Namespace) -> tuple[Config, bool]:
     overrides = list(args.set)
     if args.state_dir:
         overrides.append(f"state_dir={os.path.abspath(args.state_dir)}")
-    config = load(args.config, os.environ, overrides).config
-    return config, config.state_dir == DEFAULT_STATE_DIR
+    loaded = load(args.config, os.environ, overrides)
+    return loaded.config, "state_dir" not in loaded.origins
 
 
 def run(args: argparse.Namespace) -> int:
