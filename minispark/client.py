@@ -10,7 +10,9 @@ import http.client
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from http.client import BadStatusLine
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -28,6 +30,9 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 60.0
 WAIT_S = 20
 """One long poll; shorter than any proxy's patience."""
+GAP_S = 30.0
+"""How long a killed master is waited for, by calls that may be repeated."""
+GAP_POLL_S = 0.1
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -72,8 +77,11 @@ class Client:
     def submit(
         self, request: Mapping[str, Any], idempotency_key: str | None = None
     ) -> dict[str, Any]:
-        """Submit a JobRequest; returns its JobInfo. Raises InvalidRequest with `field`."""
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        """Submit a JobRequest; returns its JobInfo. Raises InvalidRequest with `field`.
+
+        One that breaks off is repeated, under one key, so that the job is submitted once.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self._dict(self._call("POST", "/api/v1/jobs", request, headers))
 
     def job(self, job_id: str, wait_s: int = 0) -> dict[str, Any]:
@@ -87,7 +95,10 @@ class Client:
         timeout_s: float | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """Wait until the job ended; returns its JobInfo. Raises DeadlineExceeded."""
+        """Wait until the job ended, also while the master is started again; returns its JobInfo.
+
+        Raises DeadlineExceeded, and NoCluster when no master answers for GAP_S.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         job = self.job(job_id)
         while True:
@@ -98,7 +109,17 @@ class Client:
             left_s = WAIT_S if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 raise DeadlineExceeded(f"job {job_id} did not end within {timeout_s:g} s")
-            job = self.job(job_id, max(1, min(WAIT_S, round(left_s))))
+            job = self._job_through_gap(job_id, max(1, min(WAIT_S, round(left_s))))
+
+    def _job_through_gap(self, job_id: str, wait_s: int) -> dict[str, Any]:
+        deadline = time.monotonic() + GAP_S
+        while True:
+            try:
+                return self.job(job_id, wait_s)
+            except NoCluster:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(GAP_POLL_S)  # somebody may start the cluster again
 
     def results(
         self, job_id: str, limit: int | None = None, offset: int = 0
@@ -200,11 +221,18 @@ class Client:
         if body is not None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        try:
-            response = self._request(method, path, data, sent)
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            raise NoCluster(f"no master answers at {self.master_url}: {error}") from error
+        deadline = time.monotonic() + GAP_S
+        while True:
+            try:
+                response = self._request(method, path, data, sent)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                is_gap = isinstance(error, (ConnectionResetError, BrokenPipeError, BadStatusLine))
+                is_gap = is_gap and _is_repeatable(method, sent)
+                if not is_gap or time.monotonic() > deadline:
+                    raise NoCluster(f"no master answers at {self.master_url}: {error}") from error
+                time.sleep(GAP_POLL_S)  # the master died; its supervisor starts another one
         if response.status >= 400:
             raise _error(response.status, response.read())
         return response
@@ -219,7 +247,7 @@ class Client:
         except (ConnectionError, http.client.RemoteDisconnected):
             # the server closed an idle connection; only what changes nothing is sent again
             self._connection.close()
-            if is_fresh or method != "GET":
+            if is_fresh or not _is_repeatable(method, headers):
                 raise
             self._connection.request(method, path, data, headers)
             return self._connection.getresponse()
@@ -231,6 +259,10 @@ class Client:
     @staticmethod
     def _list(value: Any) -> list[dict[str, Any]]:
         return list(value)
+
+
+def _is_repeatable(method: str, headers: Mapping[str, str]) -> bool:
+    return method == "GET" or "Idempotency-Key" in headers
 
 
 def _error(status: int, data: bytes) -> MiniSparkError:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from minispark.errors import ClusterError
 from minispark.master.board import SnapshotBoard
@@ -63,6 +64,12 @@ class Reply:
         return self.answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    key: str
+    call: Callable[[], None]
+
+
 class MasterLoop:
     """Runs `core` in a thread of its own."""
 
@@ -73,13 +80,16 @@ class MasterLoop:
         perform: Callable[[list[Effect]], None],
         board: SnapshotBoard,
         on_failure: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._core = core
         self._write = write
         self._perform = perform
         self._board = board
         self._on_failure = on_failure
-        self._queue: queue.SimpleQueue[tuple[Event, Reply | None] | None] = queue.SimpleQueue()
+        self._clock = clock
+        self._queue: queue.SimpleQueue[tuple[Event, Reply | None] | _Call | None]
+        self._queue = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="core")
         self._is_stopping = threading.Event()
         self._last_tick = 0.0
@@ -87,7 +97,9 @@ class MasterLoop:
         self.blocked_by: str | None = None
         """Why the journal cannot be written, while it cannot. Written by the loop thread only."""
 
-    def start(self) -> None:
+    def start(self, restored: list[Effect]) -> None:
+        """`restored`: what the core asks for about the jobs of an earlier master."""
+        self.carry_out(restored, [])
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -101,6 +113,10 @@ class MasterLoop:
 
     def post(self, event: Event) -> None:
         self._queue.put((event, None))
+
+    def call_when_durable(self, key: str, call: Callable[[], None]) -> None:
+        """Call once all that was posted so far is durable; of several with one key the last."""
+        self._queue.put(_Call(key, call))
 
     def ask(self, event: Event) -> AnswerTaskRequest | None:
         """Return when the event was handled, durable and published.
@@ -119,20 +135,28 @@ class MasterLoop:
         try:
             is_last = False
             while not is_last:
-                batch, is_last = self._take_batch()
-                self._handle(batch)
+                batch, calls, is_last = self._take_batch()
+                self.handle(batch)
+                for call in calls:
+                    call()
         except BaseException:
             logger.critical("the scheduling core failed; the master stops", exc_info=True)
             self._on_failure()
             raise
 
-    def _take_batch(self) -> tuple[list[tuple[Event, Reply | None]], bool]:
+    def _take_batch(
+        self,
+    ) -> tuple[list[tuple[Event, Reply | None]], list[Callable[[], None]], bool]:
         """Wait for an event, a tick or a due publication; take what is queued."""
-        now = time.monotonic()
+        now = self._clock()
         due = self._last_tick + TICK_S
+        core_due = self._core.next_due
+        if core_due is not None:
+            due = min(due, core_due)
         if self._core.is_changed:
             due = min(due, self._last_publish + PUBLISH_INTERVAL_S)
         batch: list[tuple[Event, Reply | None]] = []
+        calls: dict[str, Callable[[], None]] = {}
         is_last = False
         try:
             item = self._queue.get(timeout=max(0.0, due - now))
@@ -140,19 +164,26 @@ class MasterLoop:
                 if item is None:
                     is_last = True
                     break
-                batch.append(item)
+                if isinstance(item, _Call):
+                    calls[item.key] = item.call
+                else:
+                    batch.append(item)
                 if len(batch) >= BATCH_MAX:
                     break
                 item = self._queue.get_nowait()
         except queue.Empty:
             pass
-        if time.monotonic() >= self._last_tick + TICK_S:
-            self._last_tick = time.monotonic()
+        now = self._clock()
+        if now >= self._last_tick + TICK_S or (core_due is not None and now >= core_due):
+            self._last_tick = now
             batch.append((ClockTicked(time.time()), None))
-        return batch, is_last
+        return batch, list(calls.values()), is_last
 
-    def _handle(self, batch: list[tuple[Event, Reply | None]]) -> None:
-        now = time.monotonic()
+    def handle(self, batch: list[tuple[Event, Reply | None]]) -> None:
+        """Take the events in, make them durable, carry out what follows, and answer: in that
+        order. For the loop thread, and for the simulation, which has none.
+        """
+        now = self._clock()
         effects: list[Effect] = []
         replies: list[Reply] = []
         for event, reply in batch:
@@ -161,6 +192,10 @@ class MasterLoop:
             if reply is not None:
                 replies.append(reply)
                 reply.answer = next((e for e in made if isinstance(e, AnswerTaskRequest)), None)
+        self.carry_out(effects, replies)
+
+    def carry_out(self, effects: list[Effect], replies: list[Reply]) -> None:
+        """Make durable, publish, perform, answer."""
         facts = journal_of(effects)
         if facts:
             self._make_durable(facts)
@@ -189,7 +224,7 @@ class MasterLoop:
     def _publish(self, effects: list[Effect], is_awaited: bool) -> None:
         if not self._core.is_changed:
             return
-        now = time.monotonic()
+        now = self._clock()
         is_urgent = is_awaited or any(
             isinstance(effect, AppendJournal) and isinstance(effect.fact, JobMoved)
             for effect in effects

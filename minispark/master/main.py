@@ -30,7 +30,6 @@ from minispark.master.recovery import Found, check_snapshot, clear_attempts, ope
 from minispark.master.results import Results
 from minispark.master.sessions import Sessions
 from minispark.master.submission import Submitter
-from minispark.model.events import JobSubmitted
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
@@ -89,12 +88,27 @@ class _Master:
         history = JobHistory(self._store.path)
         self._found = Found(history)
         self._found.log()
-        clear_attempts(state_dir)
         self._board = SnapshotBoard()
         core = SchedulingCore(_limits(config))
         core.state.restore(self._found.ended)
+        self._submitter = Submitter(
+            base_dir=settings.base_dir,
+            input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
+            state_dir=config.state_dir,
+            default_plan=PlanKind(config.scheduler.plan),
+        )
+        records = self._found.records(
+            lambda request: self._submitter.plans(request, is_authenticated=True)
+        )
+        clear_attempts(state_dir, records)
+        self._restored = core.restore(records, self._found.workers(), time.monotonic(), time.time())
         results = Results(history, config.state_dir, host_id(), settings.token)
-        self._sessions = Sessions(worker_sock, settings.token, lambda event: self._loop.post(event))
+        self._sessions = Sessions(
+            worker_sock,
+            settings.token,
+            lambda event: self._loop.post(event),
+            lambda key, call: self._loop.call_when_durable(key, call),
+        )
         performer = Performer(
             self._sessions,
             config.scheduler.heartbeat_interval_s,
@@ -107,12 +121,6 @@ class _Master:
         os.set_blocking(self._wake_write, False)
         self._loop = MasterLoop(
             core, self._store.write, performer.perform, self._board, self._on_failure
-        )
-        self._submitter = Submitter(
-            base_dir=settings.base_dir,
-            input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
-            state_dir=config.state_dir,
-            default_plan=PlanKind(config.scheduler.plan),
         )
         keys = {
             row.idempotency_key: row.job_id
@@ -150,8 +158,7 @@ class _Master:
         signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
         if lifeline is None:
             signal.signal(signal.SIGINT, lambda number, _: stopping.append(number))
-        self._loop.start()
-        self._resume()
+        self._loop.start(self._restored)
         self._sessions.start()
         self._http.start()
         threading.Thread(target=self._save_often, name="jobs.json", daemon=True).start()
@@ -169,20 +176,6 @@ class _Master:
                     else:
                         os.read(self._wake_read, 4096)
         return self._stop()
-
-    def _resume(self) -> None:
-        """Unfinished jobs of an earlier master run again, from their beginning."""
-        for row, request in self._found.unfinished:
-            plans = self._found.plans_of(
-                row, request, lambda wanted: self._submitter.plans(wanted, is_authenticated=True)
-            )
-            if isinstance(plans, str):
-                logger.error("job %s cannot be planned again: %s", row.job_id, plans)
-                continue
-            first = JobHistory(self._store.path).last_attempt(row.job_id) + 1
-            self._loop.ask(
-                JobSubmitted(row.job_id, request, plans, row.created_at, first, row.idempotency_key)
-            )
 
     def _stop(self) -> int:
         logger.info("the master stops")
@@ -219,4 +212,5 @@ def _limits(config: Config) -> Limits:
         max_load_diff=scheduler.max_load_diff,
         prefetch=scheduler.prefetch if isinstance(scheduler.prefetch, int) else None,
         jobs_kept_max=config.retention.jobs_max,
+        speculation=scheduler.speculation,
     )

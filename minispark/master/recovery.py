@@ -14,10 +14,12 @@ from pathlib import Path
 
 from minispark.errors import MiniSparkError
 from minispark.master.documents import request_document
+from minispark.model.events import WorkerIdentity
 from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan
+from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
-from minispark.model.states import JobState
+from minispark.model.states import AttemptState, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
 from minispark.storage.job_history import JobHistory, JobRow
 from minispark.storage.job_store import JobStore
@@ -117,20 +119,49 @@ class Found:
         listed = f": {names}" if names else ""
         logger.info("found %d jobs, %d unfinished%s", total, len(self.unfinished), listed)
 
-    def plans_of(
-        self,
-        row: JobRow,
-        request: JobRequest,
-        make: Callable[[JobRequest], tuple[PhysicalPlan, ...]],
-    ) -> tuple[PhysicalPlan, ...] | str:
-        """The plans with which an unfinished job runs again, or why it cannot."""
-        stored = self.plan(row)
-        if stored is not None:
-            return (stored,)
-        try:
-            return make(request)
-        except MiniSparkError as error:
-            return str(error)
+    def records(
+        self, make_plans: Callable[[JobRequest], tuple[PhysicalPlan, ...]]
+    ) -> list[JobRecord]:
+        """What the journal says of the unfinished jobs. One that had no plan yet gets its plans
+        again; one that cannot is told in the log, and stays as it is.
+        """
+        found: list[JobRecord] = []
+        for row, request in self.unfinished:
+            stored = self.plan(row)
+            try:
+                plans = (stored,) if stored is not None else make_plans(request)
+            except MiniSparkError as error:
+                logger.error("job %s cannot be planned again: %s", row.job_id, error)
+                continue
+            found.append(
+                JobRecord(
+                    job_id=row.job_id,
+                    request=request,
+                    plans=plans,
+                    is_planned=stored is not None,
+                    created_at=row.created_at,
+                    started_at=row.started_at,
+                    attempts=tuple(self._history.attempt_facts(row.job_id)),
+                )
+            )
+        return found
+
+    def workers(self) -> dict[str, WorkerIdentity]:
+        """Every worker that ever registered, by id."""
+        return {
+            row.worker_id: WorkerIdentity(
+                worker_id=row.worker_id,
+                kind=WorkerKind(row.kind),
+                name=row.name,
+                host=row.host,
+                port=row.port,
+                slots=row.slots,
+                pid=None,
+                host_id=row.host_id,
+                state_dir=row.state_dir,
+            )
+            for row in self._history.workers()
+        }
 
 
 def check_snapshot(path: Path) -> None:
@@ -143,8 +174,13 @@ def check_snapshot(path: Path) -> None:
         logger.warning("%s cannot be read: %s", path, error)
 
 
-def clear_attempts(state_dir: Path) -> None:
-    """Nobody reads what attempts of an earlier master left behind."""
+def clear_attempts(state_dir: Path, records: list[JobRecord]) -> None:
+    """Delete what attempts of earlier masters left behind, except what is still of use: outputs of
+    unfinished jobs, and what live attempts write.
+    """
+    ended = (AttemptState.FAILED, AttemptState.LOST, AttemptState.CANCELLED)
+    kept = {f.attempt_id for r in records for f in r.attempts if f.state not in ended}
     folder = state_dir / "attempts"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from minispark.errors import ProtocolError
 from minispark.model import events as ev
@@ -50,11 +51,17 @@ class Sessions:
     """Accepts on `listening_sock` and serves every session until `stop`."""
 
     def __init__(
-        self, listening_sock: socket.socket, token: str, post: Callable[[ev.Event], None]
+        self,
+        listening_sock: socket.socket,
+        token: str,
+        post: Callable[[ev.Event], None],
+        when_durable: Callable[[str, Callable[[], None]], None],
     ) -> None:
+        """`post` takes an event in; `when_durable` calls back once what was posted is durable."""
         self._listening = listening_sock
         self._token = token
         self._post = post
+        self._when_durable = when_durable
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -205,8 +212,17 @@ class Sessions:
             case msg.Reports():
                 for report in message.reports:
                     self._post(event_of(session.worker_id, report, now_unix_s))
+                worker_id, number = session.worker_id, message.number
+                confirmed = msg.Confirmed(number)
+                self._when_durable(worker_id, partial(self._confirm, worker_id, session, confirmed))
             case _:
                 raise ProtocolError(f"a worker does not send {type(message).__name__}")
+
+    def _confirm(self, worker_id: str, session: Session, confirmed: msg.Confirmed) -> None:
+        with self._lock:
+            is_current = self._by_worker.get(worker_id) is session
+        if is_current:
+            self.send(worker_id, confirmed)
 
     def _register(self, session: Session, message: msg.Register, now_unix_s: float) -> None:
         if message.worker_id != NIL_ID and not is_uuid(message.worker_id):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from minispark.model.events import WorkerIdentity
 from minispark.model.job import JobRequest
 from minispark.model.plan import OutputLocation, PhysicalPlan, Stage, StageProgram, TaskOrder
-from minispark.model.states import AttemptState, JobState
+from minispark.model.states import AttemptState, Cause, JobState
 
 # --- facts for the journal ------------------------------------------------------------------
 
@@ -56,6 +56,10 @@ class AttemptMoved:
     error: str | None = None
     records: int = 0
     bytes_written: int = 0
+    cause: Cause | None = None
+    """Why it FAILED, is LOST or was CANCELLED."""
+    is_committed: bool = False
+    """Of a SUCCEEDED one: its files carry their documented names."""
 
 
 @dataclass(frozen=True, slots=True)

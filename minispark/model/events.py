@@ -37,15 +37,12 @@ class JobSubmitted:
 
     `plans`: the plan to use, or (the default one, the naive one for a cluster of HTTP workers
     only).
-    `first_attempt`: number of the first attempts; above 0 when the job ran before the master
-    restarted.
     """
 
     job_id: str
     request: JobRequest
     plans: tuple[PhysicalPlan, ...]
     at_unix_s: float
-    first_attempt: int = 0
     idempotency_key: str | None = None
 
 

@@ -54,6 +54,23 @@ class AttemptState(Enum):
     """Its worker went down, or its output could not be fetched."""
 
 
+class Cause(Enum):
+    """Whose fault the end of an attempt was: each has a budget of its own, or none."""
+
+    TASK = "task"
+    """Its own: an error, a time limit, a crash, a commit that was refused."""
+    WORKER = "worker"
+    """Its worker went down."""
+    FETCH = "fetch"
+    """It could not read its input."""
+    OUTPUT = "output"
+    """It was accepted, and its output could not be read later."""
+    RACE = "race"
+    """The other of two speculative attempts was accepted."""
+    PEER = "peer"
+    """A foreign worker reported files that nobody asked for."""
+
+
 class WorkerState(Enum):
     UP = "UP"
     DOWN = "DOWN"

@@ -11,12 +11,18 @@ from minispark.model import events as ev
 from minispark.model.effects import CommitOutput, Effect, Warn
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import DocumentedShuffle, PartitionFile, ShuffleBlocks, TaskOutcome
-from minispark.model.states import AttemptState, JobState, TaskState
+from minispark.model.states import AttemptState, Cause, JobState, TaskState
 from minispark.scheduling.endings import Endings
-from minispark.scheduling.job_run import Attempt
 from minispark.scheduling.journal import attempt_moved
-from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX
+from minispark.scheduling.limits import (
+    AVOID_S,
+    FETCH_FAILURES_MAX,
+    RECOMPUTES_MAX,
+    RETRY_DELAY_S_MAX,
+    RETRY_DELAY_S_MIN,
+)
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_run import Attempt
 
 
 class AttemptOutcomes:
@@ -32,12 +38,21 @@ class AttemptOutcomes:
         return worker.attempts.get(attempt_id) if worker is not None else None
 
     def accept(
-        self, attempt: Attempt, outcome: TaskOutcome, event: ev.Event, effects: list[Effect]
+        self,
+        attempt: Attempt,
+        outcome: TaskOutcome,
+        now: float,
+        event: ev.Event,
+        effects: list[Effect],
     ) -> None:
         job, worker = attempt.stage.job, self.state.pool.workers[attempt.worker_id]
         self.state.pool.remove(attempt)
         job.accept(attempt, outcome, event)
-        self._record(attempt, None, event, effects)
+        if attempt.started_at is not None:
+            attempt.stage.note_duration(now - attempt.started_at)
+        if attempt.task.live is not None:
+            self._endings.cancel(attempt.task.live, Cause.RACE, event, effects)
+        effects.append(attempt_moved(attempt, event.at_unix_s))
         if outcome.files:
             worker.committing[attempt.id] = attempt
             effects.append(CommitOutput(attempt.worker_id, attempt.id, outcome.files))
@@ -56,62 +71,72 @@ class AttemptOutcomes:
         worker = self.state.pool.workers.get(event.worker_id)
         attempt = worker.committing.pop(event.attempt_id, None) if worker is not None else None
         if attempt is not None:
+            effects.append(attempt_moved(attempt, event.at_unix_s, is_committed=True))
             self._complete(attempt, event, effects)
 
-    def commit_refused(self, event: ev.CommitRefused, effects: list[Effect]) -> None:
+    def commit_refused(self, event: ev.CommitRefused, now: float, effects: list[Effect]) -> None:
         worker = self.state.pool.workers.get(event.worker_id)
         attempt = worker.committing.pop(event.attempt_id, None) if worker is not None else None
         if attempt is None:
             return
         attempt.move(AttemptState.LOST, event)
+        attempt.task.has_orphans = True
         error = f"its output could not be committed: {event.error}"
-        self._record(attempt, error, event, effects)
-        self._count_failure(attempt, "commit", error, event, effects)
+        self._count_failure(attempt, "commit", error, now, event, effects)
 
     def fail(
-        self, attempt: Attempt, kind: str, error: str, event: ev.Event, effects: list[Effect]
+        self,
+        attempt: Attempt,
+        kind: str,
+        error: str,
+        now: float,
+        event: ev.Event,
+        effects: list[Effect],
     ) -> None:
         self.state.pool.remove(attempt)
         attempt.stage.job.release(attempt, AttemptState.FAILED, event)
-        self._record(attempt, error, event, effects)
-        self._count_failure(attempt, kind, error, event, effects)
+        self._count_failure(attempt, kind, error, now, event, effects)
 
     def _count_failure(
-        self, attempt: Attempt, kind: str, error: str, event: ev.Event, effects: list[Effect]
+        self,
+        attempt: Attempt,
+        kind: str,
+        error: str,
+        now: float,
+        event: ev.Event,
+        effects: list[Effect],
     ) -> None:
         stage, task = attempt.stage, attempt.task
+        effects.append(attempt_moved(attempt, event.at_unix_s, error, Cause.TASK))
         task.failures += 1
+        task.avoided_worker, task.avoid_until = attempt.worker_id, now + AVOID_S
         name = self.state.pool.workers[attempt.worker_id].identity.name
         task.remember(f"attempt {attempt.number} on {name}: {kind}: {error}")
         if task.failures <= self.state.limits.task_retries_max:
-            self._retry(attempt, event)
+            self._retry(attempt, event, now + retry_delay_s(task.failures))
             return
         tries = f"{task.failures} attempts, {self.state.limits.task_retries_max} retries allowed"
-        self._give_up(
-            attempt,
-            f"{error}\n{stage.stage.id} partition {task.partition}: {tries}",
-            event,
-            effects,
-        )
+        message = f"{error}\n{stage.stage.id} partition {task.partition}: {tries}"
+        self._give_up(attempt, message, event, effects)
 
     def lose(self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]) -> None:
         self.state.pool.remove(attempt)
         attempt.stage.job.release(attempt, AttemptState.LOST, event)
-        self._record(attempt, reason, event, effects)
         self._count_loss(attempt, reason, event, effects)
 
     def lose_accepted(
         self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]
     ) -> None:
         attempt.move(AttemptState.LOST, event)
-        self._record(attempt, reason, event, effects)
         self._count_loss(attempt, reason, event, effects)
 
     def _count_loss(
         self, attempt: Attempt, reason: str, event: ev.Event, effects: list[Effect]
     ) -> None:
+        effects.append(attempt_moved(attempt, event.at_unix_s, reason, Cause.WORKER))
         task = attempt.task
         task.losses += 1
+        task.has_orphans = True
         task.remember(f"attempt {attempt.number}: {reason}")
         if task.losses <= self.state.limits.worker_losses_max:
             self._retry(attempt, event)
@@ -121,13 +146,17 @@ class AttemptOutcomes:
             message += f"{self.state.limits.worker_losses_max}"
             self._give_up(attempt, message, event, effects)
 
-    def _retry(self, attempt: Attempt, event: ev.Event) -> None:
-        job = attempt.stage.job
+    def _retry(self, attempt: Attempt, event: ev.Event, due: float | None = None) -> None:
+        """The task waits again, until `due` where that is said; unless its backup goes on."""
+        job, task = attempt.stage.job, attempt.task
         job.failed_attempts += 1
         attempt.stage.failed_attempts += 1
-        job.retries += 1
-        self.state.retries_total += 1
-        job.send_back(attempt.stage, attempt.task, event)
+        if task.live is None:
+            job.retries += 1
+            self.state.retries_total += 1
+            job.send_back(attempt.stage, task, event, is_delayed=due is not None)
+            if due is not None:
+                self.state.delay(attempt.stage, task, due)
         self.state.touch(job)
 
     def _give_up(
@@ -136,6 +165,8 @@ class AttemptOutcomes:
         job, task = attempt.stage.job, attempt.task
         job.failed_attempts += 1
         attempt.stage.failed_attempts += 1
+        if task.live is not None:
+            self._endings.cancel(task.live, Cause.RACE, event, effects)
         job.fail_task(attempt.stage, task, event)
         history = "\n".join(f"  {line}" for line in task.history)
         self._endings.end(job, JobState.FAILED, f"{message}\n{history}", event, effects)
@@ -148,16 +179,12 @@ class AttemptOutcomes:
         job, task = attempt.stage.job, attempt.task
         self.state.pool.remove(attempt)
         job.release(attempt, AttemptState.LOST, event)
-        self._record(attempt, event.error, event, effects)
+        effects.append(attempt_moved(attempt, event.at_unix_s, event.error, Cause.FETCH))
         task.remember(f"attempt {attempt.number}: {event.error}")
         task.fetch_failures += 1
         if task.fetch_failures > FETCH_FAILURES_MAX:
-            self._give_up(
-                attempt,
-                f"{event.error}\nit could not fetch its input {task.fetch_failures} times",
-                event,
-                effects,
-            )
+            message = f"{event.error}\nit could not fetch its input {task.fetch_failures} times"
+            self._give_up(attempt, message, event, effects)
             return
         self._retry(attempt, event)
         for attempt_id in event.lost:
@@ -172,20 +199,25 @@ class AttemptOutcomes:
                 self._endings.end(job, JobState.FAILED, message, event, effects)
                 return
             job.forget_output(lost, event)
-            self._record(lost, f"lost: {event.error}", event, effects)
+            lost.task.has_orphans = True
+            error = f"lost: {event.error}"
+            effects.append(attempt_moved(lost, event.at_unix_s, error, Cause.OUTPUT))
         self.state.touch(job)
 
     def drop_late(self, event: ev.AttemptSucceeded, effects: list[Effect]) -> None:
         """A superseded attempt went on and wrote its output; nobody will ever read that."""
+        if self.state.is_accepted(event.attempt_id):
+            return  # said twice
         self.state.late_results += 1
         worker = self.state.pool.workers.get(event.worker_id)
-        is_repeated = any(event.attempt_id in job.accepted for job in self.state.jobs.values())
-        if worker is not None and not is_repeated:
+        if worker is not None:
             self._endings.drop(worker, (event.attempt_id,), effects)
 
     # --- foreign workers -----------------------------------------------------------------------
 
-    def http_completed(self, event: ev.HttpTaskCompleted, effects: list[Effect]) -> None:
+    def http_completed(
+        self, event: ev.HttpTaskCompleted, now: float, effects: list[Effect]
+    ) -> None:
         attempt = next(
             (
                 worker.attempts[event.attempt_id]
@@ -199,7 +231,7 @@ class AttemptOutcomes:
             return
         worker = self.state.pool.workers[attempt.worker_id]
         if not event.is_success:
-            self.fail(attempt, "error", event.error, event, effects)
+            self.fail(attempt, "error", event.error, now, event, effects)
         elif event.files != expected_files(attempt):
             worker.is_refused = True
             name, job = worker.identity.name, attempt.stage.job
@@ -212,20 +244,20 @@ class AttemptOutcomes:
             )
             self.state.pool.remove(attempt)
             job.release(attempt, AttemptState.LOST, event)
-            self._record(attempt, "reported an unexpected path", event, effects)
+            error = "reported an unexpected path"
+            effects.append(attempt_moved(attempt, event.at_unix_s, error, Cause.PEER))
             # not its task's fault, nor a lost worker: it does not count as an attempt
-            job.send_back(attempt.stage, attempt.task, event)
+            if attempt.task.live is None:
+                job.send_back(attempt.stage, attempt.task, event)
             self.state.touch(job)
         else:
             outcome = TaskOutcome(records=event.records, bytes_written=0)
-            self.accept(attempt, outcome, event, effects)
+            self.accept(attempt, outcome, now, event, effects)
 
-    # --- journal ---------------------------------------------------------------------------------
 
-    def _record(
-        self, attempt: Attempt, error: str | None, event: ev.Event, effects: list[Effect]
-    ) -> None:
-        effects.append(attempt_moved(attempt, event.at_unix_s, error))
+def retry_delay_s(failures: int) -> float:
+    """How long a task waits after its n-th failure: it grows, up to RETRY_DELAY_S_MAX."""
+    return min(RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN * 2.0 ** (failures - 1))
 
 
 def expected_files(attempt: Attempt) -> tuple[str, ...]:

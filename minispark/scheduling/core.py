@@ -8,6 +8,7 @@ Must not know sockets, files, clocks, threads or random numbers, and never itera
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from minispark.errors import InvariantViolation
@@ -25,6 +26,7 @@ from minispark.model.effects import (
     WorkerSeen,
 )
 from minispark.model.job import PlanKind
+from minispark.model.records import JobRecord
 from minispark.model.snapshot import Snapshot
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.attempts import AttemptOutcomes
@@ -32,6 +34,7 @@ from minispark.scheduling.dispatch import Dispatcher
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.limits import CLOCK_GAP_S_MIN, Limits
+from minispark.scheduling.recovery import Recovery
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.worker_pool import Worker
 
@@ -50,6 +53,7 @@ class SchedulingCore:
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
         """Take the event in; return what is to be done about it, in order."""
         effects: list[Effect] = []
+        self.state.end_delays(now)
         match event:
             case ev.JobSubmitted():
                 self._submit(event, now, effects)
@@ -68,34 +72,57 @@ class SchedulingCore:
             case ev.AttemptStarted():
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)
                 if attempt is not None and attempt.state is AttemptState.ASSIGNED:
-                    attempt.stage.job.start(attempt, event)
+                    attempt.stage.job.start(attempt, now, event)
                     self.state.touch(attempt.stage.job)
             case ev.AttemptSucceeded():
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)
                 if attempt is None:
                     self._attempts.drop_late(event, effects)
                 else:
-                    self._attempts.accept(attempt, event.outcome, event, effects)
+                    self._attempts.accept(attempt, event.outcome, now, event, effects)
             case ev.AttemptFailed():
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)
                 if attempt is None:
                     self.state.late_results += 1
                 else:
-                    self._attempts.fail(attempt, event.kind, event.error, event, effects)
+                    self._attempts.fail(attempt, event.kind, event.error, now, event, effects)
             case ev.OutputsUnreadable():
                 self._attempts.fetch_failed(event, effects)
             case ev.OutputCommitted():
                 self._attempts.committed(event, effects)
             case ev.CommitRefused():
-                self._attempts.commit_refused(event, effects)
+                self._attempts.commit_refused(event, now, effects)
             case ev.HttpTaskCompleted():
-                self._attempts.http_completed(event, effects)
+                self._attempts.http_completed(event, now, effects)
             case ev.ClockTicked():
                 self._tick(event, now, effects)
             case _:
                 assert_never(event)
         self._dispatcher.dispatch(now, event.at_unix_s, effects)
+        if self.limits.speculation and isinstance(event, ev.ClockTicked):
+            self._dispatcher.speculate(now, event.at_unix_s, effects)
         return effects
+
+    def restore(
+        self,
+        jobs: Iterable[JobRecord],
+        workers: Mapping[str, ev.WorkerIdentity],
+        now: float,
+        at_unix_s: float,
+    ) -> list[Effect]:
+        """Go on with the jobs of an earlier master, before the first event. Attempts that were live
+        stay so until their worker says otherwise, or did not come back in time.
+        """
+        effects: list[Effect] = []
+        recovery = Recovery(self.state, self._endings, workers, now)
+        for record in jobs:
+            recovery.restore(record, ev.ClockTicked(at_unix_s), effects)
+        return effects
+
+    @property
+    def next_due(self) -> float | None:
+        """When the core wants to be asked again, by a tick, if nothing happens (monotonic)."""
+        return self.state.next_due
 
     def snapshot(self) -> Snapshot:
         """The picture as it is now, sharing with the last one whatever did not change."""
@@ -111,9 +138,7 @@ class SchedulingCore:
     def _submit(self, event: ev.JobSubmitted, now: float, effects: list[Effect]) -> None:
         if event.job_id in self.state.jobs or event.job_id in self.state.finished:
             raise InvariantViolation(f"job {event.job_id} was submitted twice")
-        job = JobRun(
-            event.job_id, event.request, event.plans, event.first_attempt, now, event.at_unix_s
-        )
+        job = JobRun(event.job_id, event.request, event.plans, now, event.at_unix_s)
         self.state.jobs[job.id] = job
         self._record(
             JobAccepted(job.id, job.request, event.at_unix_s, event.idempotency_key), effects
@@ -165,7 +190,8 @@ class SchedulingCore:
         worker = pool.register(event.worker, event.session, now, event.at_unix_s)
         self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
         # an order that reached it after it said what it runs is one of the lost ones
-        forget = (*(a for a in event.running if a not in worker.attempts), *lost)
+        held = (a for a in event.running if a not in worker.attempts)
+        forget = (*(a for a in held if not self.state.is_accepted(a)), *lost)
         if worker.is_pushed:
             effects.append(AcceptWorker(worker.identity.worker_id, event.session, forget))
         drops = tuple(worker.pending_drops)
@@ -193,8 +219,14 @@ class SchedulingCore:
     ) -> None:
         if worker.state is WorkerState.DOWN:
             return
-        identity = worker.identity
         self.state.pool.take_down(worker, event)
+        self._take_from(worker, reason, event, effects)
+
+    def _take_from(
+        self, worker: Worker, reason: str, event: ev.Event, effects: list[Effect]
+    ) -> None:
+        """What the Down worker had is to be done by others."""
+        identity = worker.identity
         self._record(
             WorkerLost(identity.worker_id, identity.name, reason, event.at_unix_s), effects
         )
@@ -215,8 +247,8 @@ class SchedulingCore:
         self._last_tick = now
         for worker in self.state.pool.workers.values():
             if worker.state is WorkerState.DOWN:
-                continue
-            if is_gap:
+                self._await(worker, is_gap, event, now, effects)
+            elif is_gap:
                 self.state.pool.restart_deadlines(worker, now)
             elif now - worker.last_heartbeat > timeout_s:
                 self._lose_worker(worker, f"no heartbeat for {timeout_s:g} s", event, effects)
@@ -230,6 +262,20 @@ class SchedulingCore:
                 message = f"timed out: it ran longer than timeout_s = {limit_s:g}"
                 self._endings.end(job, JobState.FAILED, message, event, effects)
 
+    def _await(
+        self, worker: Worker, is_gap: bool, event: ev.Event, now: float, effects: list[Effect]
+    ) -> None:
+        """A worker that an earlier master knew has so long to come back."""
+        if worker.expected_until is None:
+            return
+        if is_gap:
+            worker.expected_until = now + self.limits.heartbeat_timeout_s
+        elif now > worker.expected_until:
+            worker.expected_until = None
+            self._take_from(
+                worker, "it did not come back after the master restarted", event, effects
+            )
+
     def _time_out_foreign(
         self, worker: Worker, event: ev.ClockTicked, now: float, effects: list[Effect]
     ) -> None:
@@ -238,7 +284,7 @@ class SchedulingCore:
             is_live = attempt.id in worker.attempts
             if is_live and now - attempt.assigned_at > self.limits.task_timeout_s:
                 error = f"took longer than {self.limits.task_timeout_s:g} s"
-                self._attempts.fail(attempt, "timeout", error, event, effects)
+                self._attempts.fail(attempt, "timeout", error, now, event, effects)
 
     # --- journal ---------------------------------------------------------------------------------
 

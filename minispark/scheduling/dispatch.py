@@ -30,10 +30,16 @@ from minispark.model.plan import (
     TaskOrder,
 )
 from minispark.model.states import JobState, WorkerState
-from minispark.scheduling.job_run import Attempt, JobRun, StageRun
+from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.journal import attempt_moved
-from minispark.scheduling.limits import FAIR_JOBS_MAX
+from minispark.scheduling.limits import (
+    FAIR_JOBS_MAX,
+    SPECULATION_COMPLETED_MIN,
+    SPECULATION_RATIO,
+    SPECULATION_S_MIN,
+)
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_run import Attempt, TaskRun
 from minispark.scheduling.worker_pool import Worker
 
 
@@ -61,11 +67,41 @@ class Dispatcher:
                 break
             job = self._least_served()
             stage = job.stages[job.open_stages[0]]
+            task = stage.tasks[stage.ready[0]]
+            if task.avoided_worker == worker.identity.worker_id and now < task.avoid_until:
+                other = pool.other_than(task.avoided_worker)
+                if other is None and pool.has_other(task.avoided_worker):
+                    job.put_last(stage)
+                    break  # the others are busy: one of them will have room, and say so
+                worker = other or worker
             attempt = self._assign(job, stage, worker, now, at_unix_s, effects)
             self._add_order(launches, attempt)
+        self._send(launches, effects)
+
+    def _send(self, launches: dict[str, LaunchAttempts], effects: list[Effect]) -> None:
         for worker_id, launch in launches.items():
             effects.append(launch)
-            state.touch_worker(pool.workers[worker_id])
+            self._state.touch_worker(self._state.pool.workers[worker_id])
+
+    def speculate(self, now: float, at_unix_s: float, effects: list[Effect]) -> None:
+        """Give free slots a second attempt at tasks that take much longer than their stage's
+        others.
+        """
+        state, pool = self._state, self._state.pool
+        if state.ready_count:
+            return
+        launches: dict[str, LaunchAttempts] = {}
+        for slow in [w for w in pool.workers.values() if w.attempts and w.is_pushed]:
+            for attempt in list(slow.attempts.values()):
+                if attempt.task.backup is not None or not is_straggler(attempt, slow, now):
+                    continue
+                other = pool.free_other_than(attempt.worker_id)
+                if other is None:
+                    break
+                stage = attempt.stage
+                copy = self._place(stage.job, stage, attempt.task, other, now, at_unix_s, effects)
+                self._add_order(launches, copy)
+        self._send(launches, effects)
 
     def _least_served(self) -> JobRun:
         """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready
@@ -86,6 +122,18 @@ class Dispatcher:
         effects: list[Effect],
     ) -> Attempt:
         task = job.take_ready(stage)
+        return self._place(job, stage, task, worker, now, at_unix_s, effects)
+
+    def _place(
+        self,
+        job: JobRun,
+        stage: StageRun,
+        task: TaskRun,
+        worker: Worker,
+        now: float,
+        at_unix_s: float,
+        effects: list[Effect],
+    ) -> Attempt:
         attempt = job.assign(stage, task, worker.identity.worker_id, now, at_unix_s)
         self._state.pool.add(worker, attempt)
         self._state.pool.placed += 1
@@ -123,7 +171,7 @@ class Dispatcher:
                     stage = job.stages[index]
                     if stage.stage.is_documented:
                         attempt = self._assign(job, stage, worker, now, event.at_unix_s, effects)
-                        job.start(attempt, event)
+                        job.start(attempt, now, event)
                         self._state.touch_worker(worker)
                         task = _http_task(attempt)
                         return AnswerTaskRequest(event.request_id, event.worker_id, True, task)
@@ -177,6 +225,24 @@ class Dispatcher:
                     )
                 )
         return locations
+
+
+def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
+    """Whether it takes much longer than the median of its stage, of which enough is complete.
+
+    A queued attempt counts from when it was assigned, and has as many turns as its worker holds.
+    """
+    stage = attempt.stage
+    if stage.missing_parents:  # an output that a copy would read is being made again
+        return False
+    if stage.completed < SPECULATION_COMPLETED_MIN * len(stage.tasks) or not stage.durations:
+        return False
+    median_s = stage.durations[len(stage.durations) // 2]
+    patience_s = max(SPECULATION_S_MIN, SPECULATION_RATIO * median_s)
+    if attempt.started_at is not None:
+        return now - attempt.started_at > patience_s
+    turns = 1 + len(worker.attempts) / worker.slots
+    return now - attempt.assigned_at > turns * patience_s
 
 
 def _reads(source: Source) -> tuple[tuple[int, bool], ...]:

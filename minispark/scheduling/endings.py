@@ -15,10 +15,11 @@ from minispark.model.effects import (
 )
 from minispark.model.events import Event
 from minispark.model.ids import attempt_id
-from minispark.model.states import AttemptState, JobState, WorkerState
+from minispark.model.states import AttemptState, Cause, JobState, WorkerState
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_run import Attempt
 from minispark.scheduling.worker_pool import Worker
 
 
@@ -45,20 +46,32 @@ class Endings:
         for job_id in self._state.retire(job):
             effects.append(ForgetJob(job_id))
 
+    def cancel(
+        self, attempt: Attempt, cause: Cause | None, event: Event, effects: list[Effect]
+    ) -> None:
+        """Stop one live attempt: its worker deletes what it wrote."""
+        worker = self._state.pool.workers[attempt.worker_id]
+        self._state.pool.remove(attempt)
+        attempt.stage.job.release(attempt, AttemptState.CANCELLED, event)
+        effects.append(attempt_moved(attempt, event.at_unix_s, cause=cause))
+        if _can_delete(worker):
+            effects.append(CancelAttempts(attempt.worker_id, (attempt.id,)))
+        else:
+            attempt.task.has_orphans = True
+
     def _cancel_live(self, job: JobRun, event: Event, effects: list[Effect]) -> dict[str, None]:
-        """Cancel every live attempt of the job; returns their ids."""
+        """Cancel every live attempt of the job; returns the ids that their workers clean up."""
         by_worker: dict[str, list[str]] = {}
         for stage in job.stages:
             if not stage.running:
                 continue
             for task in stage.tasks:
-                attempt = task.live
-                if attempt is not None:
+                for attempt in task.attempts:
                     self._state.pool.remove(attempt)
                     job.release(attempt, AttemptState.CANCELLED, event)
                     by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
                     effects.append(attempt_moved(attempt, event.at_unix_s))
-                elif task.accepted is not None:
+                if task.accepted is not None:
                     worker = self._state.pool.workers[task.accepted.worker_id]
                     worker.committing.pop(task.accepted.id, None)
             stage.running = 0
@@ -66,29 +79,31 @@ class Endings:
         for worker_id, ids in by_worker.items():
             worker = self._state.pool.workers[worker_id]
             self._state.touch_worker(worker)
-            if worker.is_pushed and worker.state is WorkerState.UP:
+            if _can_delete(worker):
                 effects.append(CancelAttempts(worker_id, tuple(ids)))
                 cancelled.update(dict.fromkeys(ids))
+            else:
+                self._state.pool.defer_drops(worker, tuple(ids))
         return cancelled
 
     def _drop_written(self, job: JobRun, cancelled: dict[str, None], effects: list[Effect]) -> None:
-        """Delete what attempts wrote, by whoever made them: accepted ones, and those of lost
-        workers.
+        """Delete what attempts wrote, by whoever made them: accepted ones, and those whose worker
+        could not.
         """
         by_worker: dict[str, list[str]] = {}
         for stage in job.stages:
             for task in stage.tasks:
                 accepted = task.accepted
-                for number in range(job.first_attempt, task.attempts_made):
-                    if accepted is not None and number == accepted.number:
-                        written, worker_id = accepted.id, accepted.worker_id
-                    elif task.losses or task.fetch_failures or task.recomputes or task.failures:
-                        # whoever made it: any worker on that disk may delete it
-                        written = attempt_id(job.id, stage.stage.id, task.partition, number)
-                        worker_id = accepted.worker_id if accepted is not None else ""
-                    else:
-                        continue
-                    if written not in cancelled:
+                if accepted is not None:
+                    by_worker.setdefault(accepted.worker_id, []).append(accepted.id)
+                if not task.has_orphans:
+                    continue
+                # whoever made it: any worker on that disk may delete it
+                worker_id = accepted.worker_id if accepted is not None else ""
+                for number in range(task.attempts_made):
+                    written = attempt_id(job.id, stage.stage.id, task.partition, number)
+                    is_accepted = accepted is not None and written == accepted.id
+                    if written not in cancelled and not is_accepted:
                         by_worker.setdefault(worker_id, []).append(written)
         anybody = next((w for w in self._state.pool.workers.values() if _can_delete(w)), None)
         for worker_id, ids in by_worker.items():

@@ -36,7 +36,7 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
     _require(job.id not in state.finished, f"{name} is both running and finished")
     for stage in job.stages:
         _check_stage(stage)
-    live = sum(task.live is not None for stage in job.stages for task in stage.tasks)
+    live = sum(len(task.attempts) for stage in job.stages for task in stage.tasks)
     _require(job.live_count == live, f"{name} counts {job.live_count} live attempts, has {live}")
     runnable = [stage.stage.index for stage in job.stages if stage.is_runnable]
     _require(job.open_stages == runnable, f"{name} has open {job.open_stages}, runnable {runnable}")
@@ -66,7 +66,11 @@ def _check_stage(stage: StageRun) -> None:
     _require(stage.completed == completed, f"{name} counts {stage.completed} of {completed}")
     running = sum(s in _BUSY or s is TaskState.COMMITTING for s in states)
     _require(stage.running == running, f"{name} counts {stage.running} running, has {running}")
-    pending = [task.partition for task in stage.tasks if task.state is TaskState.PENDING]
+    pending = [
+        task.partition
+        for task in stage.tasks
+        if task.state is TaskState.PENDING and not task.is_delayed
+    ]
     _require(sorted(stage.ready) == pending, f"{name} has ready {sorted(stage.ready)} != {pending}")
     records = sum(
         task.accepted.outcome.records
@@ -79,6 +83,7 @@ def _check_stage(stage: StageRun) -> None:
     for task in stage.tasks:
         where = f"{name}/{task.partition} is {task.state.value}"
         _require((task.live is not None) == (task.state in _BUSY), f"{where}, live {task.live}")
+        _require(task.live is not None or task.backup is None, f"{where}, with a backup only")
         has_output = task.state in (TaskState.COMMITTING, TaskState.SUCCEEDED)
         _require((task.accepted is not None) == has_output, f"{where}, accepted {task.accepted}")
 
@@ -113,13 +118,14 @@ def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
 def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: ClusterState) -> None:
     name, load = f"worker {worker.identity.name}", len(worker.attempts)
     for attempt in worker.attempts.values():
-        _require(attempt.task.live is attempt, f"{name} holds {attempt.id}, its task another one")
+        is_its = attempt in attempt.task.attempts
+        _require(is_its, f"{name} holds {attempt.id}, its task another one")
         _require(attempt.worker_id == worker_id, f"{name} holds {attempt.id} of another worker")
         _require(attempt.stage.job.id in state.jobs, f"{name} holds an attempt of an ended job")
     for attempt in worker.committing.values():
         is_it = attempt.task.accepted is attempt and attempt.task.state is TaskState.COMMITTING
         _require(is_it, f"{name} commits {attempt.id}, its task does not")
-    if worker.state is WorkerState.DOWN:
+    if worker.state is WorkerState.DOWN and worker.expected_until is None:
         _require(load == 0, f"{name} is Down and holds {load} attempts")
         _require(not worker.committing, f"{name} is Down and commits")
     is_listed = worker.state is WorkerState.UP and worker.is_pushed

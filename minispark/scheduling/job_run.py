@@ -9,12 +9,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
-from minispark.model.ids import attempt_id
 from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan, Stage, TaskOutcome
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import (
-    ATTEMPT_TRANSITIONS,
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
     AttemptState,
@@ -22,72 +20,17 @@ from minispark.model.states import (
     TaskState,
     check_transition,
 )
-from minispark.scheduling.limits import HISTORY_MAX
-
-
-class Attempt:
-    """One try at a task on one worker."""
-
-    __slots__ = ("assigned_at", "id", "number", "outcome", "stage", "state", "task", "worker_id")
-
-    def __init__(
-        self, stage: StageRun, task: TaskRun, number: int, worker_id: str, assigned_at: float
-    ) -> None:
-        self.id = attempt_id(stage.job.id, stage.stage.id, task.partition, number)
-        self.stage = stage
-        self.task = task
-        self.number = number
-        self.worker_id = worker_id
-        self.assigned_at = assigned_at
-        """Monotonic seconds."""
-        self.state = AttemptState.ASSIGNED
-        self.outcome: TaskOutcome | None = None
-
-    def move(self, new: AttemptState, event: object) -> None:
-        self.state = check_transition(
-            ATTEMPT_TRANSITIONS, f"attempt {self.id}", self.state, new, event
-        )
-
-
-class TaskRun:
-    """One partition of one stage. `live` works on it; `accepted` has its output."""
-
-    __slots__ = (
-        "accepted",
-        "attempts_made",
-        "failures",
-        "fetch_failures",
-        "history",
-        "live",
-        "losses",
-        "partition",
-        "recomputes",
-        "state",
-    )
-
-    def __init__(self, partition: int, first_attempt: int) -> None:
-        self.partition = partition
-        self.state = TaskState.PENDING
-        self.attempts_made = first_attempt
-        self.failures = 0
-        self.losses = 0
-        self.recomputes = 0
-        self.fetch_failures = 0
-        self.live: Attempt | None = None
-        self.accepted: Attempt | None = None
-        self.history: tuple[str, ...] = ()
-
-    def remember(self, line: str) -> None:
-        self.history = (*self.history, line)[-HISTORY_MAX:]
+from minispark.scheduling.limits import DURATIONS_MAX
+from minispark.scheduling.task_run import Attempt, TaskRun
 
 
 class StageRun:
     """One stage of a running job."""
 
-    def __init__(self, job: JobRun, stage: Stage, first_attempt: int) -> None:
+    def __init__(self, job: JobRun, stage: Stage) -> None:
         self.job = job
         self.stage = stage
-        self.tasks = [TaskRun(partition, first_attempt) for partition in range(stage.partitions)]
+        self.tasks = [TaskRun(partition) for partition in range(stage.partitions)]
         self.ready = deque(range(stage.partitions))
         """Partitions of PENDING tasks, in the order in which they will be launched."""
         self.missing_parents = len(stage.parents)
@@ -102,6 +45,12 @@ class StageRun:
         self.ended_at: float | None = None
         self.outputs_version = 0
         """Grows when the set of accepted attempts changes."""
+        self.durations: list[float] = []
+        """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
+
+    def note_duration(self, seconds: float) -> None:
+        if len(self.durations) < DURATIONS_MAX:
+            insort(self.durations, seconds)
 
     @property
     def is_complete(self) -> bool:
@@ -134,7 +83,6 @@ class JobRun:
         job_id: str,
         request: JobRequest,
         plans: tuple[PhysicalPlan, ...],
-        first_attempt: int,
         now: float,
         at_unix_s: float,
     ) -> None:
@@ -142,7 +90,6 @@ class JobRun:
         self.request = request
         self.plans = plans
         self.plan: PhysicalPlan | None = None
-        self.first_attempt = first_attempt
         self.state = JobState.PENDING
         self.message: str | None = None
         self.stages: list[StageRun] = []
@@ -179,7 +126,7 @@ class JobRun:
     def choose_plan(self, plan: PhysicalPlan) -> None:
         self.plan = plan
         self.plans = ()
-        self.stages = [StageRun(self, stage, self.first_attempt) for stage in plan.stages]
+        self.stages = [StageRun(self, stage) for stage in plan.stages]
         for run in self.stages:
             for parent in run.stage.parents:
                 self.stages[parent].children.append(run)
@@ -187,6 +134,10 @@ class JobRun:
         for run in self.stages:
             if run.missing_parents == 0:
                 self._open(run)
+
+    def put_last(self, stage: StageRun) -> None:
+        """The first ready task of the stage lets the others go first."""
+        stage.ready.rotate(-1)
 
     def take_ready(self, stage: StageRun) -> TaskRun:
         """Remove and return the first ready task of a runnable stage."""
@@ -196,14 +147,27 @@ class JobRun:
             self.open_stages.remove(stage.stage.index)
         return task
 
+    def take(self, stage: StageRun, task: TaskRun) -> None:
+        """Remove that task from the ready ones, whether or not its stage is runnable."""
+        was_runnable = stage.is_runnable
+        stage.ready.remove(task.partition)
+        if was_runnable:
+            self.ready_count -= 1
+            if not stage.ready:
+                self.open_stages.remove(stage.stage.index)
+
     def assign(
         self, stage: StageRun, task: TaskRun, worker_id: str, now: float, at_unix_s: float
     ) -> Attempt:
+        """An attempt at a task that waited, or beside the live one of a task that runs."""
         attempt = Attempt(stage, task, task.attempts_made, worker_id, now)
         task.attempts_made += 1
+        self.live_count += 1
+        if task.live is not None:
+            task.backup = attempt
+            return attempt
         task.live = attempt
         self._move_task(stage, task, TaskState.ASSIGNED, worker_id)
-        self.live_count += 1
         stage.running += 1
         if stage.started_at is None:
             stage.started_at = at_unix_s
@@ -211,13 +175,19 @@ class JobRun:
         return attempt
 
     def release(self, attempt: Attempt, new: AttemptState, event: object) -> None:
-        """The live attempt ended; its task's next state is the caller's to choose."""
+        """The live attempt ended. A backup takes its place; without one the task's next state is
+        the caller's to choose.
+        """
         attempt.move(new, event)
-        attempt.task.live = None
+        task = attempt.task
+        if task.live is attempt:
+            task.live = task.backup
+        task.backup = None
         self.live_count -= 1
 
-    def start(self, attempt: Attempt, event: object) -> None:
+    def start(self, attempt: Attempt, now: float, event: object) -> None:
         attempt.move(AttemptState.RUNNING, event)
+        attempt.started_at = now
         if attempt.task.state is TaskState.ASSIGNED:
             self._move_task(attempt.stage, attempt.task, TaskState.RUNNING, event)
 
@@ -250,14 +220,25 @@ class JobRun:
             if child.missing_parents == 0 and child.ready:
                 self._open(child)
 
-    def send_back(self, stage: StageRun, task: TaskRun, event: object) -> None:
-        """The task that was assigned, running or committing waits again, first in its stage."""
+    def send_back(
+        self, stage: StageRun, task: TaskRun, event: object, is_delayed: bool = False
+    ) -> None:
+        """The task that was assigned, running or committing waits again, first in its stage; or,
+        delayed, until `end_delay`.
+        """
         self._move_task(stage, task, TaskState.PENDING, event)
         stage.running -= 1
         if task.accepted is not None:
             del self.accepted[task.accepted.id]
             task.accepted = None
             stage.outputs_version += 1
+        task.is_delayed = is_delayed
+        if not is_delayed:
+            self._make_ready(stage, task)
+
+    def end_delay(self, stage: StageRun, task: TaskRun) -> None:
+        """The task's retry delay has passed."""
+        task.is_delayed = False
         self._make_ready(stage, task)
 
     def forget_output(self, attempt: Attempt, event: object) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from minispark.model.effects import AppendJournal, AttemptMoved
-from minispark.scheduling.job_run import Attempt
+from minispark.model.states import Cause
+from minispark.scheduling.task_run import Attempt
 
 
-def attempt_moved(attempt: Attempt, at_unix_s: float, error: str | None = None) -> AppendJournal:
+def attempt_moved(
+    attempt: Attempt,
+    at_unix_s: float,
+    error: str | None = None,
+    cause: Cause | None = None,
+    is_committed: bool = False,
+) -> AppendJournal:
     """The fact that the attempt is in the state in which it is now."""
     outcome = attempt.outcome
     return AppendJournal(
@@ -22,5 +29,7 @@ def attempt_moved(attempt: Attempt, at_unix_s: float, error: str | None = None) 
             error=error,
             records=outcome.records if outcome is not None else 0,
             bytes_written=outcome.bytes_written if outcome is not None else 0,
+            cause=cause,
+            is_committed=is_committed,
         )
     )

@@ -11,6 +11,18 @@ RECOMPUTES_MAX = 4
 """How often one task's accepted output may be lost and made again before its job fails."""
 FETCH_FAILURES_MAX = 20
 """How often one task may fail to fetch before its job fails: a reader that can reach nobody."""
+RETRY_DELAY_S_MIN = 0.05
+RETRY_DELAY_S_MAX = 2.0
+"""A failed task waits so long before it runs again, twice as long after each further failure."""
+AVOID_S = 5.0
+"""How long a task prefers other workers than the one on which it just failed."""
+SPECULATION_COMPLETED_MIN = 0.5
+"""Part of a stage's tasks that must be complete before the others are compared with them."""
+SPECULATION_RATIO = 4.0
+SPECULATION_S_MIN = 1.0
+"""A task is copied to another worker once it takes that many times the median, and so long."""
+DURATIONS_MAX = 1001
+"""Durations a stage remembers, for its median."""
 FAIR_JOBS_MAX = 32
 """Among how many jobs with ready tasks, oldest first, the least served one is looked for."""
 PLACEMENT_SCAN_MAX = 64
@@ -40,3 +52,4 @@ class Limits:
     prefetch: int | None = None
     """Attempts a worker may queue beyond its slots; None: twice its slots."""
     jobs_kept_max: int = 100
+    speculation: bool = True

@@ -5,9 +5,12 @@ Must not know events or effects.
 
 from __future__ import annotations
 
+import heapq
+
 from minispark.model.snapshot import JobView, Snapshot, WorkerView
-from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.limits import Limits
+from minispark.scheduling.task_run import TaskRun
 from minispark.scheduling.worker_pool import Presence, Worker, WorkerPool
 
 
@@ -31,6 +34,9 @@ class ClusterState:
         """Attempts assigned or running, of all jobs."""
         self.retries_total = 0
         self.late_results = 0
+        self._delayed: list[tuple[float, int, StageRun, TaskRun]] = []
+        """A heap: failed tasks that wait for their retry delay, by when it ends."""
+        self._delays = 0
         self._ready_by_job: dict[str, tuple[int, int]] = {}
         self._changed_jobs: dict[str, None] = {}
         self._published = Snapshot()
@@ -52,6 +58,28 @@ class ClusterState:
             self.ready_jobs.setdefault(job.id)
         else:
             self.ready_jobs.pop(job.id, None)
+
+    def delay(self, stage: StageRun, task: TaskRun, due: float) -> None:
+        """The task becomes ready again at `due` (monotonic seconds)."""
+        self._delays += 1
+        heapq.heappush(self._delayed, (due, self._delays, stage, task))
+
+    def end_delays(self, now: float) -> None:
+        """Make the tasks ready whose delay has passed."""
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, stage, task = heapq.heappop(self._delayed)
+            if task.is_delayed and stage.job.id in self.jobs:
+                stage.job.end_delay(stage, task)
+                self.touch(stage.job)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next retry delay ends (monotonic seconds)."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def is_accepted(self, attempt_id: str) -> bool:
+        """Whether a running job reads, or will read, that attempt's output."""
+        return any(attempt_id in job.accepted for job in self.jobs.values())
 
     @property
     def counted_jobs(self) -> int:

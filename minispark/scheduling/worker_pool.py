@@ -8,6 +8,7 @@ Must not know jobs or tasks beyond the attempts' ids.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from minispark.model.events import WorkerIdentity
 from minispark.model.snapshot import WorkerView
@@ -17,8 +18,8 @@ from minispark.model.states import (
     WorkerState,
     check_transition,
 )
-from minispark.scheduling.job_run import Attempt
 from minispark.scheduling.limits import HTTP_SLOTS, PENDING_DROPS_MAX, PLACEMENT_SCAN_MAX
+from minispark.scheduling.task_run import Attempt
 
 
 class Worker:
@@ -27,6 +28,7 @@ class Worker:
     __slots__ = (
         "attempts",
         "committing",
+        "expected_until",
         "identity",
         "is_refused",
         "last_heartbeat",
@@ -48,6 +50,8 @@ class Worker:
         """Accepted attempts whose files it was told to name."""
         self.pending_drops: list[str] = []
         """Attempts whose files it must delete when it comes back."""
+        self.expected_until: float | None = None
+        """Down since the master restarted, it may come back with its attempts until then."""
         self.is_refused = False
         """A foreign worker that writes where nobody looks; it gets no more tasks."""
 
@@ -107,6 +111,7 @@ class WorkerPool:
             if worker.state is WorkerState.UP:
                 self.take_down(worker, "registered again")
             worker.identity, worker.session = identity, session
+            worker.expected_until = None
         self.version += 1
         if worker.state is WorkerState.DOWN:
             worker.state = check_transition(
@@ -120,6 +125,7 @@ class WorkerPool:
 
     def bring_up(self, worker: Worker, event: object) -> None:
         """A Down foreign worker sent a heartbeat."""
+        worker.expected_until = None
         worker.state = check_transition(
             WORKER_TRANSITIONS,
             f"worker {worker.identity.name}",
@@ -127,6 +133,14 @@ class WorkerPool:
             WorkerState.UP,
             event,
         )
+
+    def expect(self, identity: WorkerIdentity, until: float) -> Worker:
+        """One that an earlier master knew: Down, and waited for until then."""
+        worker = Worker(identity, 0, until, 0.0)
+        worker.state, worker.expected_until = WorkerState.DOWN, until
+        self.workers[identity.worker_id] = worker
+        self.changed[identity.worker_id] = None
+        return worker
 
     def restart_deadlines(self, worker: Worker, now: float) -> None:
         """The clock has a gap: what a worker did not do meanwhile is held against nobody."""
@@ -184,6 +198,26 @@ class WorkerPool:
                 return worker
             self._to_the_end(worker)
         return self.workers[next(iter(self._available_by_load[least]))]
+
+    def other_than(self, worker_id: str) -> Worker | None:
+        """A worker with a free slot, or else with room in its queue, that is not that one."""
+        free = self.free_other_than(worker_id)
+        if free is not None:
+            return free
+        queues = [other for other in islice(self.prefetchable, 2) if other != worker_id]
+        return self.workers[queues[0]] if queues else None
+
+    def free_other_than(self, worker_id: str) -> Worker | None:
+        """A worker with a free slot that is not that one."""
+        for other in islice(self.available, 2):
+            if other != worker_id:
+                return self.workers[other]
+        return None
+
+    def has_other(self, worker_id: str) -> bool:
+        """Whether tasks are pushed to some other worker that is Up."""
+        own = self.workers[worker_id]
+        return self.slots_total > (own.slots if own.state is WorkerState.UP else 0)
 
     def next_prefetching(self) -> Worker | None:
         """The next worker in turn whose slots are full and whose queue has room."""

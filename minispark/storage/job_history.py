@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minispark.model.effects import AttemptMoved
+from minispark.model.ids import attempt_id
+from minispark.model.states import AttemptState, Cause
 from minispark.storage.job_store import BUSY_TIMEOUT_S
 
 
@@ -153,14 +156,47 @@ class JobHistory:
         ((total,),) = self._rows(count + where, (job_id, *values))
         return page, total
 
-    def last_attempt(self, job_id: str) -> int:
-        """The highest attempt number that any task of the job had; -1 when none was made."""
-        ((last,),) = self._rows(
-            "SELECT coalesce(max(attempt), -1) FROM attempts JOIN jobs USING (job_no)"
-            " WHERE job_id = ?",
+    def attempt_facts(self, job_id: str) -> list[AttemptMoved]:
+        """The last fact of every attempt of the job, by stage, partition and attempt number."""
+        rows = self._rows(
+            "SELECT stage_index, partition, attempt, worker_id, a.state,"
+            " coalesce(a.ended_at, assigned_at), error, records, bytes_written, cause,"
+            " is_committed, s.stage_id"
+            " FROM attempts a JOIN jobs j USING (job_no) JOIN stages s USING (job_no, stage_index)"
+            " WHERE job_id = ? ORDER BY stage_index, partition, attempt",
             (job_id,),
         )
-        return int(last)
+        return [
+            AttemptMoved(
+                attempt_id=attempt_id(job_id, stage_id, partition, attempt),
+                job_id=job_id,
+                stage_index=stage_index,
+                partition=partition,
+                attempt=attempt,
+                worker_id=worker_id,
+                state=AttemptState(state),
+                at_unix_s=at_unix_s,
+                error=error,
+                records=records,
+                bytes_written=bytes_written,
+                cause=Cause(cause) if cause is not None else None,
+                is_committed=bool(is_committed),
+            )
+            for (
+                stage_index,
+                partition,
+                attempt,
+                worker_id,
+                state,
+                at_unix_s,
+                error,
+                records,
+                bytes_written,
+                cause,
+                is_committed,
+                stage_id,
+            ) in rows
+        ]
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:

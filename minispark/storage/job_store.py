@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
+from minispark.errors import ClusterError
 from minispark.model.effects import (
     AttemptMoved,
     Fact,
@@ -26,7 +27,7 @@ from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EVENTS_MAX = 100_000
 """Rows of the event stream that are kept; older ones go when a master starts."""
 BUSY_TIMEOUT_S = 10.0
@@ -46,6 +47,7 @@ CREATE TABLE attempts (
     attempt INTEGER NOT NULL, worker_id TEXT NOT NULL, state TEXT NOT NULL,
     assigned_at REAL NOT NULL,
     ended_at REAL, error TEXT, records INTEGER NOT NULL, bytes_written INTEGER NOT NULL,
+    cause TEXT, is_committed INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job_no, stage_index, partition, attempt)) WITHOUT ROWID;
 CREATE TABLE workers (
     worker_id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, host TEXT NOT NULL,
@@ -57,10 +59,25 @@ CREATE TABLE events (
 """
 
 _UPSERT_ATTEMPT = """
-INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)
+INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.assigned_at,
-    error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written
+    error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written,
+    cause = excluded.cause, is_committed = excluded.is_committed
 """
+
+MIGRATIONS = {
+    1: """
+ALTER TABLE attempts ADD COLUMN cause TEXT;
+ALTER TABLE attempts ADD COLUMN is_committed INTEGER NOT NULL DEFAULT 0;
+UPDATE attempts SET cause = CASE state WHEN 'FAILED' THEN 'task' ELSE 'worker' END
+    WHERE state IN ('FAILED', 'LOST');
+""",
+}
+"""From which version, and what leads to the next one. Each runs in one transaction, once."""
+
+
+class NewerSchema(ClusterError):
+    """A newer package wrote this database; nothing in it is touched."""
 
 
 class JobStore:
@@ -82,7 +99,7 @@ class JobStore:
         self._job_numbers: dict[str, int] = {}
         try:
             self._open()
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, NewerSchema):
             self._writer.close()
             raise
 
@@ -95,10 +112,15 @@ class JobStore:
             self._writer.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
-        elif version != SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(
-                f"its schema has version {version}, this package knows {SCHEMA_VERSION}"
+        elif version > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{self.path} has a schema of version {version}, this package knows "
+                f"{SCHEMA_VERSION}: install the newer package, or choose another state_dir"
             )
+        for old in range(max(version, 1), SCHEMA_VERSION):
+            if version:
+                script = f"BEGIN; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;"
+                self._writer.executescript(script)
         execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
         self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
 
@@ -145,6 +167,8 @@ class JobStore:
             fact.error,
             fact.records,
             fact.bytes_written,
+            fact.cause.value if fact.cause is not None else None,
+            fact.is_committed,
         )
 
     def _write_one(self, fact: Fact | ForgetJob) -> None:

@@ -138,6 +138,8 @@ class Reports:
     """What happened since the last message, in order; at most REPORTS_MAX entries."""
 
     reports: tuple[Report, ...]
+    number: int
+    """Of this page within the session, from 1; `Confirmed` names it."""
 
 
 # --- master -> worker ----------------------------------------------------------------------
@@ -152,6 +154,15 @@ class Registered:
     """Of `Register.running`: attempts that nobody waits for; stop them and delete what they
     wrote.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The pages of reports up to that number are durable; a worker repeats others to the next
+    session, so that a master that is killed in between loses none.
+    """
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +259,7 @@ Message: TypeAlias = (
     | Heartbeat
     | Reports
     | Registered
+    | Confirmed
     | Launch
     | Cancel
     | Commit

@@ -235,6 +235,8 @@ class Agent:
         match message:
             case msg.Registered():
                 self._registered(message, now)
+            case msg.Confirmed(number):
+                self._link.confirmed(number)
             case msg.Launch():
                 runs = [
                     msg.Run(

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
@@ -73,7 +74,7 @@ def run_worker(
         spec.threads,
         config.scheduler.task_timeout_s,
         spec.fail_probability,
-        lambda: random.uniform(0, 100),
+        partial(random.Random(spec.name).uniform, 0, 100),
     )
     id_file = WorkerIdFile(config.state_dir, spec.name)
     counters = WorkerCounters(config.metrics.latency_window)

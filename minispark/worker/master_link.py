@@ -7,6 +7,7 @@ Non-blocking: its owner's loop calls it. Must not know what the messages are for
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from minispark.errors import AuthenticationFailed, ProtocolError
@@ -41,6 +42,9 @@ class MasterLink:
         self._registration = registration
         self._retry_s = RETRY_MIN_S
         self._reports: list[Report] = []
+        self._unconfirmed: deque[Reports] = deque()
+        """Pages sent in this session that the master has not called durable yet."""
+        self._pages = 0
         self.retry_at = 0.0
         self.channel: Channel | None = None
         self.is_registered = False
@@ -76,6 +80,10 @@ class MasterLink:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+        sent = [report for page in self._unconfirmed for report in page.reports]
+        self._reports = [*sent, *self._reports]
+        self._unconfirmed.clear()
+        self._pages = 0
         self.is_registered = False
         self.retry_at = now + self._retry_s
 
@@ -91,9 +99,10 @@ class MasterLink:
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        """Attempts whose end the master has not been told yet: they are still this worker's."""
+        """Attempts whose end the master has not confirmed yet: they are still this worker's."""
         ends = (Succeeded, Failed, FetchFailed)
-        return tuple(r.attempt_id for r in self._reports if isinstance(r, ends))
+        pages = [report for page in self._unconfirmed for report in page.reports]
+        return tuple(r.attempt_id for r in (*pages, *self._reports) if isinstance(r, ends))
 
     def report(self, report: Report) -> None:
         """Queue a report for the next `send_reports`."""
@@ -103,4 +112,11 @@ class MasterLink:
         """Send what is queued, once the master knows who speaks."""
         while self._reports and self.channel is not None and self.is_registered:
             page, self._reports = self._reports[:REPORTS_MAX], self._reports[REPORTS_MAX:]
-            self.send(Reports(tuple(page)))
+            self._pages += 1
+            self._unconfirmed.append(Reports(tuple(page), self._pages))
+            self.send(self._unconfirmed[-1])
+
+    def confirmed(self, number: int) -> None:
+        """The master will not forget the pages up to that number."""
+        while self._unconfirmed and self._unconfirmed[0].number <= number:
+            self._unconfirmed.popleft()

@@ -13,9 +13,18 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from minispark.master.board import SnapshotBoard
+from minispark.master.loop import MasterLoop
 from minispark.model import effects as fx
 from minispark.model import events as ev
-from minispark.model.plan import OutputLocation, PartitionFile, TaskOrder, TaskOutcome
+from minispark.model.plan import (
+    OutputLocation,
+    PartitionFile,
+    PhysicalPlan,
+    TaskOrder,
+    TaskOutcome,
+)
+from minispark.model.records import JobRecord
 from minispark.model.states import AttemptState, JobState, WorkerKind
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
@@ -41,10 +50,12 @@ class Faults:
     lose_message: float = 0.01
     """On a stream a lost message means a broken session."""
     cancel: float = 0.1
+    kill_master: float = 0.002
+    """Per event: before its facts are durable, or after that and before anything is sent."""
     delay_s: float = 0.05
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass
@@ -63,6 +74,59 @@ class SimulatedWorker:
     running: dict[str, TaskOrder] = field(default_factory=dict)
     outputs: dict[str, None] = field(default_factory=dict)
     outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
+    """Ends of attempts that the master has not called durable, by attempt."""
+
+
+class MasterKilled(Exception):
+    """SIGKILL of the master at this point of its loop."""
+
+
+class Journal:
+    """What survives the master: the last fact of everything, as the job store keeps it."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, fx.JobAccepted] = {}
+        self.plans: dict[str, PhysicalPlan] = {}
+        self.states: dict[str, fx.JobMoved] = {}
+        self.started: dict[str, float] = {}
+        self.attempts: dict[str, dict[tuple[int, int, int], fx.AttemptMoved]] = {}
+        self.workers: dict[str, ev.WorkerIdentity] = {}
+
+    def write(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
+        for fact in facts:
+            match fact:
+                case fx.JobAccepted():
+                    self.jobs[fact.job_id] = fact
+                    self.attempts[fact.job_id] = {}
+                case fx.PlanChosen(job_id, plan):
+                    self.plans[job_id] = plan
+                case fx.JobMoved():
+                    self.states[fact.job_id] = fact
+                    if fact.state is JobState.RUNNING:
+                        self.started[fact.job_id] = fact.at_unix_s
+                case fx.AttemptMoved():
+                    key = (fact.stage_index, fact.partition, fact.attempt)
+                    self.attempts[fact.job_id][key] = fact
+                case fx.WorkerSeen():
+                    self.workers[fact.worker.worker_id] = fact.worker
+                case _:
+                    pass
+
+    def unfinished(self) -> list[JobRecord]:
+        return [
+            JobRecord(
+                job_id=job_id,
+                request=accepted.request,
+                plans=(self.plans[job_id],),
+                is_planned=True,
+                created_at=accepted.at_unix_s,
+                started_at=self.started.get(job_id),
+                attempts=tuple(fact for _, fact in sorted(self.attempts[job_id].items())),
+            )
+            for job_id, accepted in self.jobs.items()
+            if job_id not in self.states or not self.states[job_id].state.is_terminal
+        ]
 
 
 class Simulation:
@@ -91,8 +155,12 @@ class Simulation:
             max_load_diff=self.rng.randint(0, 3),
             prefetch=self.rng.choice([None, 0, 3]),
         )
-        self.core = SchedulingCore(self.limits)
+        self.journal = Journal()
         self.watch = Watch(self)
+        self.kills = 0
+        self._life = 0
+        """Which master this is; messages of an earlier one arrive nowhere."""
+        self._is_up = False
         self.transcript: list[str] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -101,6 +169,7 @@ class Simulation:
             worker.worker_id: worker for worker in (self._new_worker(i) for i in range(workers))
         }
         self.job_ids: list[str] = []
+        self._begin_master()
         for _ in range(jobs):
             self.at(self.rng.uniform(0, 10), self._submit)
         for worker in self.workers.values():
@@ -141,7 +210,7 @@ class Simulation:
         self.watch.check_end()
 
     def _is_over(self) -> bool:
-        return self.now > 11 and not self.core.state.jobs
+        return self.now > 11 and self._is_up and not self.core.state.jobs
 
     @property
     def is_faulty(self) -> bool:
@@ -152,20 +221,84 @@ class Simulation:
 
     # --- the core ----------------------------------------------------------------------------
 
-    def feed(self, event: ev.Event) -> list[fx.Effect]:
-        """Give the core an event, check everything, and carry out what it asks for."""
-        effects = self.core.handle(event, self.now)
-        if self.log is not None:
-            self.log(f"{self.now:9.3f}  {event}")
-            for effect in effects:
-                self.log(f"           -> {effect}")
-        self.transcript.append(f"{self.now:.6f} {event} {effects}")
+    def _begin_master(self) -> None:
+        """A master starts on what the journal holds."""
+        self.core = SchedulingCore(self.limits)
+        self._life += 1
+        self._is_up = True
+        effects = self.core.restore(
+            self.journal.unfinished(), self.journal.workers, self.now, self.now
+        )
+        self.loop = MasterLoop(
+            self.core, self._write, self._carry_out, SnapshotBoard(), lambda: None, lambda: self.now
+        )
         if self.is_checked:
             invariants.check(self.core)
+        self.loop.carry_out(effects, [])
+
+    def _kill_master(self) -> None:
+        """Every session ends; another master starts a little later, and workers find it."""
+        self._is_up = False
+        self.kills += 1
+        self.after(self.rng.uniform(0.05, 2.0), self._begin_master)
+        for worker in self.workers.values():
+            if worker.kind is WorkerKind.SOCKET:
+                worker.session = 0
+                self.after(2.0 + self.rng.random(), lambda worker=worker: self._rejoin(worker))
+
+    def _rejoin(self, worker: SimulatedWorker) -> None:
+        if not worker.is_alive or worker.session != 0:
+            return
+        if not self._is_up:
+            self.after(0.5, lambda: self._rejoin(worker))
+        elif worker.paused_until > self.now:
+            self.at(worker.paused_until, lambda: self._rejoin(worker))
+        else:
+            self._register(worker)
+
+    def feed(self, event: ev.Event) -> list[fx.Effect]:
+        """Give the master's loop an event, check everything, and carry out what it asks for.
+
+        While no master runs the event is lost; the effects are those that were carried out.
+        """
+        if not self._is_up:
+            return []
+        self._performed: list[fx.Effect] = []
+        self._doom = None
+        if self.happens(self.faults.kill_master):
+            self._doom = self.rng.choice(["before", "between"])
+        if self.log is not None:
+            self.log(f"{self.now:9.3f}  {event}")
+        try:
+            self.loop.handle([(event, None)])
+        except MasterKilled:
+            self._kill_master()
+            return []
+        if self._doom is not None:
+            # a batch without facts: it dies after it
+            self._kill_master()
+        elif self.is_checked:
+            invariants.check(self.core)
+        return self._performed
+
+    def _write(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
+        if self._doom == "before":
+            raise MasterKilled
+        self.journal.write(facts)
+        for fact in facts:
+            self.watch.see_fact(fact)
+        if self._doom == "between":
+            raise MasterKilled
+
+    def _carry_out(self, effects: list[fx.Effect]) -> None:
+        self._performed = effects
+        self.transcript.append(f"{self.now:.6f} {effects}")
         for effect in effects:
-            self.watch.see(effect)
+            if self.log is not None:
+                self.log(f"           -> {effect}")
+            if isinstance(effect, fx.LaunchAttempts):
+                self.watch.see_launch(effect)
             self._perform(effect)
-        return effects
 
     def _perform(self, effect: fx.Effect) -> None:
         match effect:
@@ -180,7 +313,7 @@ class Simulation:
             case fx.CloseSession():
                 self._closed(self.workers[effect.worker_id], effect.session)
             case fx.AcceptWorker():
-                self._send(effect.worker_id, lambda w: self._cancelled(w, effect.forget))
+                self._send(effect.worker_id, lambda w: self._accepted(w, effect.forget))
             case _:
                 pass
 
@@ -211,11 +344,20 @@ class Simulation:
 
     def _submit(self) -> None:
         job_id = self._uuid()
-        self.job_ids.append(job_id)
+        if not self._is_up:
+            self.after(0.5, self._submit)  # the client could not connect: it tries again
+            return
         plan = random_plan(self.rng)
         limit_s = 300.0 if self.rng.random() < 0.2 else None
         wanted = request(f"job{len(self.job_ids)}", limit_s)
-        self.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now))
+        if not self.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now)):
+            # not acknowledged. The client repeats it with its key, and gets the job if it is there
+            if job_id in self.journal.jobs:
+                self.job_ids.append(job_id)
+            else:
+                self.after(0.5, self._submit)
+            return
+        self.job_ids.append(job_id)
         if self.rng.random() < self.faults.cancel:
             event = ev.JobCancelRequested(job_id, "test", self.now)
             self.after(self.rng.uniform(0, 5), lambda: self.feed(event) and None)
@@ -229,12 +371,17 @@ class Simulation:
     def _register(self, worker: SimulatedWorker) -> None:
         if not worker.is_alive:
             return
+        if not self._is_up:
+            worker.session = 0
+            self.after(0.5, lambda: self._rejoin(worker))
+            return
         self._sessions += 1
         worker.session = self._sessions
         identity = ev.WorkerIdentity(
             worker.worker_id, worker.kind, worker.name, "h", 1, worker.slots, 1, "host", "/s"
         )
-        running = (*worker.running, *(order.attempt_id for order in worker.queue))
+        queued = (order.attempt_id for order in worker.queue)
+        running = (*worker.running, *queued, *worker.unconfirmed)
         session = worker.session
         self.feed(ev.WorkerRegistered(identity, session, running, self.now))
         self.after(HEARTBEAT_S, lambda: self._heartbeat(worker, session))
@@ -243,6 +390,10 @@ class Simulation:
 
     def _heartbeat(self, worker: SimulatedWorker, session: int) -> None:
         if not worker.is_alive or worker.session != session:
+            return
+        is_foreign = worker.kind is WorkerKind.HTTP
+        if is_foreign and worker.worker_id not in self.core.state.pool.workers:
+            self._register(worker)  # an earlier master knew it: the boundary takes it in again
             return
         if worker.paused_until <= self.now:
             self.feed(ev.HeartbeatReceived(worker.worker_id, len(worker.running), self.now))
@@ -332,20 +483,38 @@ class Simulation:
         return TaskOutcome(5, 100, files=files if isinstance(sink, PartitionFile) else ())
 
     def _report(self, worker: SimulatedWorker, event: ev.Event) -> None:
-        """A report reaches the master within the session that it was sent in; sometimes twice."""
+        """A report reaches the master within the session that it was sent in; sometimes twice. The
+        end of an attempt is repeated in the next session, until the master calls it durable.
+        """
         session = worker.session
+        if isinstance(event, (ev.AttemptSucceeded, ev.AttemptFailed, ev.OutputsUnreadable)):
+            worker.unconfirmed[event.attempt_id] = event
         if self.happens(self.faults.lose_message):
             self._break_session(worker, session)
             return
 
         def arrive() -> None:
-            if worker.session == session:
-                self.feed(event)
+            if worker.session == session and session:
+                self._take_report(worker, session, event)
 
         delay_s = self._delay()
         self.after(delay_s, arrive)
         if self.happens(self.faults.duplicate):
             self.after(delay_s + self.rng.random(), lambda: self.feed(event) and None)
+
+    def _take_report(self, worker: SimulatedWorker, session: int, event: ev.Event) -> None:
+        life = self._life
+        self.feed(event)
+        if self._is_up and self._life == life and worker.session == session:
+            worker.unconfirmed.pop(getattr(event, "attempt_id", ""), None)
+
+    def _accepted(self, worker: SimulatedWorker, forget: tuple[str, ...]) -> None:
+        """The master registered it: it forgets what nobody waits for, and repeats itself."""
+        self._cancelled(worker, forget)
+        for attempt_id in forget:
+            worker.unconfirmed.pop(attempt_id, None)
+        for event in list(worker.unconfirmed.values()):
+            self._report(worker, event)
 
     def _commit(self, worker: SimulatedWorker, attempt_id: str) -> None:
         if self.happens(self.faults.fail / 5):
@@ -382,7 +551,7 @@ class Simulation:
             return
         if worker.is_alive:
             worker.is_alive = False
-            worker.running, worker.queue = {}, []
+            worker.running, worker.queue, worker.unconfirmed = {}, [], {}
             if self.rng.random() < 0.3:
                 worker.outputs = {}
             if worker.kind is WorkerKind.SOCKET:
@@ -425,18 +594,17 @@ class Watch:
         self.attempts: dict[tuple[str, int, int], int] = {}
         self.job_states: dict[str, JobState] = {}
 
-    def see(self, effect: fx.Effect) -> None:
-        match effect:
-            case fx.AppendJournal(fx.PlanChosen(job_id, plan)):
+    def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
+        """It is durable now."""
+        match fact:
+            case fx.PlanChosen(job_id, plan):
                 self._stages[job_id] = plan.stages
-            case fx.AppendJournal(fx.JobMoved(job_id, state)):
+            case fx.JobMoved(job_id, state):
                 old = self.job_states.get(job_id)
                 assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
                 self.job_states[job_id] = state
-            case fx.AppendJournal(fx.AttemptMoved() as fact):
+            case fx.AttemptMoved():
                 self._see_attempt(fact)
-            case fx.LaunchAttempts():
-                self._see_launch(effect)
             case _:
                 pass
 
@@ -446,6 +614,8 @@ class Watch:
             case AttemptState.ASSIGNED:
                 assert task not in self._accepted, f"{task} was launched though it has an output"
                 self.attempts[task] = self.attempts.get(task, 0) + 1
+            case AttemptState.SUCCEEDED if fact.is_committed:
+                assert self._accepted.get(task) == fact.attempt_id, f"{task} committed another"
             case AttemptState.SUCCEEDED:
                 assert task not in self._accepted, f"two outputs were accepted for {task}"
                 self._accepted[task] = fact.attempt_id
@@ -454,7 +624,7 @@ class Watch:
             case _:
                 pass
 
-    def _see_launch(self, launch: fx.LaunchAttempts) -> None:
+    def see_launch(self, launch: fx.LaunchAttempts) -> None:
         worker = self._simulation.core.state.pool.workers[launch.worker_id]
         assert worker.state.value == "UP", "a task was launched on a worker that is Down"
         for order in launch.orders:
@@ -475,16 +645,19 @@ class Watch:
         return expected_files(attempt)
 
     def check_end(self) -> None:
-        """The journal alone says the same of every job as the last snapshot."""
+        """Every acknowledged job ended; the journal says the same of it as the last snapshot."""
         snapshot = self._simulation.core.snapshot()
         for job_id in self._simulation.job_ids:
-            view = snapshot.jobs[job_id]
-            assert self.job_states[job_id] is view.state
-            if view.state is JobState.SUCCEEDED:
+            state = self.job_states.get(job_id)
+            assert state is not None, f"job {job_id} was acknowledged, and is unknown"
+            assert state.is_terminal
+            view = snapshot.jobs.get(job_id)  # None: it ended under an earlier master
+            assert view is None or state is view.state
+            if state is JobState.SUCCEEDED:
                 for stage in self._stages[job_id]:
                     if stage.is_final:
                         for partition in range(stage.partitions):
                             assert (job_id, stage.index, partition) in self._accepted
-                assert view.progress == 100.0
+                assert view is None or view.progress == 100.0
         for worker in snapshot.workers.values():
             assert worker.load == 0

@@ -44,8 +44,10 @@ MESSAGES = [
             msg.FetchFailed("a", ("b", "c"), "gone"),
             msg.Committed("a"),
             msg.CommitFailed("a", "full"),
-        )
+        ),
+        7,
     ),
+    msg.Confirmed(7),
     msg.Registered("w", 2.0, 300.0, ("x",)),
     msg.Launch((ORDER,), {"j/1": StageProgram(JOIN, (), PartitionFile("j"))}, {"o": (PLACE,)}),
     msg.Run(

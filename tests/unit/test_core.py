@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
 
@@ -12,10 +13,11 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.job import PlanKind
 from minispark.model.plan import PhysicalPlan, TaskOutcome
+from minispark.model.records import JobRecord
 from minispark.model.states import JobState, WorkerKind, WorkerState
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
-from minispark.scheduling.limits import RECOMPUTES_MAX, Limits
+from minispark.scheduling.limits import RECOMPUTES_MAX, RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN, Limits
 from tests.simulation.plans import map_reduce, naive_word_count, one_stage, request
 
 DONE = TaskOutcome(1, 1)
@@ -67,6 +69,17 @@ class Dialogue:
             effects += self.tell(ev.AttemptSucceeded(worker, attempt, outcome, 0.0))
             if outcome.files:
                 effects += self.tell(ev.OutputCommitted(worker, attempt, 0.0))
+        return effects
+
+    def let_pass(self, seconds: float) -> list[fx.Effect]:
+        """Time, in steps in which every worker shows that it lives."""
+        effects: list[fx.Effect] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 0.25)
+            for worker_id in self.core.state.pool.workers:
+                self.tell(ev.HeartbeatReceived(worker_id, 0, 0.0))
+            effects += self.tell(ev.ClockTicked(0.0))
         return effects
 
     def fail(self, kind: str = "error", error: str = "boom") -> list[fx.Effect]:
@@ -167,11 +180,195 @@ def test_a_task_is_retried_and_its_job_fails_with_its_history() -> None:
     for number in range(3):
         assert talk.view(job).state is JobState.RUNNING
         talk.fail(error=f"reason {number}")
+        talk.let_pass(RETRY_DELAY_S_MAX)
     view = talk.view(job)
     assert view.state is JobState.FAILED
     assert (view.failed_attempts, view.retries, view.tasks_failed) == (3, 2, 1)
     assert view.message.startswith("reason 2\n")
     assert all(f"reason {number}" in view.message for number in range(3))
+
+
+def test_retry_delays_grow() -> None:
+    talk = Dialogue(task_retries_max=3)
+    talk.worker(0)
+    talk.job(1, one_stage(1))
+    for delay_s in (RETRY_DELAY_S_MIN, 2 * RETRY_DELAY_S_MIN, 4 * RETRY_DELAY_S_MIN):
+        talk.fail()
+        assert talk.core.next_due == pytest.approx(talk.now + delay_s)
+        talk.now += 0.9 * delay_s
+        talk.tell(ev.ClockTicked(0.0))
+        assert talk.launched == []
+        talk.now += 0.2 * delay_s
+        talk.tell(ev.ClockTicked(0.0))
+        assert len(talk.launched) == 1
+
+
+def test_a_task_avoids_the_worker_on_which_it_just_failed() -> None:
+    talk = Dialogue(task_retries_max=9)
+    talk.worker(0, slots=1)
+    talk.worker(1, slots=1)
+    talk.job(1, one_stage(1))
+    where = []
+    for _ in range(4):
+        where.append(talk.launched[0][0])
+        talk.fail()
+        talk.let_pass(RETRY_DELAY_S_MAX)
+    assert all(before != after for before, after in itertools.pairwise(where))
+
+
+def test_a_task_returns_to_the_only_worker() -> None:
+    talk = Dialogue(task_retries_max=9)
+    worker = talk.worker(0, slots=1)
+    talk.job(1, one_stage(1))
+    talk.fail()
+    talk.let_pass(RETRY_DELAY_S_MAX)
+    assert talk.launched[0][0] == worker
+
+
+def slow_stage(**limits: object) -> tuple[Dialogue, str, tuple[str, str]]:
+    """Two workers; three of four tasks took 1 s, the fourth still runs."""
+    talk = Dialogue(prefetch=0, heartbeat_timeout_s=1000.0, **limits)
+    talk.worker(0)
+    talk.worker(1)
+    job = talk.job(1, one_stage(4))
+    for worker, attempt in talk.launched:
+        talk.tell(ev.AttemptStarted(worker, attempt, 0.0))
+    talk.now += 1.0
+    talk.succeed(3)
+    return talk, job, talk.launched[0]
+
+
+def test_f19_a_straggler_gets_a_copy_elsewhere_and_the_loser_is_cancelled() -> None:
+    talk, job, slow = slow_stage()
+    talk.let_pass(2.9)
+    assert talk.launched == [slow]
+    talk.let_pass(0.5)
+    assert len(talk.launched) == 2
+    copy = talk.launched[1]
+    assert copy[0] != slow[0]
+    effects = talk.tell(ev.AttemptSucceeded(*copy, DONE, 0.0))
+    assert fx.CancelAttempts(slow[0], (slow[1],)) in effects
+    assert talk.view(job).state is JobState.SUCCEEDED
+    # too late: it wrote its output before it heard
+    late = talk.tell(ev.AttemptSucceeded(*slow, DONE, 0.0))
+    assert fx.DropOutputs(slow[0], (slow[1],)) in late
+    assert talk.core.snapshot().late_results == 1
+
+
+def test_f19_when_the_copy_dies_the_first_attempt_goes_on() -> None:
+    talk, job, slow = slow_stage(task_retries_max=0, worker_losses_max=1)
+    talk.let_pass(4.0)
+    copy = talk.launched[1]
+    talk.tell(ev.WorkerDisconnected(copy[0], 1 if copy[0] == name_of(1) else 0, 0.0))
+    assert talk.view(job).state is JobState.RUNNING
+    assert talk.view(job).retries == 0
+    talk.launched = [slow]
+    talk.succeed()
+    assert talk.view(job).state is JobState.SUCCEEDED
+
+
+def test_f19_speculation_can_be_turned_off() -> None:
+    talk, _, slow = slow_stage(speculation=False)
+    talk.let_pass(30.0)
+    assert talk.launched == [slow]
+
+
+def facts_of(talk: Dialogue, job: str) -> tuple[fx.AttemptMoved, ...]:
+    """The last fact of each attempt, as a store keeps it."""
+    last: dict[str, fx.AttemptMoved] = {}
+    for effect in talk.effects:
+        if isinstance(effect, fx.AppendJournal) and isinstance(effect.fact, fx.AttemptMoved):
+            if effect.fact.job_id == job:
+                last[effect.fact.attempt_id] = effect.fact
+    return tuple(sorted(last.values(), key=lambda f: (f.stage_index, f.partition, f.attempt)))
+
+
+def restarted(talk: Dialogue, job: str, plan: PhysicalPlan) -> Dialogue:
+    """Another master, on what the first one's journal holds."""
+    record = JobRecord(job, request("j1"), (plan,), True, 0.0, 1.0, facts_of(talk, job))
+    workers = {i: w.identity for i, w in talk.core.state.pool.workers.items()}
+    after = Dialogue()
+    after.effects = after.core.restore([record], workers, 0.0, 0.0)
+    invariants.check(after.core)
+    return after
+
+
+def test_f30_a_new_master_repeats_nothing_that_is_finished() -> None:
+    talk = Dialogue(prefetch=0)
+    worker = talk.worker(0, slots=2)
+    plan = map_reduce(4, 1)
+    job = talk.job(1, plan)
+    talk.succeed(2)
+    running = tuple(attempt for _, attempt in talk.launched)
+    after = restarted(talk, job, plan)
+    assert after.launched == []
+    assert after.view(job).tasks_completed == 2
+    effects = after.tell(
+        ev.WorkerRegistered(talk.core.state.pool.workers[worker].identity, 1, running, 0.0)
+    )
+    accept = next(e for e in effects if isinstance(e, fx.AcceptWorker))
+    assert accept.forget == ()
+    assert after.launched == []  # it still runs both
+    after.launched = [(worker, attempt) for attempt in running]
+    after.succeed(2)
+    after.succeed(1, COMMITTED)
+    assert after.view(job).state is JobState.SUCCEEDED
+
+
+def test_f30_what_a_worker_no_longer_runs_is_run_again() -> None:
+    talk = Dialogue(prefetch=0)
+    worker = talk.worker(0, slots=2)
+    plan = map_reduce(4, 1)
+    job = talk.job(1, plan)
+    talk.succeed(2)
+    kept, gone = (attempt for _, attempt in talk.launched)
+    after = restarted(talk, job, plan)
+    identity = talk.core.state.pool.workers[worker].identity
+    after.tell(ev.WorkerRegistered(identity, 1, (kept,), 0.0))
+    assert len(after.launched) == 1 and after.launched[0][1] not in (kept, gone)
+
+
+def test_f30_a_worker_that_never_comes_back_is_given_up() -> None:
+    talk = Dialogue(prefetch=0)
+    talk.worker(0, slots=2)
+    plan = map_reduce(2, 1)
+    job = talk.job(1, plan)
+    after = restarted(talk, job, plan)
+    after.worker(1)
+    assert after.launched == []
+    after.now = 0.25
+    after.tell(ev.ClockTicked(0.0))
+    after.let_pass(11.0)
+    assert len(after.launched) == 2
+
+
+def test_f30_an_output_that_was_being_committed_is_committed_again() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    plan = map_reduce(1, 1)
+    job = talk.job(1, plan)
+    talk.succeed()
+    _, attempt = talk.launched.pop()
+    talk.tell(ev.AttemptSucceeded(worker, attempt, COMMITTED, 0.0))
+    after = restarted(talk, job, plan)
+    identity = talk.core.state.pool.workers[worker].identity
+    effects = after.tell(ev.WorkerRegistered(identity, 1, (), 0.0))
+    commit = next(e for e in effects if isinstance(e, fx.CommitOutput))
+    assert commit.attempt_id == attempt
+    after.tell(ev.OutputCommitted(worker, attempt, 0.0))
+    assert after.view(job).state is JobState.SUCCEEDED
+
+
+def test_f30_budgets_go_on_where_they_stood() -> None:
+    talk = Dialogue(task_retries_max=1)
+    talk.worker(0)
+    plan = one_stage(1)
+    job = talk.job(1, plan)
+    talk.fail(error="first")
+    after = restarted(talk, job, plan)
+    after.worker(0)
+    assert after.core.state.jobs[job].stages[0].tasks[0].failures == 1
+    assert after.view(job).failed_attempts == 1
 
 
 def test_a_failed_job_cancels_what_still_runs() -> None:

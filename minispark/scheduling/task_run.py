@@ -1,0 +1,107 @@
+"""The core's mutable state of one task, and of each attempt at it.
+
+Must not know workers beyond their ids, nor how a stage counts its tasks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minispark.model.ids import attempt_id
+from minispark.model.plan import TaskOutcome
+from minispark.model.states import ATTEMPT_TRANSITIONS, AttemptState, TaskState, check_transition
+from minispark.scheduling.limits import HISTORY_MAX
+
+if TYPE_CHECKING:
+    from minispark.scheduling.job_run import StageRun
+
+
+class Attempt:
+    """One try at a task on one worker."""
+
+    __slots__ = (
+        "assigned_at",
+        "id",
+        "number",
+        "outcome",
+        "stage",
+        "started_at",
+        "state",
+        "task",
+        "worker_id",
+    )
+
+    def __init__(
+        self, stage: StageRun, task: TaskRun, number: int, worker_id: str, assigned_at: float
+    ) -> None:
+        self.id = attempt_id(stage.job.id, stage.stage.id, task.partition, number)
+        self.stage = stage
+        self.task = task
+        self.number = number
+        self.worker_id = worker_id
+        self.assigned_at = assigned_at
+        """Monotonic seconds."""
+        self.started_at: float | None = None
+        """When an executor took it up; None while it is queued."""
+        self.state = AttemptState.ASSIGNED
+        self.outcome: TaskOutcome | None = None
+
+    def move(self, new: AttemptState, event: object) -> None:
+        self.state = check_transition(
+            ATTEMPT_TRANSITIONS, f"attempt {self.id}", self.state, new, event
+        )
+
+
+class TaskRun:
+    """One partition of one stage. `live` works on it, and sometimes a speculative `backup` beside
+    it; `accepted` has its output.
+    """
+
+    __slots__ = (
+        "accepted",
+        "attempts_made",
+        "avoid_until",
+        "avoided_worker",
+        "backup",
+        "failures",
+        "fetch_failures",
+        "has_orphans",
+        "history",
+        "is_delayed",
+        "live",
+        "losses",
+        "partition",
+        "recomputes",
+        "state",
+    )
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.state = TaskState.PENDING
+        self.attempts_made = 0
+        self.failures = 0
+        """Its own, which `task_retries_max` bounds."""
+        self.losses = 0
+        """Of workers that had it."""
+        self.recomputes = 0
+        """Of its accepted output, which was lost later."""
+        self.fetch_failures = 0
+        self.live: Attempt | None = None
+        self.backup: Attempt | None = None
+        self.accepted: Attempt | None = None
+        self.history: tuple[str, ...] = ()
+        self.is_delayed = False
+        """PENDING and waiting for its retry delay to pass: not among the ready ones."""
+        self.avoided_worker: str | None = None
+        """Where it failed last; another worker is preferred until `avoid_until`."""
+        self.avoid_until = 0.0
+        self.has_orphans = False
+        """Some attempt of it ended without its worker deleting what it wrote."""
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The live ones: none, one, or two while it is speculated on."""
+        return [attempt for attempt in (self.live, self.backup) if attempt is not None]
+
+    def remember(self, line: str) -> None:
+        self.history = (*self.history, line)[-HISTORY_MAX:]

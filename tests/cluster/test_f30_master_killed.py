@@ -1,0 +1,179 @@
+"""F30 to F33: the master is killed at any instant, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minispark.client import Client
+from tests import jobs, oracle
+from tests.cluster.harness import Cluster, attempts_left, wait_until
+
+KILLS = int(os.environ.get("SOAK_KILLS", "4"))
+"""In the suite; scripts/soak does 50."""
+INPUT = Path(__file__).parents[2] / "data" / "input.csv"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("f30") / "text.txt"
+    with path.open("w") as file:
+        for i in range(120_000):
+            file.write(f"line {i % 70_000} the quick brown fox number {i % 977} jumps over\n")
+    return path
+
+
+def rows(cluster: Cluster, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(cluster.state_dir / "state" / "minispark.db")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def kill_master(cluster: Cluster) -> int:
+    """SIGKILL; returns the dead master's pid."""
+    cluster.note_processes()
+    pid: int = cluster.process("master")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def accepted_twice(cluster: Cluster, job_id: str) -> list[tuple[Any, ...]]:
+    """Tasks of which more than one attempt succeeded, or that ran again after one had."""
+    return rows(
+        cluster,
+        "SELECT stage_index, partition, group_concat(attempts.state) FROM attempts JOIN jobs USING (job_no)"
+        f" WHERE job_id = '{job_id}' GROUP BY stage_index, partition"
+        " HAVING sum(attempts.state = 'SUCCEEDED') != 1",
+    )
+
+
+def finished_now(cluster: Cluster, job_id: str) -> dict[tuple[int, int], int]:
+    """The accepted attempt of each finished task."""
+    found = rows(
+        cluster,
+        "SELECT stage_index, partition, attempt FROM attempts JOIN jobs USING (job_no)"
+        f" WHERE job_id = '{job_id}' AND attempts.state = 'SUCCEEDED'",
+    )
+    return {(stage, partition): attempt for stage, partition, attempt in found}
+
+
+def kill_at(cluster: Cluster, text: Path, delay_s: float, plan: str) -> None:
+    """One job, one kill that long after its submission, the right result, nothing repeated."""
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 8, plan))
+        time.sleep(delay_s)  # the seeded instant of the fault, not a wait for a condition
+        pid = kill_master(cluster)
+        finished = finished_now(cluster, info["id"])
+        wait_until(lambda: cluster.process("master")["pid"] not in (pid, None), "another master")
+        info = client.wait(info["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED", info["status"]
+        expected = oracle.word_count(oracle.lines_of([text]))
+        assert sorted(client.results(info["id"])) == expected
+        after = finished_now(cluster, info["id"])
+        assert {task: after[task] for task in finished} == finished
+        assert accepted_twice(cluster, info["id"]) == []
+    wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_f30_master_killed_at_a_seeded_instant(
+    make_cluster: Callable[..., Cluster], text: Path, number: int
+) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    cluster = make_cluster("restart.attempts_max=100")
+    kill_at(cluster, text, rng.uniform(0, 1.5), "naive" if number % 2 else "fused")
+
+
+def test_f32_workers_come_back_with_what_they_still_run(
+    make_cluster: Callable[..., Cluster], text: Path
+) -> None:
+    cluster = make_cluster(workers=2)
+    workers = {p["name"]: p["pid"] for p in cluster.document()["processes"]}
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 12))
+        wait_until(
+            lambda: client.tasks(info["id"], state="ASSIGNED")["total"] >= 4, "tasks are running"
+        )
+        kill_master(cluster)
+        info = client.wait(info["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED", info["status"]
+    # the running attempts went on: no worker was lost, none of its attempts was
+    assert rows(cluster, "SELECT * FROM attempts WHERE state = 'LOST'") == []
+    now = {p["name"]: p["pid"] for p in cluster.document()["processes"]}
+    assert now["master"] != workers["master"]
+    assert all(now[name] == workers[name] for name in ("worker-1", "worker-2"))
+
+
+def test_f33_an_acknowledged_submit_is_never_lost_nor_doubled(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster("restart.attempts_max=100", "restart.backoff_max_s=0.2", workers=1)
+    acknowledged = []
+    with cluster.client() as client:
+        for number in range(3):
+            key = f"key-{number}"
+            info = client.submit(jobs.word_count(str(INPUT), 1), idempotency_key=key)
+            pid = kill_master(cluster)
+            acknowledged.append(info["id"])
+            again = client.submit(jobs.word_count(str(INPUT), 1), idempotency_key=key)
+            assert again["id"] == info["id"]
+            assert cluster.process("master")["pid"] != pid
+        for job_id in acknowledged:
+            assert client.wait(job_id, timeout_s=60)["state"] == "SUCCEEDED"
+        assert len(client.jobs()) == len(set(acknowledged)) == 3
+
+
+def test_f30_a_client_that_waits_rides_through_the_gap(
+    make_cluster: Callable[..., Cluster], text: Path
+) -> None:
+    cluster = make_cluster(workers=2)
+    with cluster.client() as client, Client.of_state_dir(cluster.state_dir) as other:
+        info = client.submit(jobs.word_count(str(text), 8))
+        kill_master(cluster)
+        assert other.job(info["id"])["id"] == info["id"]  # `status` in the middle of it
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+
+
+def test_f31_torn_state_is_moved_aside_with_a_word(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(workers=1)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(INPUT), 2))
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+    assert cluster.cli("down").returncode == 0
+    state = cluster.state_dir / "state"
+    snapshot = (state / "jobs.json").read_bytes()
+    (state / "jobs.json").write_bytes(snapshot[: len(snapshot) // 2])
+    assert cluster.up().returncode == 0
+    with cluster.client() as client:
+        assert client.job(info["id"])["state"] == "SUCCEEDED"  # the database is the truth
+    assert (state / "jobs.json.corrupt-1").read_bytes() == snapshot[: len(snapshot) // 2]
+    assert "is corrupt" in cluster.logs()
+
+
+def test_f31_a_torn_wal_tail_loses_nothing_acknowledged(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(workers=1)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(INPUT), 2))
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+    cluster.note_processes()
+    os.kill(cluster.process("supervisor")["pid"], signal.SIGKILL)  # nobody closes the database
+    wait_until(lambda: cluster.leftovers() == [], "every process ended")
+    wal = cluster.state_dir / "state" / "minispark.db-wal"
+    assert wal.stat().st_size > 0
+    with wal.open("ab") as file:
+        file.write(os.urandom(1000))  # a frame that was being written
+    assert cluster.up().returncode == 0
+    with cluster.client() as client:
+        assert client.job(info["id"])["state"] == "SUCCEEDED"
