@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from minispark import __version__
 from minispark.config import Config, WorkerSpec
 from minispark.errors import ClusterError, ClusterRuns, ConfigError, DeadlineExceeded
 from minispark.master.main import MasterSettings, run_master
+from minispark.operations import Operations
 from minispark.supervisor import state_dir as state_dirs
+from minispark.supervisor.control import ControlServer
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.process_log import configure_logging
-from minispark.supervisor.restart_policy import RestartLimits
-from minispark.supervisor.supervisor import Child, ProcessSpec, ProcessState, Supervisor
+from minispark.supervisor.restart_policy import ProcessState, RestartLimits
+from minispark.supervisor.supervisor import Child, ProcessSpec, Supervisor
 from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
@@ -47,6 +50,16 @@ class RunningCluster:
     token: str
     state_dir: Path
     supervisor_pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A cluster that was started here; detached, `pid` is that of its first process only."""
+
+    pid: int
+    notices: tuple[str, ...]
+    fatal: tuple[str, ...]
+    """Workers that do not start, each with the reason. The others work."""
 
 
 # --- inside the supervisor's process --------------------------------------------------------
@@ -83,13 +96,15 @@ def supervise(config: Config, base_dir: str, is_default_dir: bool, report_fd: in
         if is_reported:
             return
         fatal = [c for c in supervisor.children if c.state is ProcessState.FATAL]
-        if supervisor.is_ready:
+        states = {c.spec.name: c.state for c in supervisor.children}
+        settled = (ProcessState.RUNNING, ProcessState.FATAL)
+        if states["master"] is ProcessState.FATAL:
             is_reported = True
-            report.send({"ready": True})
-        elif fatal:
+            report.send({"error": _why_not(fatal[0]), "code": 1})
+        elif all(state in settled for state in states.values()):
             is_reported = True
-            why = fatal[0].error or "it ended; its log says why"
-            report.send({"error": f"{fatal[0].spec.name} does not start: {why}", "code": 1})
+            # the others work: the cluster stays, and its owner is told
+            report.send({"ready": True, "fatal": [_why_not(child) for child in fatal]})
 
     restart = config.restart
     limits = RestartLimits(
@@ -100,12 +115,27 @@ def supervise(config: Config, base_dir: str, is_default_dir: bool, report_fd: in
         restart.window_s,
     )
     logger.info("the supervisor starts, version %s", __version__)
+    supervisor = Supervisor(specs, limits, on_change)
+    operations = Operations(
+        supervisor,
+        config.worker_specs(),
+        config.workers,
+        partial(worker_process, config, token, http_sock, worker_sock),
+    )
+    control = ControlServer(folder, operations.answer)
+    document.control = str(control.path)
+    supervisor.listen(control)
     try:
-        return Supervisor(specs, limits, on_change).run()
+        return supervisor.run()
     finally:
+        control.close()
         (folder / "cluster.json").unlink(missing_ok=True)
         logger.info("the supervisor ends")
         os.close(lock_fd)
+
+
+def _why_not(child: Child) -> str:
+    return f"{child.spec.name} does not start: {child.error or 'it ended; its log says why'}"
 
 
 def process_specs(
@@ -123,23 +153,32 @@ def process_specs(
         settings = MasterSettings(token, base_dir, len(workers))
         return run_master(config, settings, http_sock, worker_sock, notifier, lifeline)
 
-    def worker_target(spec: WorkerSpec) -> ProcessSpec:
-        def worker(notifier: Notifier, lifeline: int) -> int:
-            http_sock.close()
-            port = worker_sock.getsockname()[1]
-            worker_sock.close()
-            _log_to(config, spec.name)
-            host = config.master.host
-            target = "127.0.0.1" if host == "0.0.0.0" else host
-            settings = WorkerSettings(spec, token, target, target, port)
-            return run_worker(config, settings, notifier, lifeline)
-
-        return ProcessSpec(spec.name, worker)
-
     return [
         ProcessSpec("master", master, MASTER_STOPS_LAST),
-        *(worker_target(spec) for spec in workers),
+        *(worker_process(config, token, http_sock, worker_sock, spec) for spec in workers),
     ]
+
+
+def worker_process(
+    config: Config,
+    token: str,
+    http_sock: socket.socket,
+    worker_sock: socket.socket,
+    spec: WorkerSpec,
+) -> ProcessSpec:
+    """One worker of the cluster that listens on these sockets."""
+
+    def worker(notifier: Notifier, lifeline: int) -> int:
+        http_sock.close()
+        port = worker_sock.getsockname()[1]
+        worker_sock.close()
+        _log_to(config, spec.name)
+        host = config.master.host
+        target = "127.0.0.1" if host == "0.0.0.0" else host
+        settings = WorkerSettings(spec, token, target, target, port)
+        return run_worker(config, settings, notifier, lifeline)
+
+    return ProcessSpec(spec.name, worker)
 
 
 def _log_to(config: Config, name: str) -> None:
@@ -157,6 +196,8 @@ class _Document:
         self._url = f"http://{host}:{http_port}"
         self._ports = {"http": http_port, "socket": socket_port}
         self._started_at = time.time()
+        self.control = ""
+        """The path of the supervisor's control socket."""
 
     def write(self, supervisor: Supervisor) -> None:
         processes: list[dict[str, Any]] = [
@@ -164,7 +205,7 @@ class _Document:
                 "name": "supervisor",
                 "pid": os.getpid(),
                 "started_at": self._started_at,
-                "state": "UP",
+                "state": "RUNNING",
                 "ports": {},
                 "restarts": 0,
             },
@@ -176,6 +217,7 @@ class _Document:
             "page_url": f"{self._url}/",
             "state_dir": str(self._folder),
             "token_file": str(self._folder / "token"),
+            "control": self.control,
             "processes": processes,
         }
         state_dirs.write_cluster_file(self._folder, document)
@@ -188,7 +230,7 @@ class _Document:
             "state": child.state.value,
             "ports": self._ports if child.spec.name == "master" else child.ports,
             "restarts": child.restarts,
-            "error": child.error,
+            "reason": child.error or child.reason,
         }
 
 
@@ -247,8 +289,8 @@ def _holder(port: int) -> str:
 
 def start(
     config: Config, base_dir: str, *, is_default_dir: bool, is_detached: bool, timeout_s: float
-) -> tuple[int, list[str]]:
-    """Fork a supervisor and wait until every process is ready; returns its pid, and notices.
+) -> Started:
+    """Fork a supervisor and wait until every process is ready, or is not going to be.
 
     Detached it outlives the caller; otherwise it dies with it. Raises ClusterRuns, ConfigError,
     ClusterError, DeadlineExceeded; then nothing is left running.
@@ -277,7 +319,7 @@ def start(
     if is_detached:
         os.waitpid(pid, 0)
     try:
-        return pid, _await_ready(read_fd, timeout_s)
+        return _await_ready(read_fd, pid, timeout_s)
     except BaseException:
         _stop_half_started(Path(config.state_dir), pid, is_detached)
         raise
@@ -316,7 +358,7 @@ def _detach_streams() -> None:
     os.close(null)
 
 
-def _await_ready(fd: int, timeout_s: float) -> list[str]:
+def _await_ready(fd: int, pid: int, timeout_s: float) -> Started:
     import select
 
     notices: list[str] = []
@@ -338,7 +380,7 @@ def _await_ready(fd: int, timeout_s: float) -> list[str]:
                 kinds: dict[int, type[Exception]] = {2: ConfigError, 3: ClusterRuns}
                 raise kinds.get(message["code"], ClusterError)(message["error"])
             else:
-                return notices
+                return Started(pid, tuple(notices), tuple(message["fatal"]))
 
 
 def running_cluster(folder: Path, supervisor_pid: int) -> RunningCluster:
@@ -372,10 +414,10 @@ def private_cluster(config: Config, base_dir: str) -> Iterator[RunningCluster]:
             master=replace(config.master, http_port=0, socket_port=0),
             workers=replace(config.workers, base_port=0),
         )
-        pid, _ = start(
+        started = start(
             config, base_dir, is_default_dir=False, is_detached=False, timeout_s=START_TIMEOUT_S
         )
         try:
-            yield running_cluster(Path(folder), pid)
+            yield running_cluster(Path(folder), started.pid)
         finally:
-            stop(pid, START_TIMEOUT_S)
+            stop(started.pid, START_TIMEOUT_S)

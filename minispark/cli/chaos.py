@@ -1,93 +1,88 @@
-"""`chaos`: breaks something on purpose. `kill-worker` kills a worker in front of the class."""
+"""`chaos`: breaks something on purpose, says what, and shows what the cluster does about it."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import random
 import signal
 import sys
-import time
-from typing import Any
 
-from minispark.cli.find import state_dir_of
+from minispark.cli.find import document_of, state_dir_of
 from minispark.cli.render import print_json
-from minispark.errors import ClusterError, DeadlineExceeded, NoCluster, NotFound
 
 EXAMPLES = """\
 examples:
-  minispark chaos kill-worker                     a random Up worker
+  minispark chaos kill-worker                     a random worker that runs
   minispark chaos kill-worker worker-2 --watch    and report until it is back
+  minispark chaos kill-master --watch             jobs go on afterwards
+  minispark chaos slow-worker --for 20s           ten times slower, for so long
+  minispark chaos corrupt-shuffle                 flip bytes of a map output in use
+  minispark chaos monkey --for 60s --every 2s --seed 7 --verify
 """
-WATCH_TIMEOUT_S = 60.0
-POLL_S = 0.05
+ACTIONS = (
+    "kill-worker",
+    "kill-executor",
+    "pause-worker",
+    "slow-worker",
+    "kill-master",
+    "corrupt-shuffle",
+    "monkey",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("kill-worker",))
-    parser.add_argument("name", nargs="?", metavar="NAME", help="default: a random Up worker")
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a worker; default: a random one")
     parser.add_argument("--signal", choices=("KILL", "TERM", "STOP"), default="KILL")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the random choice")
-    parser.add_argument("--watch", action="store_true", help="until the worker is back")
+    parser.add_argument("--seed", type=int, metavar="S", help="of every random choice")
+    parser.add_argument("--watch", action="store_true", help="report until it is mended")
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        type=seconds,
+        metavar="TIME",
+        help="how long it is paused or slow (5s), or the monkey goes on (60s)",
+    )
+    parser.add_argument("--every", type=seconds, default=2.0, metavar="TIME", help="monkey: 2s")
+    parser.add_argument(
+        "--verify", action="store_true", help="monkey: compare each job with a fault-free run"
+    )
+
+
+def seconds(text: str) -> float:
+    """`60s`, `2m`, `500ms` or `60`. Raises ValueError."""
+    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0)):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * factor
+    return float(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    from minispark.supervisor.state_dir import read_cluster_file
+    from minispark.chaos import faults
+    from minispark.cli.chaos_monkey import run_monkey
+    from minispark.cli.chaos_watch import Watcher, watch
 
     folder = state_dir_of(args)
-    document = read_cluster_file(folder)
-    if document is None:
-        raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
-    victim = _choose(document, args.name, args.seed)
-    os.kill(victim["pid"], signal.Signals[f"SIG{args.signal}"])
-    at = time.time()
+    document_of(folder)
+    if args.action == "monkey":
+        return run_monkey(folder, args)
+    fault = faults.choose(
+        folder, args.action, args.name, args.seed, signal.Signals[f"SIG{args.signal}"]
+    )
+    watcher = Watcher(folder, args.quiet) if args.watch else None
+    done = faults.inflict(fault)
     if args.json:
-        print_json(
-            {"action": args.action, "target": victim["name"], "pid": victim["pid"], "at": at}
-        )
+        print_json(done.document())
     else:
-        print(f"SIG{args.signal} to {victim['name']} (pid {victim['pid']})")
-    if args.watch:
-        _watch(folder, victim, args.quiet)
+        print(done.sentence, flush=True)
+    held_s = args.duration if args.duration is not None else faults.HELD_S
+    try:
+        if watcher is not None:
+            watch(watcher, done, held_s)
+        elif args.action in ("pause-worker", "slow-worker"):
+            if not args.quiet:
+                print(f"for {held_s:g} s; Ctrl-C ends it", file=sys.stderr)
+            faults.hold(done, held_s)
+    finally:
+        if args.watch or args.action in ("pause-worker", "slow-worker"):
+            faults.release(done)  # `kill-worker --signal STOP` alone leaves it stopped
     return 0
-
-
-def _choose(document: dict[str, Any], name: str | None, seed: int | None) -> dict[str, Any]:
-    import psutil
-
-    workers = [p for p in document["processes"] if p["name"] not in ("supervisor", "master")]
-    up = [p for p in workers if p["state"] == "UP" and p["pid"] and psutil.pid_exists(p["pid"])]
-    if name is not None:
-        named = [process for process in up if process["name"] == name]
-        if not named:
-            names = ", ".join(process["name"] for process in up) or "none"
-            raise NotFound(f"{name!r} is no worker that is Up; Up are {names}")
-        chosen: dict[str, Any] = named[0]
-        return chosen
-    if not up:
-        raise ClusterError("no worker is Up")
-    drawn: dict[str, Any] = random.Random(seed).choice(up)
-    return drawn
-
-
-def _watch(folder: Any, victim: dict[str, Any], is_quiet: bool) -> None:
-    """Report each state of the worker until it is Up with another pid. Raises DeadlineExceeded."""
-    from minispark.supervisor.state_dir import read_cluster_file
-
-    deadline = time.monotonic() + WATCH_TIMEOUT_S
-    started, last = time.monotonic(), None
-    while time.monotonic() < deadline:
-        document = read_cluster_file(folder) or {"processes": []}
-        now = next((p for p in document["processes"] if p["name"] == victim["name"]), None)
-        if now is not None and (now["state"], now["pid"]) != last:
-            last = (now["state"], now["pid"])
-            if not is_quiet:
-                elapsed = time.monotonic() - started
-                print(
-                    f"{elapsed:6.2f} s  {now['name']} {now['state']} pid {now['pid']}",
-                    file=sys.stderr,
-                )
-            if now["state"] == "UP" and now["pid"] != victim["pid"]:
-                return
-        time.sleep(POLL_S)  # how often the file is looked at
-    raise DeadlineExceeded(f"{victim['name']} was not back within {WATCH_TIMEOUT_S:g} s")

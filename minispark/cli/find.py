@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from minispark.client import Client
 from minispark.config import DEFAULT_STATE_DIR
@@ -22,6 +23,16 @@ def state_dir_of(args: argparse.Namespace) -> Path:
     if default.exists() and default.stat().st_uid != os.getuid():
         return default.with_name(f"{default.name}-{os.getuid()}")
     return default
+
+
+def document_of(folder: Path) -> dict[str, Any]:
+    """The `cluster.json` of the cluster that runs there. Raises NoCluster."""
+    from minispark.supervisor.state_dir import read_cluster_file
+
+    document = read_cluster_file(folder)
+    if document is None:
+        raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
+    return document
 
 
 def find_client(args: argparse.Namespace) -> Client:

@@ -26,6 +26,8 @@ from minispark.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "start a master and workers"),
     "down": ("down", "stop the cluster"),
+    "restart": ("restart", "stop processes and start them again"),
+    "scale": ("scale", "change the number of workers"),
     "ps": ("ps", "the cluster's processes"),
     "status": ("status", "workers and jobs, or one job"),
     "logs": ("logs", "logs of all processes, merged by time"),

@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minispark.cli.find import state_dir_of
+from minispark.cli.find import document_of, state_dir_of
 from minispark.cli.render import age, print_json, table
-from minispark.errors import NoCluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,20 +38,19 @@ def print_processes(folder: Path, args: argparse.Namespace) -> None:
             f"{process['rss_bytes'] / 2**20:.0f} MB",
             process["restarts"],
             " ".join(f"{name}:{port}" for name, port in process["ports"].items()),
+            process.get("reason") or "",
         )
         for process in document["processes"]
     ]
-    print(table(rows, ("name", "pid", "state", "uptime", "cpu", "rss", "restarts", "ports")))
+    print(
+        table(rows, ("name", "pid", "state", "uptime", "cpu", "rss", "restarts", "ports", "reason"))
+    )
     print(f"\n{document['master_url']}   state: {document['state_dir']}")
 
 
 def with_figures(folder: Path) -> dict[str, Any]:
     """`cluster.json` with live figures; executors below their worker. Raises NoCluster."""
-    from minispark.supervisor.state_dir import read_cluster_file
-
-    document = read_cluster_file(folder)
-    if document is None:
-        raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
+    document = document_of(folder)
     for process in document["processes"]:
         process.update(_figures(process["pid"], process["started_at"]))
     return document

@@ -43,22 +43,22 @@ def run(args: argparse.Namespace) -> int:
     from minispark.cluster import start
 
     config, is_default = config_of(args)
-    pid, notices = start(
+    started = start(
         config,
         os.getcwd(),
         is_default_dir=is_default,
         is_detached=args.detach,
         timeout_s=args.timeout,
     )
-    for notice in notices:
+    for notice in (*started.notices, *(f"minispark: {why}" for why in started.fatal)):
         print(notice, file=sys.stderr)
     folder = Path(config.state_dir)
-    if notices:
+    if started.notices:
         folder = folder.with_name(f"{folder.name}-{os.getuid()}")
     if args.detach:
         print_processes(folder, args)
-        return 0
-    return _follow(pid, folder)
+        return 1 if started.fatal else 0
+    return _follow(started.pid, folder)
 
 
 def _follow(pid: int, folder: Path) -> int:

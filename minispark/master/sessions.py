@@ -215,6 +215,8 @@ class Sessions:
                 worker_id, number = session.worker_id, message.number
                 confirmed = msg.Confirmed(number)
                 self._when_durable(worker_id, partial(self._confirm, worker_id, session, confirmed))
+            case msg.Draining():
+                self._post(ev.WorkerDraining(session.worker_id, now_unix_s))
             case _:
                 raise ProtocolError(f"a worker does not send {type(message).__name__}")
 

@@ -81,6 +81,14 @@ class WorkerDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerDraining:
+    """It finishes what it runs, takes nothing new, and then ends."""
+
+    worker_id: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRequested:
     """An HTTP worker asks for a task; `request_id` names the question in the answer."""
 
@@ -170,6 +178,7 @@ Event: TypeAlias = (
     | WorkerRegistered
     | HeartbeatReceived
     | WorkerDisconnected
+    | WorkerDraining
     | TaskRequested
     | AttemptStarted
     | AttemptSucceeded

@@ -67,6 +67,8 @@ class SchedulingCore:
                 worker = self.state.pool.workers.get(event.worker_id)
                 if worker is not None and worker.session == event.session:
                     self._lose_worker(worker, "its connection closed", event, effects)
+            case ev.WorkerDraining():
+                self._drain(event, effects)
             case ev.TaskRequested():
                 effects.append(self._dispatcher.answer(event, now, effects))
             case ev.AttemptStarted():
@@ -212,6 +214,20 @@ class SchedulingCore:
         if worker.state is WorkerState.DOWN and not worker.is_pushed:
             self.state.pool.bring_up(worker, event)
             self._decide_plans(effects)
+        self.state.touch_worker(worker)
+
+    def _drain(self, event: ev.WorkerDraining, effects: list[Effect]) -> None:
+        """It keeps what it runs; what it only queued goes elsewhere, and is held against nobody."""
+        worker = self.state.pool.workers.get(event.worker_id)
+        if worker is None or worker.state is WorkerState.DOWN or worker.is_draining:
+            return
+        self.state.pool.drain(worker)
+        for attempt in list(worker.attempts.values()):
+            if attempt.state is AttemptState.ASSIGNED and attempt.id in worker.attempts:
+                self._endings.cancel(attempt, None, event, effects)
+                if attempt.task.live is None:
+                    attempt.stage.job.send_back(attempt.stage, attempt.task, event)
+                self.state.touch(attempt.stage.job)
         self.state.touch_worker(worker)
 
     def _lose_worker(

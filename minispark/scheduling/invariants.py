@@ -109,7 +109,7 @@ def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
     for worker_id, worker in pool.workers.items():
         _check_worker(pool, worker_id, worker, state)
         held += len(worker.attempts)
-        if worker.state is WorkerState.UP and worker.is_pushed:
+        if worker.state is WorkerState.UP and worker.is_pushed and not worker.is_draining:
             slots += worker.slots
     _require(pool.slots_total == slots, f"{pool.slots_total} slots counted, {slots} exist")
     _require(state.live_count == held, f"{state.live_count} live attempts, workers hold {held}")
@@ -128,7 +128,7 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
     if worker.state is WorkerState.DOWN and worker.expected_until is None:
         _require(load == 0, f"{name} is Down and holds {load} attempts")
         _require(not worker.committing, f"{name} is Down and commits")
-    is_listed = worker.state is WorkerState.UP and worker.is_pushed
+    is_listed = worker.state is WorkerState.UP and worker.is_pushed and not worker.is_draining
     is_free = is_listed and load < worker.slots
     has_room = is_listed and worker.slots <= load < pool.room(worker)
     _require((worker_id in pool.available) == is_free, f"{name} with load {load}: available?")

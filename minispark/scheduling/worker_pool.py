@@ -30,6 +30,7 @@ class Worker:
         "committing",
         "expected_until",
         "identity",
+        "is_draining",
         "is_refused",
         "last_heartbeat",
         "last_heartbeat_unix_s",
@@ -52,6 +53,8 @@ class Worker:
         """Attempts whose files it must delete when it comes back."""
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""
+        self.is_draining = False
+        """Up, and about to end: it gets no more tasks."""
         self.is_refused = False
         """A foreign worker that writes where nobody looks; it gets no more tasks."""
 
@@ -112,6 +115,7 @@ class WorkerPool:
                 self.take_down(worker, "registered again")
             worker.identity, worker.session = identity, session
             worker.expected_until = None
+            worker.is_draining = False
         self.version += 1
         if worker.state is WorkerState.DOWN:
             worker.state = check_transition(
@@ -166,6 +170,13 @@ class WorkerPool:
             WorkerState.DOWN,
             event,
         )
+        if worker.is_pushed and not worker.is_draining:
+            self.slots_total -= worker.slots
+            self._delist(worker, len(worker.attempts))
+
+    def drain(self, worker: Worker) -> None:
+        """It stays Up, and gets no more tasks."""
+        worker.is_draining = True
         if worker.is_pushed:
             self.slots_total -= worker.slots
             self._delist(worker, len(worker.attempts))
@@ -217,7 +228,8 @@ class WorkerPool:
     def has_other(self, worker_id: str) -> bool:
         """Whether tasks are pushed to some other worker that is Up."""
         own = self.workers[worker_id]
-        return self.slots_total > (own.slots if own.state is WorkerState.UP else 0)
+        is_counted = own.state is WorkerState.UP and not own.is_draining
+        return self.slots_total > (own.slots if is_counted else 0)
 
     def next_prefetching(self) -> Worker | None:
         """The next worker in turn whose slots are full and whose queue has room."""
@@ -271,7 +283,7 @@ class WorkerPool:
     def _relist(self, worker: Worker, load_before: int) -> None:
         self.changed[worker.identity.worker_id] = None
         # leaving and entering again is what moves a worker to the end of its ring
-        if worker.is_pushed and worker.state is WorkerState.UP:
+        if worker.is_pushed and worker.state is WorkerState.UP and not worker.is_draining:
             self._delist(worker, load_before)
             self._enlist(worker)
 

@@ -8,33 +8,26 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import random
 import selectors
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from minispark.supervisor.control import ControlServer
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.supervisor.notify import NotificationReader, Notifier
-from minispark.supervisor.restart_policy import RestartLimits, RestartPolicy
+from minispark.supervisor.restart_policy import Life, ProcessState, RestartLimits
 
 STOP_TIMEOUT_S = 5.0
 """How long a process may take to stop before it is killed."""
+DRAIN_SIGNAL = signal.SIGUSR1
+"""Finish what you do, take nothing new, then end."""
 
 logger = logging.getLogger("minispark.supervisor")
-
-
-class ProcessState(Enum):
-    STARTING = "STARTING"
-    UP = "UP"
-    BACKOFF = "BACKOFF"
-    """It ended and will be started again."""
-    FATAL = "FATAL"
-    """It ended too often, or said why it cannot start."""
-    STOPPED = "STOPPED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +48,19 @@ class Child:
 
     def __init__(self, spec: ProcessSpec, limits: RestartLimits) -> None:
         self.spec = spec
-        self.policy = RestartPolicy(limits)
-        self.state = ProcessState.STOPPED
+        self.life = Life(limits, random.random)
         self.process: BaseProcess | None = None
         self.notifications: NotificationReader | None = None
         self.started_at = 0.0
         self.restarts = 0
-        self.restart_due: float | None = None
+        self.reason: str | None = None
+        """Why it was started again last, or ended for good."""
         self.ports: dict[str, int] = {}
         self.error: str | None = None
+
+    @property
+    def state(self) -> ProcessState:
+        return self.life.state
 
     @property
     def pid(self) -> int | None:
@@ -80,6 +77,7 @@ class Supervisor:
         on_change: Callable[[Supervisor], None],
     ) -> None:
         """`on_change` is called after every change of state; it must be quick."""
+        self._limits = limits
         self.children = [Child(spec, limits) for spec in specs]
         self._on_change = on_change
         self._selector = selectors.DefaultSelector()
@@ -91,7 +89,7 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        return all(child.state is ProcessState.UP for child in self.children)
+        return all(child.state is ProcessState.RUNNING for child in self.children)
 
     def request_stop(self, exit_code: int) -> None:
         """Stop in order; asked twice, at once. Safe in a signal handler."""
@@ -99,16 +97,59 @@ class Supervisor:
         if self._stop_signals == 1:
             self.exit_code = exit_code
 
+    def listen(self, control: ControlServer) -> None:
+        """Answer there while the loop runs."""
+        self._selector.register(control, selectors.EVENT_READ, control)
+
+    def restart(self, names: list[str]) -> None:
+        """Stop these and start them again, in the order of their stopping."""
+        for child in sorted(self.children, key=lambda child: child.spec.stop_order):
+            if child.spec.name in names:
+                child.reason = "asked to restart"
+                self._stop_one(child, STOP_TIMEOUT_S, comes_back=True)
+        self._on_change(self)
+
+    def add(self, spec: ProcessSpec) -> None:
+        """Start another process."""
+        child = Child(spec, self._limits)
+        self.children.append(child)
+        self._start(child)
+
+    def retire(self, name: str, drain_s: float) -> None:
+        """Let a process finish what it does, for so long, and forget it once it ended."""
+        child = next(child for child in self.children if child.spec.name == name)
+        child.reason = "it drains"
+        self._stop_one(child, drain_s, is_retired=True, number=DRAIN_SIGNAL)
+        self._forget_retired()
+        self._on_change(self)
+
+    def _stop_one(
+        self,
+        child: Child,
+        timeout_s: float,
+        *,
+        comes_back: bool = False,
+        is_retired: bool = False,
+        number: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        kill_due = time.monotonic() + timeout_s
+        if child.life.stop(kill_due, comes_back=comes_back, is_retired=is_retired):
+            self._signal([child], number)
+
+    def _forget_retired(self) -> None:
+        gone = [c for c in self.children if c.life.is_retired and c.process is None]
+        self.children = [child for child in self.children if child not in gone]
+
     def run(self) -> int:
         """Start everything; return the exit code once everything has stopped."""
         self._catch_signals()
         try:
-            for child in self.children:
+            for child in list(self.children):
                 if not self._stop_signals:
                     self._start(child)
             while not self._stop_signals:
                 self._turn(self._next_timeout())
-                self._restart_due()
+                self._follow_clock()
         finally:
             self._stop_all()
             self._selector.close()
@@ -126,7 +167,8 @@ class Supervisor:
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
 
     def _next_timeout(self) -> float | None:
-        due = [child.restart_due for child in self.children if child.restart_due is not None]
+        lives = [child.life for child in self.children]
+        due = [d for life in lives for d in (life.start_due, life.kill_due) if d is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _turn(self, timeout_s: float | None) -> None:
@@ -137,6 +179,8 @@ class Supervisor:
                     os.read(self._wake_read, 4096)
                 except BlockingIOError:
                     pass  # read in the meantime
+            elif isinstance(key.data, ControlServer):
+                key.data.serve()
             elif isinstance(key.data, Child):
                 self._hear(key.data)
             else:
@@ -159,8 +203,9 @@ class Supervisor:
         if "error" in message:
             child.error = message["error"]
             logger.error("%s: %s", child.spec.name, child.error)
-        if message.get("ready") and child.state is ProcessState.STARTING:
-            child.state, child.error = ProcessState.UP, None
+        if message.get("ready"):
+            child.error = None
+            child.life.ready()
         self._on_change(self)
 
     def _stop_hearing(self, child: Child) -> None:
@@ -169,16 +214,20 @@ class Supervisor:
             child.notifications.close()
             child.notifications = None
 
-    def _restart_due(self) -> None:
+    def _follow_clock(self) -> None:
+        """Start what is due; kill what did not stop in time."""
         now = time.monotonic()
         for child in self.children:
-            if (
-                child.restart_due is not None
-                and child.restart_due <= now
-                and not self._stop_signals
-            ):
+            if self._stop_signals:
+                return
+            life = child.life
+            if life.start_due is not None and life.start_due <= now:
                 child.restarts += 1
                 self._start(child)
+            elif life.kill_due is not None and life.kill_due <= now:
+                life.kill_due = None
+                logger.warning("%s did not stop in time; it is killed", child.spec.name)
+                self._signal([child], signal.SIGKILL)
 
     # --- lives -------------------------------------------------------------------------------
 
@@ -199,7 +248,7 @@ class Supervisor:
         os.close(write_fd)
         child.process = process
         child.notifications = NotificationReader(read_fd)
-        child.state, child.restart_due = ProcessState.STARTING, None
+        child.life.started()
         child.started_at = time.time()
         self._selector.register(child.notifications, selectors.EVENT_READ, child)
         self._selector.register(process.sentinel, selectors.EVENT_READ, (child,))
@@ -215,17 +264,18 @@ class Supervisor:
         code = child.process.exitcode or 0
         child.process.close()
         child.process = None
-        if self._stop_signals:
-            child.state = ProcessState.STOPPED
+        was_asked = child.state is ProcessState.STOPPING
+        delay_s = child.life.ended(code, time.monotonic())
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        if not was_asked:
+            child.reason = f"ended with {how}"
+        if was_asked:
+            logger.info("%s stopped", child.spec.name)
+        elif delay_s is None:
+            logger.error("%s ended with %s and is not restarted", child.spec.name, how)
         else:
-            delay_s = child.policy.delay_after(code, time.monotonic())
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-            if delay_s is None:
-                child.state = ProcessState.FATAL if code else ProcessState.STOPPED
-                logger.error("%s ended with %s and is not restarted", child.spec.name, how)
-            else:
-                child.state, child.restart_due = ProcessState.BACKOFF, time.monotonic() + delay_s
-                logger.warning("%s ended with %s; restart in %.1f s", child.spec.name, how, delay_s)
+            logger.warning("%s ended with %s; restart in %.2f s", child.spec.name, how, delay_s)
+        self._forget_retired()
         self._on_change(self)
 
     def _stop_all(self) -> None:
@@ -233,7 +283,8 @@ class Supervisor:
         self._stop_signals = max(1, self._stop_signals)
         for order in sorted({child.spec.stop_order for child in self.children}):
             group = [child for child in self.children if child.spec.stop_order == order]
-            self._signal(group, signal.SIGTERM)
+            for child in group:
+                self._stop_one(child, STOP_TIMEOUT_S)
             deadline = time.monotonic() + STOP_TIMEOUT_S
             while any(child.process is not None for child in group) and self._stop_signals < 2:
                 left_s = deadline - time.monotonic()
@@ -250,7 +301,7 @@ class Supervisor:
         for child in group:
             if child.pid is not None:
                 os.kill(child.pid, number)
-                if number is signal.SIGTERM:
+                if number is not signal.SIGKILL:
                     os.kill(child.pid, signal.SIGCONT)  # a stopped process hears nothing else
 
 
@@ -268,6 +319,7 @@ def _child_main(
     )  # a terminal's Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(DRAIN_SIGNAL, signal.SIG_DFL)
     die_with_parent(parent_pid)
     os.close(lifeline_write)
     notifier = Notifier(notify_fd)

@@ -130,6 +130,11 @@ class CommitFailed:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The worker finishes what it runs and then ends: it gets no more orders."""
+
+
 Report: TypeAlias = Started | Succeeded | Failed | FetchFailed | Committed | CommitFailed
 
 
@@ -258,6 +263,7 @@ Message: TypeAlias = (
     | Register
     | Heartbeat
     | Reports
+    | Draining
     | Registered
     | Confirmed
     | Launch

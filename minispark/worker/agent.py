@@ -16,6 +16,7 @@ from minispark.errors import CorruptBlock, ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.task_files import commit_files, drop_attempt
 from minispark.supervisor.notify import Notifier
+from minispark.supervisor.supervisor import DRAIN_SIGNAL
 from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
 from minispark.worker.agent_state import (
@@ -30,6 +31,8 @@ from minispark.worker.executor_server import ExecutorServer
 from minispark.worker.identity import WorkerIdFile
 from minispark.worker.master_link import MasterLink
 
+DRAIN_SETTLE_S = 0.3
+"""Orders and cancellations that were on their way when the master was told have arrived by then."""
 REFORK_DELAY_S = 0.2
 """After an executor that died before it got an order: a broken one must not spin."""
 
@@ -78,6 +81,10 @@ class Agent:
         self._refork_at: dict[int, float] = {}
         self._next_heartbeat = 0.0
         self._is_stopping = False
+        self._is_draining = False
+        """Told to end once nothing runs."""
+        self._is_drain_said = False
+        self._refuses_from = 0.0
         self.worker_id = id_file.read()
 
     @property
@@ -90,6 +97,7 @@ class Agent:
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_stop_signal)
+        signal.signal(DRAIN_SIGNAL, self._on_drain_signal)
         if self._lifeline is None:
             signal.signal(signal.SIGINT, self._on_stop_signal)
         self._selector.register(wake_read, selectors.EVENT_READ, "signal")
@@ -112,6 +120,9 @@ class Agent:
 
     def _on_stop_signal(self, *_: object) -> None:
         self._is_stopping = True
+
+    def _on_drain_signal(self, *_: object) -> None:
+        self._is_draining = True
 
     # --- one turn --------------------------------------------------------------------------
 
@@ -147,6 +158,20 @@ class Agent:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self.worker_id, self._state.active))
         self._link.send_reports()
+        if self._is_draining:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Tell the master once; end when nothing runs and every report is confirmed."""
+        if not self._link.is_registered:
+            return
+        if not self._is_drain_said:
+            self._is_drain_said = True
+            self._link.send(msg.Draining())
+            self._refuses_from = time.monotonic() + DRAIN_SETTLE_S
+        is_idle = self._state.active == 0 and not self._link.unsent
+        if is_idle and time.monotonic() >= self._refuses_from:
+            self._is_stopping = True
 
     def _timeout(self, now: float) -> float:
         due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
@@ -155,6 +180,8 @@ class Agent:
         deadline = self._state.next_deadline()
         if deadline is not None:
             due.append(deadline)
+        if self._is_draining:
+            due.append(now + DRAIN_SETTLE_S)
         due.extend(self._refork_at.values())
         return max(0.0, min(due) - now)
 
@@ -266,6 +293,7 @@ class Agent:
         self._heartbeat_interval_s = message.heartbeat_interval_s
         self._state.task_timeout_s = message.task_timeout_s
         self._link.is_registered = True
+        self._is_drain_said = False
         self._next_heartbeat = now
         logger.info("registered as %s", self.worker_id)
         self._follow(self._state.cancelled(message.forget), now)

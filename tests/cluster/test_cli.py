@@ -38,7 +38,7 @@ def test_ps(shared_cluster: Cluster) -> None:
     names = [process["name"] for process in document["processes"]]
     assert names == ["supervisor", "master", "worker-1", "worker-2", "worker-3"]
     for process in document["processes"]:
-        assert process["state"] == "UP" and process["rss_bytes"] > 0
+        assert process["state"] == "RUNNING" and process["rss_bytes"] > 0
         assert psutil.pid_exists(process["pid"])
         if process["name"].startswith("worker"):
             assert len(process["executors"]) == 2

@@ -33,7 +33,7 @@ def kill(cluster: Cluster, name: str) -> None:
 def running_on(cluster: Cluster, client: Any, job_id: str, node: str) -> set[str]:
     """The live workers that have a task of the stage that begins with `node`."""
     tasks = client.tasks(job_id, limit=1000, state="ASSIGNED")["tasks"]
-    up = {p["name"] for p in cluster.document()["processes"] if p["state"] == "UP"}
+    up = {p["name"] for p in cluster.document()["processes"] if p["state"] == "RUNNING"}
     return {task["worker"] for task in tasks if task["node_id"].startswith(node)} & up
 
 

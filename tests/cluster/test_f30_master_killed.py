@@ -49,7 +49,8 @@ def accepted_twice(cluster: Cluster, job_id: str) -> list[tuple[Any, ...]]:
     """Tasks of which more than one attempt succeeded, or that ran again after one had."""
     return rows(
         cluster,
-        "SELECT stage_index, partition, group_concat(attempts.state) FROM attempts JOIN jobs USING (job_no)"
+        "SELECT stage_index, partition, group_concat(attempts.state)"
+        " FROM attempts JOIN jobs USING (job_no)"
         f" WHERE job_id = '{job_id}' GROUP BY stage_index, partition"
         " HAVING sum(attempts.state = 'SUCCEEDED') != 1",
     )

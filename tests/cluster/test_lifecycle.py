@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests import jobs
-from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster, run_cli, wait_until
+from tests import jobs, oracle
+from tests.cluster.harness import (
+    PLAIN_ENVIRONMENT,
+    ROOT,
+    Cluster,
+    attempts_left,
+    run_cli,
+    wait_until,
+)
 
 INPUT = str(ROOT / "data" / "input.csv")
 
@@ -73,7 +83,7 @@ def workers_up(cluster: Cluster) -> bool:
         states = [p["state"] for p in cluster.document()["processes"]]
     except (OSError, ValueError):
         return False
-    return len(states) == 5 and set(states) == {"UP"}
+    return len(states) == 5 and set(states) == {"RUNNING"}
 
 
 def test_f40_ctrl_c_while_it_runs_stops_in_order(
@@ -182,7 +192,7 @@ def test_f44_a_stale_lock_and_a_strangers_pid_do_no_harm(
     try:
         cluster.state_dir.mkdir()
         (cluster.state_dir / "cluster.lock").write_text(f"{stranger.pid}\n")
-        entry = {"name": "supervisor", "pid": stranger.pid, "started_at": 1.0, "state": "UP"}
+        entry = {"name": "supervisor", "pid": stranger.pid, "started_at": 1.0, "state": "RUNNING"}
         (cluster.state_dir / "cluster.json").write_text(json.dumps({"processes": [entry]}))
         assert cluster.cli("down").returncode == 3
         assert cluster.up().returncode == 0
@@ -201,7 +211,7 @@ def test_a_dead_master_and_a_dead_worker_come_back(make_cluster: Callable[..., C
         os.kill(before["pid"], signal.SIGKILL)
         wait_until(
             lambda name=name, before=before: (
-                cluster.process(name)["state"] == "UP"
+                cluster.process(name)["state"] == "RUNNING"
                 and cluster.process(name)["pid"] != before["pid"]
             ),
             f"{name} is back",
@@ -254,3 +264,119 @@ def test_exit_statuses(tmp_path: Path, words: tuple[str, ...], status: int, said
     assert done.returncode == status, done.stderr
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_f45_a_worker_that_crashes_at_start_ends_fatal_and_the_rest_works(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        config = tmp_path / "one-bad.yaml"
+        config.write_text(
+            "workers:\n"
+            "  - {name: good, port: 0, threads: 1}\n"
+            f"  - {{name: bad, port: {port}, threads: 1}}\n"
+            "restart: {backoff_min_s: 0.05, attempts_max: 3}\n"
+        )
+        cluster = Cluster()
+        cluster.settings = ["--set=master.http_port=0", "--set=master.socket_port=0"]
+        try:
+            done = cluster.up("-c", str(config))
+            assert done.returncode == 1
+            assert "bad does not start" in done.stderr and str(port) in done.stderr
+            bad = cluster.process("bad")
+            assert (bad["state"], bad["restarts"], bad["pid"]) == ("FATAL", 3, None)
+            assert str(port) in bad["reason"]
+            log = (cluster.state_dir / "logs" / "supervisor.log").read_text()
+            delays = [float(d) for d in re.findall(r"bad ended .* restart in ([0-9.]+) s", log)]
+            assert len(delays) == 3
+            assert all(b > a for a, b in itertools.pairwise(delays))  # doubled, jitter below that
+            submitted = cluster.cli("submit", "-i", INPUT, "--wait")
+            assert submitted.returncode == 0, submitted.stderr
+            shown = cluster.cli("ps")
+            assert "FATAL" in shown.stdout
+        finally:
+            assert cluster.close() == []
+
+
+def open_files(pid: int) -> int:
+    return psutil.Process(pid).num_fds()
+
+
+def test_f46_cycles_of_up_and_down_leave_nothing() -> None:
+    """Five here; scripts/soak does twenty."""
+    cluster = Cluster(workers=2, threads=1)
+    own = open_files(os.getpid())
+    try:
+        for _ in range(int(os.environ.get("SOAK_CYCLES", "5"))):
+            assert cluster.up().returncode == 0
+            ports = [port for p in cluster.document()["processes"] for port in p["ports"].values()]
+            assert cluster.cli("down").returncode == 0
+            all_gone(cluster)
+            for port in ports:
+                with socket.create_server(("127.0.0.1", port)):
+                    pass  # it is free again
+            left = {path.name for path in cluster.state_dir.iterdir()}
+            assert not left & {"cluster.json", "control.sock"}
+            assert attempts_left(cluster) == []
+        assert open_files(os.getpid()) == own
+    finally:
+        assert cluster.close() == []
+
+
+def test_f47_down_while_a_job_runs_and_the_job_goes_on_at_the_next_up(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    with text.open("w") as file:
+        for i in range(150_000):
+            file.write(f"line {i % 70_000} the quick brown fox {i % 977} jumps over\n")
+    cluster = Cluster(workers=2)
+    try:
+        assert cluster.up().returncode == 0
+        with cluster.client() as client:
+            info = client.submit(jobs.word_count(str(text), 12))
+            wait_until(
+                lambda: client.job(info["id"])["tasks"]["completed"] >= 2, "some tasks are complete"
+            )
+        begun = time.monotonic()
+        assert cluster.cli("down").returncode == 0
+        assert time.monotonic() - begun < 20
+        all_gone(cluster)
+        assert cluster.up().returncode == 0
+        with cluster.client() as client:
+            done = client.wait(info["id"], timeout_s=60)
+            assert done["state"] == "SUCCEEDED", done["status"]
+            expected = oracle.word_count(oracle.lines_of([text]))
+            assert sorted(client.results(info["id"])) == expected
+        wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
+    finally:
+        assert cluster.close() == []
+
+
+def test_restart_and_scale_while_a_job_runs(
+    make_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    with text.open("w") as file:
+        for i in range(150_000):
+            file.write(f"line {i % 70_000} the quick brown fox {i % 977} jumps over\n")
+    cluster = make_cluster(workers=2)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 16))
+        grown = cluster.cli("scale", "4")
+        assert grown.returncode == 0, grown.stderr
+        cluster.note_processes()
+        assert len(cluster.document()["processes"]) == 6
+        before = cluster.process("worker-1")["pid"]
+        again = cluster.cli("restart", "worker-1")
+        assert again.returncode == 0, again.stderr
+        assert cluster.process("worker-1")["pid"] != before
+        assert cluster.process("worker-1")["reason"] == "asked to restart"
+        shrunk = cluster.cli("scale", "1")
+        assert shrunk.returncode == 0, shrunk.stderr
+        names = [p["name"] for p in cluster.document()["processes"]]
+        assert names == ["supervisor", "master", "worker-1"]
+        done = client.wait(info["id"], timeout_s=60)
+        assert done["state"] == "SUCCEEDED", done["status"]
+        expected = oracle.word_count(oracle.lines_of([text]))
+        assert sorted(client.results(info["id"])) == expected
+    cluster.note_processes()
+    refused = cluster.cli("restart", "worker-9")
+    assert refused.returncode == 1 and "worker-9" in refused.stderr

@@ -5,35 +5,114 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from minispark.errors import ClusterRuns
+from minispark.errors import ClusterRuns, NoCluster
 from minispark.supervisor import state_dir
+from minispark.supervisor.control import ControlServer, ask
 from minispark.supervisor.process_log import configure_logging, stamp
-from minispark.supervisor.restart_policy import RestartLimits, RestartPolicy
+from minispark.supervisor.restart_policy import JITTER, Life, ProcessState, RestartLimits
 
 LIMITS = RestartLimits("on-failure", 0.2, 1.0, 4, 60.0)
 
 
+def life_of(limits: RestartLimits = LIMITS, jitter: float = 0.0) -> Life:
+    life = Life(limits, lambda: jitter)
+    life.started()
+    return life
+
+
 def test_f45_delays_grow_up_to_a_limit_and_then_end() -> None:
-    policy = RestartPolicy(LIMITS)
-    assert [policy.delay_after(1, now) for now in range(5)] == [0.2, 0.4, 0.8, 1.0, None]
+    life = life_of()
+    states, delays = [], []
+    for now in range(5):
+        delays.append(life.ended(1, now))
+        states.append(life.state)
+        life.started()
+    assert delays == [0.2, 0.4, 0.8, 1.0, None]
+    assert states == [ProcessState.BACKOFF] * 4 + [ProcessState.FATAL]
+
+
+def test_f45_delays_are_jittered() -> None:
+    assert life_of(jitter=1.0).ended(1, 0.0) == pytest.approx(0.2 * (1 + JITTER))
 
 
 def test_ends_outside_the_window_are_forgotten() -> None:
-    policy = RestartPolicy(LIMITS)
-    assert [policy.delay_after(-9, 100.0 * i) for i in range(9)] == [0.2] * 9
+    life = life_of()
+    assert [life.ended(-9, 100.0 * i) for i in range(9)] == [0.2] * 9
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "delay"),
-    [("on-failure", 0, None), ("always", 0, 0.2), ("never", 1, None), ("on-failure", -15, 0.2)],
+    ("name", "code", "delay", "state"),
+    [
+        ("on-failure", 0, None, ProcessState.STOPPED),
+        ("always", 0, 0.2, ProcessState.BACKOFF),
+        ("never", 1, None, ProcessState.FATAL),
+        ("on-failure", -15, 0.2, ProcessState.BACKOFF),
+    ],
 )
-def test_policies(name: str, code: int, delay: float | None) -> None:
-    assert RestartPolicy(RestartLimits(name)).delay_after(code, 0.0) == delay
+def test_policies(name: str, code: int, delay: float | None, state: ProcessState) -> None:
+    life = life_of(RestartLimits(name))
+    assert life.ended(code, 0.0) == delay
+    assert life.state is state
+
+
+def test_one_that_is_told_to_stop_stays_stopped_whatever_its_status() -> None:
+    life = life_of()
+    life.ready()
+    assert life.state is ProcessState.RUNNING
+    assert life.stop(9.0)
+    assert (life.state, life.kill_due) == (ProcessState.STOPPING, 9.0)
+    life.ready()  # said just before it heard
+    assert life.state is ProcessState.STOPPING
+    assert life.ended(-9, 1.0) is None
+    assert life.state is ProcessState.STOPPED
+
+
+def test_one_that_is_restarted_comes_back_at_once_also_when_it_was_fatal() -> None:
+    life = life_of()
+    life.stop(9.0, comes_back=True)
+    assert life.ended(0, 1.0) == 0.0
+    assert (life.state, life.start_due) == (ProcessState.BACKOFF, 1.0)
+    fatal = life_of(RestartLimits("never"))
+    fatal.ended(1, 0.0)
+    assert not fatal.stop(9.0, comes_back=True)
+    assert fatal.start_due is not None
+
+
+def test_one_that_waits_for_its_restart_and_is_stopped_does_not_start() -> None:
+    life = life_of()
+    life.ended(1, 0.0)
+    assert not life.stop(9.0)
+    assert (life.state, life.start_due) == (ProcessState.STOPPED, None)
+
+
+def test_the_control_socket_answers_its_owner(tmp_path: Path) -> None:
+    server = ControlServer(tmp_path, lambda question: {"echo": question["n"]})
+    thread = threading.Thread(target=lambda: (select.select([server], [], []), server.serve()))
+    thread.start()
+    assert ask(str(server.path), {"n": 7}) == {"echo": 7}
+    thread.join()
+    assert server.path.stat().st_mode & 0o777 == 0o600
+    server.close()
+    with pytest.raises(NoCluster):
+        ask(str(server.path), {"n": 7})
+
+
+def test_a_long_state_directory_still_gets_a_control_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    server = ControlServer(folder, lambda _: {})
+    try:
+        assert server.path.exists()
+        assert len(str(server.path)) < 104
+    finally:
+        server.close()
 
 
 def test_the_state_directory_is_private_and_locked(tmp_path: Path) -> None:

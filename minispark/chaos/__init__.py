@@ -1,0 +1,1 @@
+"""L4: breaking a running cluster on purpose, from outside."""
