@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from minispark.errors import ClusterError, NoCluster, NotFound
-from minispark.storage.task_files import SHUFFLE_FILE
+from minispark.storage.task_files import SHUFFLE_FILE, is_whole
 from minispark.supervisor.state_dir import read_cluster_file
 
 HELD_S = 5.0
@@ -25,6 +25,7 @@ HELD_S = 5.0
 SLOWNESS = 10
 """A slow worker runs one part in so many of the time."""
 SLICE_S = 0.02
+DAMAGED_BYTES = 64
 START_TIME_SLACK_S = 2.0
 SERVERS = ("supervisor", "master")
 
@@ -176,7 +177,8 @@ def _executors(agent: psutil.Process) -> list[psutil.Process]:
 
 
 def _shuffle_file(folder: Path, rng: random.Random) -> Fault:
-    paths = sorted((folder / "attempts").glob(f"*/{SHUFFLE_FILE}"))
+    written = sorted((folder / "attempts").glob(f"*/{SHUFFLE_FILE}"))
+    paths = [path for path in written if is_whole(path)]
     if not paths:
         raise ClusterError("no shuffle file is there now; run a job with a shuffle, and try again")
     path = rng.choice(paths)
@@ -184,12 +186,14 @@ def _shuffle_file(folder: Path, rng: random.Random) -> Fault:
 
 
 def _flip_bytes(path: Path) -> None:
-    """Damage the first block, and leave the length as it is."""
+    """Damage the data of a block in the middle, and leave the length as it is."""
     try:
         with path.open("r+b") as file:
-            head = file.read(64)
-            file.seek(0)
-            file.write(bytes(byte ^ 0xFF for byte in head))
+            middle = path.stat().st_size // 3
+            file.seek(middle)
+            data = file.read(DAMAGED_BYTES)
+            file.seek(middle)
+            file.write(bytes(byte ^ 0xFF for byte in data))
             file.flush()
             os.fsync(file.fileno())
     except FileNotFoundError as error:

@@ -63,6 +63,16 @@ def write_shuffle_file(path: Path, blocks: Iterable[bytes]) -> int:
         return file.tell()
 
 
+def is_whole(path: Path) -> bool:
+    """Whether the shuffle file at `path` was written to its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_MAGIC), os.SEEK_END)
+            return file.read() == _MAGIC
+    except OSError:
+        return False
+
+
 def locate_block(fd: int, partition: int) -> tuple[int, int]:
     """(offset, length) of a partition's block in an open shuffle file. Raises CorruptBlock."""
     size = os.fstat(fd).st_size
