@@ -114,7 +114,7 @@ class AttemptSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """`kind`: `error`, `timeout`, `crash`, `injected` or `internal`."""
+    """`kind`: `error`, `timeout`, `memory`, `crash`, `injected` or `internal`."""
 
     worker_id: str
     attempt_id: str

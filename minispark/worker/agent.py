@@ -12,6 +12,8 @@ import signal
 import time
 from typing import assert_never
 
+import psutil
+
 from minispark.errors import CorruptBlock, ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.task_files import commit_files, drop_attempt
@@ -33,8 +35,13 @@ from minispark.worker.master_link import MasterLink
 
 DRAIN_SETTLE_S = 0.3
 """Orders and cancellations that were on their way when the master was told have arrived by then."""
+MEASURE_INTERVAL_S = 0.2
+"""How often the memory of executors is looked at."""
 REFORK_DELAY_S = 0.2
 """After an executor that died before it got an order: a broken one must not spin."""
+
+_UNSAID = ("crash", "timeout", "memory", "injected")
+"""Failures that no executor reports."""
 
 logger = logging.getLogger("minispark.worker")
 
@@ -80,6 +87,7 @@ class Agent:
         self._executors: dict[int, Executor] = {}
         self._refork_at: dict[int, float] = {}
         self._next_heartbeat = 0.0
+        self._next_measure = 0.0
         self._is_stopping = False
         self._is_draining = False
         """Told to end once nothing runs."""
@@ -150,6 +158,9 @@ class Agent:
                     self._hear_executor(executor, now)
         now = time.monotonic()
         self._follow(self._state.clock(now), now)
+        if now >= self._next_measure:
+            self._next_measure = now + MEASURE_INTERVAL_S
+            self._measure(now)
         for slot, due in list(self._refork_at.items()):
             if now >= due:
                 del self._refork_at[slot]
@@ -173,13 +184,23 @@ class Agent:
         if is_idle and time.monotonic() >= self._refuses_from:
             self._is_stopping = True
 
+    def _measure(self, now: float) -> None:
+        """How much memory the executors use that work."""
+        for slot, executor in list(self._executors.items()):
+            if self._state.slots[slot].run is not None:
+                try:
+                    rss_bytes = psutil.Process(executor.pid).memory_info().rss
+                except psutil.Error:
+                    continue  # it died just now
+                self._follow(self._state.measured(slot, rss_bytes), now)
+
     def _timeout(self, now: float) -> float:
         due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
         if self._link.channel is None:
             due.append(self._link.retry_at)
         deadline = self._state.next_deadline()
-        if deadline is not None:
-            due.append(deadline)
+        if deadline is not None:  # something runs
+            due += [deadline, self._next_measure]
         if self._is_draining:
             due.append(now + DRAIN_SETTLE_S)
         due.extend(self._refork_at.values())
@@ -317,7 +338,7 @@ class Agent:
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid)
                 case SendReport(report):
-                    if isinstance(report, msg.Failed) and report.kind in ("crash", "timeout"):
+                    if isinstance(report, msg.Failed) and report.kind in _UNSAID:
                         self._counters.count(False, 0, 0.0)
                     self._link.report(report)
                 case DropFiles(attempt_id):

@@ -43,6 +43,9 @@ class DropFiles:
     attempt_id: str
 
 
+MEMORY_FACTOR = 4
+"""A task is stopped at so many times its budget; the budget itself is what it plans with."""
+
 Instruction: TypeAlias = RunOnSlot | KillSlot | SendReport | DropFiles
 
 
@@ -55,20 +58,28 @@ class Slot:
         self.started_at = 0.0
         self.deadline: float | None = None
         self.killed_for: str | None = None
-        """Why its executor was killed: `timeout`, or `cancel`, which nobody is told of."""
+        """Why its executor was killed: `timeout`, `memory`, or, said to nobody, `cancel`."""
+        self.rss_bytes = 0
+        """What it used when it was killed for that."""
 
 
 class AgentState:
     """The orders of one worker."""
 
     def __init__(
-        self, slots: int, task_timeout_s: float, fail_probability: float, draw: Callable[[], float]
+        self,
+        slots: int,
+        task_timeout_s: float,
+        task_max_mb: int,
+        fail_probability: float,
+        draw: Callable[[], float],
     ) -> None:
         """`draw` gives numbers in [0, 100); a task fails on purpose when one is below the
         probability.
         """
         self.slots = [Slot() for _ in range(slots)]
         self.task_timeout_s = task_timeout_s
+        self._task_max_mb = task_max_mb
         self._queue: dict[str, Run] = {}
         self._fail_probability = fail_probability
         self._draw = draw
@@ -128,6 +139,11 @@ class AgentState:
         if reason == "timeout":
             error = f"stopped after {self.task_timeout_s:g} s (scheduler.task_timeout_s)"
             instructions.append(SendReport(Failed(attempt_id, "timeout", error)))
+        elif reason == "memory":
+            error = f"its executor was stopped at {place.rss_bytes >> 20} MB, "
+            error += f"{MEMORY_FACTOR} times memory.task_max_mb ({self._task_max_mb} MB): "
+            error += "raise it, or use more partitions"
+            instructions.append(SendReport(Failed(attempt_id, "memory", error)))
         elif reason is None:
             error = f"its executor process ended with {how}"
             instructions.append(SendReport(Failed(attempt_id, "crash", error)))
@@ -157,6 +173,15 @@ class AgentState:
                 slot.killed_for, slot.deadline = "timeout", None
                 instructions.append(KillSlot(index))
         return instructions
+
+    def measured(self, slot: int, rss_bytes: int) -> list[Instruction]:
+        """An executor uses so much memory: stop its task when that is far above its budget."""
+        place = self.slots[slot]
+        limit = MEMORY_FACTOR * self._task_max_mb << 20
+        if place.run is None or place.killed_for or rss_bytes <= limit:
+            return []
+        place.killed_for, place.deadline, place.rss_bytes = "memory", None, rss_bytes
+        return [KillSlot(slot)]
 
     # --- inside ----------------------------------------------------------------------------------
 

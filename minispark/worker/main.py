@@ -73,6 +73,7 @@ def run_worker(
     state = AgentState(
         spec.threads,
         config.scheduler.task_timeout_s,
+        config.memory.task_max_mb,
         spec.fail_probability,
         partial(random.Random(spec.name).uniform, 0, 100),
     )

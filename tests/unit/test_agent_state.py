@@ -8,6 +8,7 @@ from minispark.model.job import ReaderOptions
 from minispark.model.plan import PartitionFile, ReadSplits, StageProgram, TaskOrder, TaskOutcome
 from minispark.transport.messages import Failed, FetchFailed, Run, Started, Succeeded
 from minispark.worker.agent_state import (
+    MEMORY_FACTOR,
     AgentState,
     DropFiles,
     Instruction,
@@ -31,7 +32,7 @@ def id_of(number: int) -> str:
 
 def agent(slots: int = 1, fail: float = 0.0, draws: tuple[float, ...] = ()) -> AgentState:
     numbers = iter(draws)
-    state = AgentState(slots, 10.0, fail, lambda: next(numbers))
+    state = AgentState(slots, 10.0, 100, fail, lambda: next(numbers))
     for slot in range(slots):
         state.executor_ready(slot, 0.0)
     return state
@@ -58,7 +59,7 @@ def test_a_repeated_order_changes_nothing() -> None:
 
 
 def test_nothing_runs_before_an_executor_is_ready() -> None:
-    state = AgentState(1, 10.0, 0.0, lambda: 0.0)
+    state = AgentState(1, 10.0, 100, 0.0, lambda: 0.0)
     assert state.launched([run(1)], 0.0) == []
     assert state.executor_ready(0, 0.0) == started(0, 1)
 
@@ -95,6 +96,19 @@ def test_f15_a_task_that_runs_too_long_is_stopped_and_its_slot_used_again() -> N
     assert isinstance(report, SendReport) and isinstance(report.report, Failed)
     assert report.report.kind == "timeout"
     assert state.executor_ready(0, 11.0) == started(0, 2)
+
+
+def test_f21_a_task_far_over_its_memory_is_stopped_and_told_why() -> None:
+    state = agent()
+    state.launched([run(1)], 0.0)
+    limit = MEMORY_FACTOR * 100 * 2**20
+    assert state.measured(0, limit) == []
+    assert state.measured(0, limit + 1) == [KillSlot(0)]
+    assert state.measured(0, limit + 1) == []
+    _, report = state.executor_died(0, "signal SIGKILL", 1.0)
+    assert isinstance(report, SendReport) and isinstance(report.report, Failed)
+    assert report.report.kind == "memory"
+    assert "memory.task_max_mb (100 MB)" in report.report.error
 
 
 def test_cancelled_attempts_stop_in_silence() -> None:
