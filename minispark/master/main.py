@@ -212,5 +212,6 @@ def _limits(config: Config) -> Limits:
         max_load_diff=scheduler.max_load_diff,
         prefetch=scheduler.prefetch if isinstance(scheduler.prefetch, int) else None,
         jobs_kept_max=config.retention.jobs_max,
+        result_bytes_max=int(config.retention.results_max_gb * 2**30),
         speculation=scheduler.speculation,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from minispark.errors import MiniSparkError
 from minispark.master.documents import request_document
 from minispark.model.events import WorkerIdentity
-from minispark.model.job import JobRequest
+from minispark.model.job import JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
@@ -24,22 +24,46 @@ from minispark.plan.parsing import parse_request
 from minispark.storage.job_history import JobHistory, JobRow
 from minispark.storage.job_store import JobStore
 from minispark.storage.jobs_json import CorruptSnapshot, move_aside, read_snapshot
+from minispark.storage.salvage import salvage
 from minispark.transport.codec import from_json, to_json
 
 logger = logging.getLogger("minispark.master")
 
 
 def open_store(state_dir: Path) -> JobStore:
-    """The job store; a corrupt one is moved aside, with a loud word, and a new one begun."""
+    """The job store. A damaged one is moved aside, with a loud word; what can be read of it goes
+    into a new one, and each job that is lost is named. Raises NewerSchema.
+    """
     path = state_dir / "state" / "minispark.db"
     try:
-        return JobStore(path, dump_request, dump_plan)
+        store = JobStore(path, dump_request, dump_plan)
+        store.check()
+        return store
     except sqlite3.DatabaseError as error:
         aside = move_aside(path)
         for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        logger.error("%s is corrupt (%s): it lies at %s now; its jobs are lost", path, error, aside)
-        return JobStore(path, dump_request, dump_plan)
+            beside = path.with_name(path.name + suffix)
+            if beside.exists():
+                beside.replace(aside.with_name(aside.name + suffix))
+        logger.error("%s is damaged (%s): it lies at %s now", path, error, aside)
+        store = JobStore(path, dump_request, dump_plan)
+        saved = salvage(aside, path)
+        store.reload()
+        _name_lost(state_dir / "state" / "jobs.json", saved)
+        return store
+
+
+def _name_lost(snapshot: Path, saved: list[str]) -> None:
+    """Which jobs of the last `jobs.json` are not among those that were saved."""
+    try:
+        jobs = (read_snapshot(snapshot) or {"jobs": {}})["jobs"]
+    except (CorruptSnapshot, OSError):
+        jobs = {}
+    lost = {job_id: job for job_id, job in jobs.items() if job_id not in saved}
+    logger.error("%d jobs were saved, %d are lost", len(saved), len(lost))
+    for job_id, job in lost.items():
+        name = job.get("request", {}).get("name", "?") if isinstance(job, dict) else "?"
+        logger.error("lost: job %s (%s)", job_id, name)
 
 
 def dump_request(request: JobRequest) -> str:
@@ -99,6 +123,11 @@ class Found:
             tasks_completed=sum(stage.completed for stage in rows),
             failed_attempts=failed,
             retries=max(0, failed - is_failed),
+            result_bytes=sum(
+                stage.bytes_written
+                for stage in rows
+                if stage.is_final or (plan is not None and plan.kind is PlanKind.NAIVE)
+            ),
             stages=stages,
         )
 

@@ -59,6 +59,8 @@ class JobView:
     tasks_failed: int = 0
     failed_attempts: int = 0
     retries: int = 0
+    result_bytes: int = 0
+    """Of its documented files, which stay when it ended."""
     stages: tuple[StageView, ...] = ()
 
     @property

@@ -106,6 +106,8 @@ class JobRun:
         self.tasks_failed = 0
         self.failed_attempts = 0
         self.retries = 0
+        self.result_bytes = 0
+        """Of accepted documented files."""
         self.submitted_at = now
         """Monotonic seconds, for `timeout_s`."""
         self.created_at = at_unix_s
@@ -209,6 +211,7 @@ class JobRun:
         stage.running -= 1
         stage.completed += 1
         stage.records += outcome.records
+        self.result_bytes += outcome.bytes_written if outcome.files else 0
         self.tasks_completed += 1
         self.updated_at = at_unix_s
         if not stage.is_complete:
@@ -260,6 +263,7 @@ class JobRun:
                 child.missing_parents += 1
         stage.completed -= 1
         stage.records -= outcome.records
+        self.result_bytes -= outcome.bytes_written if outcome.files else 0
         self.tasks_completed -= 1
         self._make_ready(stage, task)
 
@@ -316,5 +320,6 @@ class JobRun:
             tasks_failed=self.tasks_failed,
             failed_attempts=self.failed_attempts,
             retries=self.retries,
+            result_bytes=self.result_bytes,
             stages=stages,
         )

@@ -52,4 +52,5 @@ class Limits:
     prefetch: int | None = None
     """Attempts a worker may queue beyond its slots; None: twice its slots."""
     jobs_kept_max: int = 100
+    result_bytes_max: int = 10 * 2**30
     speculation: bool = True

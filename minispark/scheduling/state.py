@@ -27,7 +27,10 @@ class ClusterState:
         self.ready_jobs: dict[str, None] = {}
         """Jobs with ready tasks of runnable stages, in the order in which they became so."""
         self.finished: dict[str, JobView] = {}
-        """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`."""
+        """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`, and, but for the last
+        one, at most `limits.result_bytes_max` of results.
+        """
+        self._result_bytes = 0
         self.ready_count = 0
         """Ready tasks of all jobs."""
         self.live_count = 0
@@ -99,19 +102,23 @@ class ClusterState:
         self.live_count -= live
         self._changed_jobs[job.id] = None
         self.finished[job.id] = job.view(self._published.jobs.get(job.id), None)
+        self._result_bytes += job.result_bytes
         return self._evict()
 
     def restore(self, views: list[JobView]) -> None:
         """Jobs that ended before this master started, oldest end first."""
         for view in views:
             self.finished[view.job_id] = view
+            self._result_bytes += view.result_bytes
             self._changed_jobs[view.job_id] = None
 
     def _evict(self) -> list[str]:
         evicted: list[str] = []
-        while len(self.finished) > self.limits.jobs_kept_max:
+        while len(self.finished) > self.limits.jobs_kept_max or (
+            self._result_bytes > self.limits.result_bytes_max and len(self.finished) > 1
+        ):
             job_id = next(iter(self.finished))
-            del self.finished[job_id]
+            self._result_bytes -= self.finished.pop(job_id).result_bytes
             self._changed_jobs[job_id] = None
             evicted.append(job_id)
         return evicted

@@ -49,6 +49,8 @@ class StageRow:
     records: int
     started_at: float | None
     ended_at: float | None
+    bytes_written: int
+    """By its accepted attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,16 @@ class JobHistory:
             " count(CASE a.state WHEN 'SUCCEEDED' THEN 1 END),"
             " count(CASE WHEN a.state IN ('FAILED', 'LOST') THEN 1 END),"
             " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.records END), 0),"
-            " min(a.assigned_at), max(CASE a.state WHEN 'SUCCEEDED' THEN a.ended_at END)"
+            " min(a.assigned_at), max(CASE a.state WHEN 'SUCCEEDED' THEN a.ended_at END),"
+            " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.bytes_written END), 0)"
             " FROM stages s JOIN jobs j USING (job_no)"
             " LEFT JOIN attempts a USING (job_no, stage_index)"
             " WHERE j.job_id = ? GROUP BY s.stage_index ORDER BY s.stage_index",
             (job_id,),
         )
         return [
-            StageRow(i, n, op, p, bool(f), c, x, r, b, e) for i, n, op, p, f, c, x, r, b, e in rows
+            StageRow(i, n, op, p, bool(f), c, x, r, b, e, w)
+            for i, n, op, p, f, c, x, r, b, e, w in rows
         ]
 
     def accepted(self, job_id: str) -> list[AttemptRow]:

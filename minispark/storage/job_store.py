@@ -105,24 +105,38 @@ class JobStore:
 
     def _open(self) -> None:
         execute = self._writer.execute
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")
         (version,) = execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._writer.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise NewerSchema(
                 f"{self.path} has a schema of version {version}, this package knows "
                 f"{SCHEMA_VERSION}: install the newer package, or choose another state_dir"
             )
-        for old in range(max(version, 1), SCHEMA_VERSION):
-            if version:
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            self._writer.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        else:
+            for old in range(version, SCHEMA_VERSION):
                 script = f"BEGIN; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;"
                 self._writer.executescript(script)
         execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
         self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
+
+    def check(self) -> None:
+        """Look at every page. Raises sqlite3.DatabaseError when one is damaged."""
+        try:
+            ((verdict,),) = self._writer.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(str(verdict))
+        except sqlite3.DatabaseError:
+            self._writer.close()
+            raise
+
+    def reload(self) -> None:
+        """Somebody else wrote jobs into the file before the first fact."""
+        self._job_numbers = dict(self._writer.execute("SELECT job_id, job_no FROM jobs"))
 
     def close(self) -> None:
         self._writer.close()

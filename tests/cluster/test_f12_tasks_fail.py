@@ -137,7 +137,7 @@ def test_f18_every_second_task_fails_and_the_job_completes(
         assert info["state"] == "SUCCEEDED", info["status"]
         assert sorted(client.results(info["id"])) == oracle.word_count(oracle.lines_of([SMALL]))
         told = client.metrics("metrics/failures")
-        failed = sum(worker_metrics(w)["tasks"]["failed"] for w in client.workers())
+        failed = sum(worker_metrics(w)["tasks"]["total_failed"] for w in client.workers())
         assert told["job_failures"][info["id"]] == failed > 0
         page = client.tasks(info["id"], limit=1000, state="FAILED")
         assert all("FAIL_PROBABILITY=50" in task["error"] for task in page["tasks"])

@@ -371,6 +371,24 @@ def test_f30_budgets_go_on_where_they_stood() -> None:
     assert after.view(job).failed_attempts == 1
 
 
+def test_old_results_go_by_size_and_never_the_last_one() -> None:
+    talk = Dialogue(result_bytes_max=250)
+    talk.worker(0)
+    for number in range(1, 5):
+        talk.job(number, map_reduce(1, 1))
+        talk.succeed()
+        talk.succeed(1, TaskOutcome(1, 100, files=(("f", "g"),)))
+    assert list(talk.core.snapshot().jobs) == [name_of(1003), name_of(1004)]
+    assert [e for e in talk.effects if isinstance(e, fx.ForgetJob)] == [
+        fx.ForgetJob(name_of(1001)),
+        fx.ForgetJob(name_of(1002)),
+    ]
+    talk.job(5, map_reduce(1, 1))
+    talk.succeed()
+    talk.succeed(1, TaskOutcome(1, 1000, files=(("f", "g"),)))
+    assert list(talk.core.snapshot().jobs) == [name_of(1005)]
+
+
 def test_a_failed_job_cancels_what_still_runs() -> None:
     talk = Dialogue(task_retries_max=0)
     worker = talk.worker(0)

@@ -1,0 +1,168 @@
+"""The database's schema over its versions, and what is saved of a damaged one (F31)."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from minispark.master.recovery import Found, dump_plan, dump_request, open_store
+from minispark.model import effects as fx
+from minispark.model.events import WorkerIdentity
+from minispark.model.ids import attempt_id
+from minispark.model.job import JobRequest
+from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
+from minispark.plan.parsing import parse_request
+from minispark.storage.job_history import JobHistory
+from minispark.storage.job_store import MIGRATIONS, SCHEMA_VERSION, JobStore, NewerSchema
+from minispark.storage.jobs_json import write_snapshot
+from tests import jobs
+from tests.simulation.plans import map_reduce
+
+PLAN = map_reduce(2, 1)
+VERSION_1 = """
+CREATE TABLE jobs (
+    job_no INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    request TEXT NOT NULL, plan TEXT, state TEXT NOT NULL, message TEXT,
+    created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    started_at REAL, ended_at REAL, idempotency_key TEXT UNIQUE);
+CREATE TABLE stages (
+    job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, stage_id TEXT NOT NULL, op TEXT NOT NULL,
+    partitions INTEGER NOT NULL, is_final INTEGER NOT NULL, PRIMARY KEY (job_no, stage_index)
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, partition INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, worker_id TEXT NOT NULL, state TEXT NOT NULL,
+    assigned_at REAL NOT NULL,
+    ended_at REAL, error TEXT, records INTEGER NOT NULL, bytes_written INTEGER NOT NULL,
+    PRIMARY KEY (job_no, stage_index, partition, attempt)) WITHOUT ROWID;
+CREATE TABLE workers (
+    worker_id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, host TEXT NOT NULL,
+    port INTEGER NOT NULL, slots INTEGER NOT NULL, host_id TEXT NOT NULL, state_dir TEXT NOT NULL,
+    seen_at REAL NOT NULL);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, at_unix_s REAL NOT NULL, kind TEXT NOT NULL, job_id TEXT, subject TEXT,
+    text TEXT);
+PRAGMA user_version = 1;
+"""
+"""What the first version of this package wrote."""
+
+
+def request() -> JobRequest:
+    return parse_request(jobs.word_count("/data/text", 2))
+
+
+def facts(job_id: str, padding: str = "") -> list[fx.Fact | fx.ForgetJob]:
+    """A job of which one task is complete, one failed once."""
+    worker = WorkerIdentity("w", WorkerKind.SOCKET, "worker-1", "h", 1, 2, 3, "host", "/s")
+    moves = [
+        (0, 0, AttemptState.SUCCEEDED, None),
+        (1, 0, AttemptState.FAILED, Cause.TASK),
+        (1, 1, AttemptState.ASSIGNED, None),
+    ]
+    return [
+        fx.WorkerSeen(worker, 1.0),
+        fx.JobAccepted(job_id, request(), 1.0, None),
+        fx.PlanChosen(job_id, PLAN),
+        fx.JobMoved(job_id, JobState.RUNNING, None, 2.0),
+        *(
+            fx.AttemptMoved(
+                attempt_id(job_id, "s0", partition, number),
+                job_id, 0, partition, number, "w", state, 3.0,
+                error=padding or None, cause=cause,
+            )
+            for partition, number, state, cause in moves
+        ),
+    ]  # fmt: skip
+
+
+def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "db", dump_request, dump_plan)
+    store.write(facts("j"))
+    found = JobHistory(store.path).attempt_facts("j")
+    assert found == [f for f in facts("j") if isinstance(f, fx.AttemptMoved)]
+    (record,) = Found(JobHistory(store.path)).records(lambda _: ())
+    assert record.plans == (PLAN,) and record.is_planned and record.started_at == 2.0
+    store.close()
+
+
+def test_a_database_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(VERSION_1)
+        old.execute(
+            "INSERT INTO jobs VALUES (1, 'j', 'n', ?, ?, 'RUNNING', NULL, 1, 1, 2, NULL, NULL)",
+            (dump_request(request()), dump_plan(PLAN)),
+        )
+        old.execute("INSERT INTO stages VALUES (1, 0, 's0', 'pipeline', 2, 0)")
+        for number, state in enumerate(["FAILED", "LOST", "SUCCEEDED"]):
+            old.execute(
+                "INSERT INTO attempts VALUES (1, 0, 0, ?, 'w', ?, 3, 4, NULL, 5, 6)",
+                (number, state),
+            )
+        old.commit()
+    store = JobStore(path, dump_request, dump_plan)
+    causes = [fact.cause for fact in JobHistory(path).attempt_facts("j")]
+    assert causes == [Cause.TASK, Cause.WORKER, None]
+    store.write(facts("k"))
+    store.close()
+    JobStore(path, dump_request, dump_plan).close()  # and is not migrated twice
+
+
+def test_every_version_leads_to_the_present_one() -> None:
+    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "state" / "minispark.db"
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    before = path.read_bytes()
+    with pytest.raises(NewerSchema, match="newer package"):
+        open_store(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_f31_what_can_be_read_of_a_damaged_database_is_saved_and_lost_jobs_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").mkdir()
+    store = open_store(tmp_path)
+    names = [f"job-{number}" for number in range(20)]
+    for name in names:
+        store.write(facts(name, padding="x" * 3000))
+    store.close()
+    snapshot = {"jobs": {name: {"request": {"name": f"n-{name}"}} for name in names}}
+    write_snapshot(tmp_path / "state" / "jobs.json", snapshot)
+    path = tmp_path / "state" / "minispark.db"
+    data = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as whole:
+        (size,) = whole.execute("PRAGMA page_size").fetchone()
+    middle = len(data) // size // 2 * size
+    data[middle : middle + size] = b"\xff" * size
+    path.write_bytes(data)
+    with caplog.at_level(logging.ERROR, "minispark.master"):
+        again = open_store(tmp_path)
+    saved = {row.job_id for row in JobHistory(again.path).jobs()}
+    assert 0 < len(saved) < len(names)
+    for name in names:
+        assert (f"lost: job {name} (n-{name})" in caplog.text) == (name not in saved)
+    for name in saved:
+        assert len(JobHistory(again.path).attempt_facts(name)) == 3
+    assert (tmp_path / "state" / "minispark.db.corrupt-1").exists()
+    again.write(facts("new"))
+    again.close()
+
+
+def test_f31_a_file_that_is_no_database_is_moved_aside(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "state" / "minispark.db"
+    path.write_bytes(b"this is no database" * 1000)
+    store = open_store(tmp_path)
+    assert JobHistory(store.path).jobs() == []
+    store.close()
+    assert (tmp_path / "state" / "minispark.db.corrupt-1").read_bytes().startswith(b"this is")
