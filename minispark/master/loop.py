@@ -55,6 +55,10 @@ class Reply:
         self.error = error
         self._done.set()
 
+    @property
+    def is_complete(self) -> bool:
+        return self._done.is_set()
+
     def wait(self, timeout_s: float) -> AnswerTaskRequest | None:
         """Raises ClusterError when the loop stopped or did not answer in time."""
         if not self._done.wait(timeout_s):

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minispark.master.board import SnapshotBoard
-from minispark.master.loop import MasterLoop
+from minispark.master.loop import MasterLoop, Reply
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.plan import (
+    DocumentedShuffle,
     OutputLocation,
     PartitionFile,
     PhysicalPlan,
@@ -33,6 +34,8 @@ from tests.simulation.plans import random_plan, request
 
 TICK_S = 0.25
 HEARTBEAT_S = 0.5
+KILLS_AT_SUBMIT = 50
+"""Times more often is the master killed at a submit than at another event."""
 FAULTS_END_S = 60.0
 """Faults stop then; from then on every job must end."""
 END_S = 600.0
@@ -158,6 +161,10 @@ class Simulation:
         self.journal = Journal()
         self.watch = Watch(self)
         self.kills = 0
+        self.reply: Reply | None = None
+        self._performed: list[fx.Effect] = []
+        self._doom: str | None = None
+        """Where in its loop the master will be killed."""
         self._life = 0
         """Which master this is; messages of an earlier one arrive nowhere."""
         self._is_up = False
@@ -263,23 +270,37 @@ class Simulation:
         """
         if not self._is_up:
             return []
-        self._performed: list[fx.Effect] = []
+        self._performed = []
         self._doom = None
-        if self.happens(self.faults.kill_master):
+        if isinstance(event, (ev.AttemptSucceeded, ev.HttpTaskCompleted)):
+            self.watch.reported[event.attempt_id] = None
+        is_submit = isinstance(event, ev.JobSubmitted)
+        if self.happens(self.faults.kill_master * (KILLS_AT_SUBMIT if is_submit else 1)):
             self._doom = self.rng.choice(["before", "between"])
         if self.log is not None:
             self.log(f"{self.now:9.3f}  {event}")
+        self.reply = Reply() if isinstance(event, ev.JobSubmitted) else None
+        lost = self._newly_unreadable(event)
         try:
-            self.loop.handle([(event, None)])
+            self.loop.handle([(event, self.reply)])
         except MasterKilled:
             self._kill_master()
             return []
+        self.watch.unreadable.update(lost)
         if self._doom is not None:
             # a batch without facts: it dies after it
             self._kill_master()
         elif self.is_checked:
             invariants.check(self.core)
         return self._performed
+
+    def _newly_unreadable(self, event: ev.Event) -> dict[str, None]:
+        """Outputs that nobody may be sent to any more once the event was taken in."""
+        if not isinstance(event, ev.OutputsUnreadable):
+            return {}
+        reader = self.core.state.pool.workers.get(event.worker_id)
+        is_live = reader is not None and event.attempt_id in reader.attempts
+        return dict.fromkeys(event.lost) if is_live else {}
 
     def _write(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
         if self._doom == "before":
@@ -350,7 +371,9 @@ class Simulation:
         plan = random_plan(self.rng)
         limit_s = 300.0 if self.rng.random() < 0.2 else None
         wanted = request(f"job{len(self.job_ids)}", limit_s)
-        if not self.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now)):
+        self.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now))
+        assert self.reply is not None
+        if not self.reply.is_complete:
             # not acknowledged. The client repeats it with its key, and gets the job if it is there
             if job_id in self.journal.jobs:
                 self.job_ids.append(job_id)
@@ -480,7 +503,9 @@ class Simulation:
     def _outcome(self, order: TaskOrder) -> TaskOutcome:
         sink = self.watch.stage_of(order).program.sink
         files = (("f", f"{order.job_id}-{order.stage_id}-{order.partition}"),)
-        return TaskOutcome(5, 100, files=files if isinstance(sink, PartitionFile) else ())
+        return TaskOutcome(
+            5, 100, files=files if isinstance(sink, (PartitionFile, DocumentedShuffle)) else ()
+        )
 
     def _report(self, worker: SimulatedWorker, event: ev.Event) -> None:
         """A report reaches the master within the session that it was sent in; sometimes twice. The
@@ -593,6 +618,10 @@ class Watch:
         self._stages: dict[str, tuple[object, ...]] = {}
         self.attempts: dict[tuple[str, int, int], int] = {}
         self.job_states: dict[str, JobState] = {}
+        self.reported: dict[str, None] = {}
+        """Attempts whose worker said that they succeeded."""
+        self.unreadable: dict[str, None] = {}
+        """Outputs that a live attempt could not read, and said so."""
 
     def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
         """It is durable now."""
@@ -617,6 +646,8 @@ class Watch:
             case AttemptState.SUCCEEDED if fact.is_committed:
                 assert self._accepted.get(task) == fact.attempt_id, f"{task} committed another"
             case AttemptState.SUCCEEDED:
+                said = f"{task} has an output that attempt {fact.attempt} never reported"
+                assert fact.attempt_id in self.reported, said
                 assert task not in self._accepted, f"two outputs were accepted for {task}"
                 self._accepted[task] = fact.attempt_id
             case AttemptState.LOST if self._accepted.get(task) == fact.attempt_id:
@@ -627,6 +658,9 @@ class Watch:
     def see_launch(self, launch: fx.LaunchAttempts) -> None:
         worker = self._simulation.core.state.pool.workers[launch.worker_id]
         assert worker.state.value == "UP", "a task was launched on a worker that is Down"
+        for places in launch.outputs.values():
+            stale = [p.attempt_id for p in places if p.attempt_id in self.unreadable]
+            assert not stale, f"readers are sent to {stale}, which somebody could not read"
         for order in launch.orders:
             for parent in self.stage_of(order).parents:
                 width = self._stages[order.job_id][parent].partitions
