@@ -36,6 +36,7 @@ from minispark.scheduling.limits import Limits
 from minispark.storage.job_history import JobHistory
 from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
+from minispark.supervisor.supervisor import TERMINATED
 from minispark.transport.host import host_id
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import Router
@@ -175,7 +176,8 @@ class _Master:
                         stopping.append(0)
                     else:
                         os.read(self._wake_read, 4096)
-        return self._stop()
+        is_told = lifeline is not None and signal.SIGTERM in stopping
+        return self._stop() or (TERMINATED if is_told else 0)
 
     def _stop(self) -> int:
         logger.info("the master stops")

@@ -24,6 +24,10 @@ from minispark.supervisor.restart_policy import Life, ProcessState, RestartLimit
 
 STOP_TIMEOUT_S = 5.0
 """How long a process may take to stop before it is killed."""
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a supervised process that stops because of a signal. The supervisor knows when it
+sent one itself; a signal from anybody else is a failure, and the process comes back.
+"""
 DRAIN_SIGNAL = signal.SIGUSR1
 """Finish what you do, take nothing new, then end."""
 

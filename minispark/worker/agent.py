@@ -18,7 +18,7 @@ from minispark.errors import CorruptBlock, ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.task_files import commit_files, drop_attempt
 from minispark.supervisor.notify import Notifier
-from minispark.supervisor.supervisor import DRAIN_SIGNAL
+from minispark.supervisor.supervisor import DRAIN_SIGNAL, TERMINATED
 from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
 from minispark.worker.agent_state import (
@@ -89,6 +89,7 @@ class Agent:
         self._next_heartbeat = 0.0
         self._next_measure = 0.0
         self._is_stopping = False
+        self._exit_code = 0
         self._is_draining = False
         """Told to end once nothing runs."""
         self._is_drain_said = False
@@ -124,10 +125,11 @@ class Agent:
         finally:
             signal.set_wakeup_fd(-1)
             self._server.stop()
-        return 0
+        return self._exit_code
 
     def _on_stop_signal(self, *_: object) -> None:
         self._is_stopping = True
+        self._exit_code = TERMINATED if self._lifeline is not None else 0
 
     def _on_drain_signal(self, *_: object) -> None:
         self._is_draining = True

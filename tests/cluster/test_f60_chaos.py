@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
     ("words", "said"),
     [
         (("kill-worker", "worker-2", "--watch"), ("killed", "running again", "worker-2 is Up")),
+        (("kill-worker", "worker-1", "--signal", "TERM", "--watch"), ("running again",)),
         (("kill-executor", "worker-1", "--watch"), ("killed", "replaced")),
         (("kill-master", "--watch"), ("killed", "running again", "accepting again")),
         (("pause-worker", "worker-1", "--watch", "--for", "3s"), ("noticed: Down", "goes on")),

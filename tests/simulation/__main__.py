@@ -17,6 +17,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--tasks", type=int, help="no faults: that many no-op tasks in one job")
     parser.add_argument("--for", type=float, dest="seconds", help="fresh seeds for so long")
+    parser.add_argument("--count", type=int, help="that many fresh seeds")
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="safety rules only: recounting all invariants after every event takes long",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
     args = parser.parse_args()
     if args.tasks is not None:
@@ -32,8 +38,11 @@ def main() -> None:
         seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**32)
         print(f"seed {seed}", flush=True)
         options = {"workers": args.workers, "jobs": args.jobs}
-        Simulation(seed, log=print if args.verbose else None, **options).run()
+        log = print if args.verbose else None
+        Simulation(seed, log=log, is_checked=not args.unchecked, **options).run()
         count += 1
+        if args.count is not None and count < args.count:
+            continue
         if time.monotonic() >= deadline:
             break
     print(f"{count} seeds, no contradiction")
