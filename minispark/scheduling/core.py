@@ -53,6 +53,7 @@ class SchedulingCore:
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
         """Take the event in; return what is to be done about it, in order."""
         effects: list[Effect] = []
+        self.state.now = now
         self.state.end_delays(now)
         match event:
             case ev.JobSubmitted():
@@ -199,6 +200,7 @@ class SchedulingCore:
         drops = tuple(worker.pending_drops)
         worker.pending_drops.clear()
         self._endings.drop(worker, drops, effects)
+        self._endings.drop_unheard(worker, effects)
         for attempt in worker.committing.values():
             assert attempt.outcome is not None
             files = attempt.outcome.files
@@ -211,6 +213,7 @@ class SchedulingCore:
         if worker is None:
             return
         worker.last_heartbeat, worker.last_heartbeat_unix_s = now, event.at_unix_s
+        self.state.pool.heard(worker, now, self.limits.heartbeat_timeout_s)
         if worker.state is WorkerState.DOWN and not worker.is_pushed:
             self.state.pool.bring_up(worker, event)
             self._decide_plans(effects)
@@ -236,6 +239,7 @@ class SchedulingCore:
         if worker.state is WorkerState.DOWN:
             return
         self.state.pool.take_down(worker, event)
+        self._endings.drop_unheard(worker, effects)
         self._take_from(worker, reason, event, effects)
 
     def _take_from(

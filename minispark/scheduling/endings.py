@@ -55,7 +55,7 @@ class Endings:
         attempt.stage.job.release(attempt, AttemptState.CANCELLED, event)
         effects.append(attempt_moved(attempt, event.at_unix_s, cause=cause))
         if _can_delete(worker):
-            effects.append(CancelAttempts(attempt.worker_id, (attempt.id,)))
+            self._tell(worker, CancelAttempts(attempt.worker_id, (attempt.id,)), effects)
         else:
             attempt.task.has_orphans = True
 
@@ -80,7 +80,7 @@ class Endings:
             worker = self._state.pool.workers[worker_id]
             self._state.touch_worker(worker)
             if _can_delete(worker):
-                effects.append(CancelAttempts(worker_id, tuple(ids)))
+                self._tell(worker, CancelAttempts(worker_id, tuple(ids)), effects)
                 cancelled.update(dict.fromkeys(ids))
             else:
                 self._state.pool.defer_drops(worker, tuple(ids))
@@ -119,9 +119,21 @@ class Endings:
         candidates = [worker, *self._state.pool.workers.values()]
         for other in candidates:
             if _can_delete(other) and disk == (other.identity.host_id, other.identity.state_dir):
-                effects.append(DropOutputs(other.identity.worker_id, attempt_ids))
+                self._tell(other, DropOutputs(other.identity.worker_id, attempt_ids), effects)
                 return
         self._state.pool.defer_drops(worker, attempt_ids)
+
+    def _tell(
+        self, worker: Worker, what: CancelAttempts | DropOutputs, effects: list[Effect]
+    ) -> None:
+        worker.told.append((self._state.now, what.attempt_ids))
+        effects.append(what)
+
+    def drop_unheard(self, worker: Worker, effects: list[Effect]) -> None:
+        """The worker's session ended: what it was told last may have been lost with it."""
+        unheard = [attempt_id for _, ids in worker.told for attempt_id in ids]
+        worker.told.clear()
+        self.drop(worker, tuple(unheard), effects)
 
 
 def _can_delete(worker: Worker) -> bool:

@@ -35,6 +35,8 @@ class ClusterState:
         """Ready tasks of all jobs."""
         self.live_count = 0
         """Attempts assigned or running, of all jobs."""
+        self.now = 0.0
+        """Of the event that is being handled (monotonic seconds)."""
         self.retries_total = 0
         self.late_results = 0
         self._delayed: list[tuple[float, int, StageRun, TaskRun]] = []

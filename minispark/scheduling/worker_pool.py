@@ -7,6 +7,7 @@ Must not know jobs or tasks beyond the attempts' ids.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,6 +38,7 @@ class Worker:
         "pending_drops",
         "session",
         "state",
+        "told",
     )
 
     def __init__(self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float):
@@ -51,6 +53,8 @@ class Worker:
         """Accepted attempts whose files it was told to name."""
         self.pending_drops: list[str] = []
         """Attempts whose files it must delete when it comes back."""
+        self.told: deque[tuple[float, tuple[str, ...]]] = deque()
+        """When it was told to delete which attempts' files, as far as it may not have heard yet."""
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""
         self.is_draining = False
@@ -101,6 +105,11 @@ class WorkerPool:
         self._available_by_load: list[dict[str, None]] = []
 
     # --- coming and going --------------------------------------------------------------------
+
+    def heard(self, worker: Worker, now: float, patience_s: float) -> None:
+        """A heartbeat: what it was told longer ago than that, it has done."""
+        while worker.told and worker.told[0][0] < now - patience_s:
+            worker.told.popleft()
 
     def register(
         self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float

@@ -1,7 +1,7 @@
 """The supervisor's control socket: one JSON line asks, one JSON line answers.
 
 A Unix socket that only its owner can open; it lies in the state directory, or, where that path is
-too long for one, in the directory for temporary files. Must not know what is asked for.
+too long for one, in SHORT_DIR. Must not know what is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from minispark.errors import ClusterError, NoCluster
 
 PATH_BYTES_MAX = 100
 """The kernel takes 107 (Linux) or 103 (macOS)."""
+SHORT_DIR = Path("/tmp")
+"""Not TMPDIR, which may be as long."""
 LINE_BYTES_MAX = 65536
 TIMEOUT_S = 5.0
 
@@ -30,7 +31,7 @@ class ControlServer:
     def __init__(self, folder: Path, answer: Answer) -> None:
         path = folder / "control.sock"
         if len(os.fsencode(path)) > PATH_BYTES_MAX:
-            path = Path(tempfile.gettempdir()) / f"minispark-{os.getuid()}-{os.getpid()}.sock"
+            path = SHORT_DIR / f"minispark-{os.getuid()}-{os.getpid()}.sock"
         path.unlink(missing_ok=True)
         self.path = path
         self._answer = answer

@@ -228,7 +228,7 @@ def test_the_master_says_what_it_found(make_cluster: Callable[..., Cluster]) -> 
     database = cluster.state_dir / "state" / "minispark.db"
     database.write_bytes(b"this is no database" * 1000)
     assert cluster.up().returncode == 0
-    wait_until(lambda: "minispark.db is corrupt" in log.read_text(), "what it found")
+    wait_until(lambda: "minispark.db is damaged" in log.read_text(), "what it found")
     with cluster.client() as client:
         assert client.jobs() == []
     assert list(database.parent.glob("minispark.db.corrupt-*"))

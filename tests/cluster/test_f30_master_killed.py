@@ -16,6 +16,7 @@ import pytest
 
 from minispark.client import Client
 from tests import jobs, oracle
+from tests.cluster.foreign_worker import ForeignWorker, call
 from tests.cluster.harness import Cluster, attempts_left, wait_until
 
 KILLS = int(os.environ.get("SOAK_KILLS", "4"))
@@ -178,3 +179,29 @@ def test_f31_a_torn_wal_tail_loses_nothing_acknowledged(
     assert cluster.up().returncode == 0
     with cluster.client() as client:
         assert client.job(info["id"])["state"] == "SUCCEEDED"
+
+
+def test_f32_a_foreign_worker_goes_on_under_its_id(
+    make_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    column = tmp_path / "column.csv"
+    column.write_text("text\n" + "".join(f"w{i % 97} w{i % 13}\n" for i in range(300)))
+    cluster = make_cluster(workers=0)
+    url = cluster.document()["master_url"]
+    worker = ForeignWorker(url, cluster.state_dir)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(column), 2, "naive", "read_csv"))
+        status, task = call(url, "GET", f"/api/v1/workers/task?worker_id={worker.id}")
+        assert status == 200
+        pid = kill_master(cluster)
+        wait_until(lambda: cluster.process("master")["pid"] not in (pid, None), "another master")
+        worker.complete(task)  # of the task that the dead master gave out
+        worker.start()
+        info = client.wait(info["id"], timeout_s=60)
+        worker.stop.set()
+        worker.join()
+        assert info["state"] == "SUCCEEDED", info["status"]
+        expected = oracle.word_count(oracle.lines_of([column], is_csv=True))
+        assert sorted(client.results(info["id"])) == expected
+    assert rows(cluster, "SELECT * FROM attempts WHERE state != 'SUCCEEDED'") == []
+    cluster.note_processes()

@@ -153,6 +153,86 @@ def test_f41_nobody_outlives_a_killed_supervisor(make_cluster: Callable[..., Clu
     assert left == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_f41_what_a_dead_agent_or_executor_server_leaves_is_gone(
+    make_cluster: Callable[..., Cluster], number: signal.Signals
+) -> None:
+    cluster = make_cluster(workers=2)
+    for depth in ("agent", "executor server"):
+        before = cluster.process("worker-1")
+        agent = psutil.Process(before["pid"])
+        family = agent.children(recursive=True)
+        assert len(family) == 3  # the executor server and two executors
+        victim = agent if depth == "agent" else agent.children()[0]
+        if depth != "agent" and number is signal.SIGTERM:
+            continue  # it leaves that to its agent
+        victim.send_signal(number)
+        _, left = psutil.wait_procs([agent, *family], timeout=5)
+        assert left == []
+        wait_until(
+            lambda before=before: (
+                cluster.process("worker-1")["state"] == "RUNNING"
+                and cluster.process("worker-1")["pid"] != before["pid"]
+            ),
+            "the worker is back",
+        )
+        cluster.note_processes()
+
+
+@pytest.mark.parametrize("moment", ["starting", "stopping"])
+def test_f41_a_supervisor_killed_while_it_starts_or_stops(moment: str) -> None:
+    cluster = Cluster(workers=5)
+    try:
+        if moment == "stopping":
+            assert cluster.up().returncode == 0
+            psutil.Process(cluster.process("worker-2")["pid"]).suspend()  # this takes long
+            os.kill(cluster.process("supervisor")["pid"], signal.SIGTERM)
+            wait_until(lambda: cluster.process("worker-1")["state"] == "STOPPED", "it stops")
+        else:
+            command = [sys.executable, str(ROOT / "minispark.py"), "up", "-d", "--state-dir"]
+            up = subprocess.Popen(
+                [*command, str(cluster.state_dir), *cluster.settings],
+                cwd=ROOT,
+                env=PLAIN_ENVIRONMENT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            wait_until((cluster.state_dir / "cluster.json").exists, "the first process started")
+        alive = cluster.note_processes()
+        os.kill(cluster.process("supervisor")["pid"], signal.SIGKILL)
+        if moment == "starting":
+            assert up.wait(10) == 1
+        _, left = psutil.wait_procs(alive, timeout=3)
+        assert left == []
+    finally:
+        assert cluster.close() == []
+
+
+def test_logs_are_followed_across_restarts(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(workers=1)
+    follower = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "minispark.py"),
+            *("logs", "worker-1", "-f", "--state-dir", str(cluster.state_dir)),
+        ],
+        cwd=ROOT,
+        env=PLAIN_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert follower.stdout is not None
+        assert "registered as" in follower.stdout.readline()
+        os.kill(cluster.process("worker-1")["pid"], signal.SIGKILL)
+        assert "registered as" in follower.stdout.readline()  # by the next process
+    finally:
+        follower.kill()
+        follower.wait()
+        follower.stdout.close()
+    cluster.note_processes()
+
+
 def test_f42_a_second_up_names_the_first(make_cluster: Callable[..., Cluster]) -> None:
     cluster = make_cluster(workers=1)
     again = cluster.up()

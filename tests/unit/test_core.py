@@ -371,6 +371,20 @@ def test_f30_budgets_go_on_where_they_stood() -> None:
     assert after.view(job).failed_attempts == 1
 
 
+def test_what_a_worker_was_told_to_delete_just_before_it_died_is_deleted_by_another() -> None:
+    talk = Dialogue()
+    first, second = talk.worker(0), talk.worker(1)
+    talk.job(1, one_stage(2))
+    made = dict(talk.launched)
+    talk.succeed(2)
+    effects = talk.tell(ev.WorkerDisconnected(first, 0, 0.0))
+    assert fx.DropOutputs(second, (made[first],)) in effects
+    # and not again, when it had time to hear
+    talk.now += 11.0
+    talk.tell(ev.HeartbeatReceived(second, 0, 0.0))
+    assert not talk.core.state.pool.workers[second].told
+
+
 def test_old_results_go_by_size_and_never_the_last_one() -> None:
     talk = Dialogue(result_bytes_max=250)
     talk.worker(0)
