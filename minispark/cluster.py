@@ -38,6 +38,7 @@ from minispark.worker.main import WorkerSettings, run_worker
 BACKLOG = 512
 START_TIMEOUT_S = 30.0
 MASTER_STOPS_LAST = 1
+INTERRUPTED = 130
 
 logger = logging.getLogger("minispark.cluster")
 
@@ -321,27 +322,31 @@ def start(
     try:
         return _await_ready(read_fd, pid, timeout_s)
     except BaseException:
-        _stop_half_started(Path(config.state_dir), pid, is_detached)
+        code = _stop_half_started(Path(config.state_dir), pid, is_detached)
+        if code == INTERRUPTED:  # a Ctrl-C that the supervisor heard first
+            raise KeyboardInterrupt from None
         raise
     finally:
         os.close(read_fd)
 
 
-def _stop_half_started(folder: Path, pid: int, is_detached: bool) -> None:
-    """A start that failed, timed out or was interrupted leaves nothing running."""
+def _stop_half_started(folder: Path, pid: int, is_detached: bool) -> int | None:
+    """A start that failed, timed out or was interrupted leaves nothing running; returns the exit
+    status of a supervisor that is this process's child.
+    """
     if is_detached:
         # of a detached one `pid` is the session that it was born in
         document = state_dirs.read_cluster_file(folder) or {"processes": []}
         pids = [p["pid"] for p in document["processes"] if p["name"] == "supervisor"]
         if not pids or _session_of(pids[0]) != pid:
-            return  # it ended by itself, or another cluster runs there
+            return None  # it ended by itself, or another cluster runs there
         os.kill(pids[0], signal.SIGTERM)
-        return
+        return None
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
-        return
-    os.waitpid(pid, 0)
+        return None
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _session_of(pid: int) -> int | None:

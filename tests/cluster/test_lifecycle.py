@@ -115,7 +115,7 @@ def test_f40_ctrl_c_while_it_starts(
         cluster.note_processes()
         interrupt(process)
         output = finish(process)
-        assert process.returncode == 130, output
+        assert process.returncode == 130, output + cluster.logs()
         assert "Traceback" not in output + cluster.logs()
         all_gone(cluster)
     finally:
