@@ -322,8 +322,8 @@ def start(
     try:
         return _await_ready(read_fd, pid, timeout_s)
     except BaseException:
-        code = _stop_half_started(Path(config.state_dir), pid, is_detached)
-        if code == INTERRUPTED:  # a Ctrl-C that the supervisor heard first
+        ended = _stop_half_started(Path(config.state_dir), pid, is_detached)
+        if ended == INTERRUPTED:  # a Ctrl-C that the supervisor heard first
             raise KeyboardInterrupt from None
         raise
     finally:
