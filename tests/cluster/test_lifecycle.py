@@ -402,6 +402,31 @@ def test_f46_cycles_of_up_and_down_leave_nothing() -> None:
         assert cluster.close() == []
 
 
+def test_f46_a_running_cluster_leaks_no_descriptor(make_cluster: Callable[..., Cluster]) -> None:
+    cluster = make_cluster(workers=1)
+    with cluster.client() as client:
+
+        def run_jobs() -> None:
+            for _ in range(10):
+                info = client.submit(jobs.word_count(INPUT, 2))
+                assert client.wait(info["id"], timeout_s=30)["state"] == "SUCCEEDED"
+
+        def descriptors() -> dict[str, int]:
+            counts = {name: open_files(cluster.process(name)["pid"]) for name in names}
+            (server,) = psutil.Process(cluster.process("worker-1")["pid"]).children()
+            return {**counts, "executor server": server.num_fds()}
+
+        names = ("supervisor", "master", "worker-1")
+        run_jobs()
+        before = descriptors()
+        for _ in range(5):
+            assert cluster.cli("chaos", "kill-executor").returncode == 0
+        run_jobs()
+        # connections of the last command lines are closed a little later
+        wait_until(lambda: descriptors() == before, "as many descriptors as before", 10)
+    cluster.note_processes()
+
+
 def test_f47_down_while_a_job_runs_and_the_job_goes_on_at_the_next_up(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     with text.open("w") as file:
