@@ -39,16 +39,34 @@ class Channel:
     def receive(self) -> list[Message]:
         """The messages that are here. Raises EOFError at the end, ProtocolError, OSError."""
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            self._decoder.feed(self._take())
         except BlockingIOError:
             return []
-        if not data:
-            raise EOFError("the connection closed")
-        self._decoder.feed(data)
+        return self._decoded()
+
+    def _decoded(self) -> list[Message]:
         messages: list[Message] = []
         while (payload := self._decoder.next_frame()) is not None:
             messages.append(decode(payload))
         return messages
+
+    def drain(self) -> list[Message]:
+        """All messages that a peer sent before it died. Somebody else may hold its end open: what
+        is not here now never comes. Raises ProtocolError.
+        """
+        messages: list[Message] = []
+        try:
+            while True:
+                self._decoder.feed(self._take())
+                messages += self._decoded()
+        except (BlockingIOError, EOFError, OSError):
+            return messages
+
+    def _take(self) -> bytes:
+        data = self.sock.recv(RECEIVE_BYTES)
+        if not data:
+            raise EOFError("the connection closed")
+        return data
 
     def send(self, message: Message) -> None:
         """Send, or buffer what the socket does not take now.

@@ -114,7 +114,7 @@ class Agent:
         if self._lifeline is not None:
             self._selector.register(self._lifeline, selectors.EVENT_READ, "lifeline")
         for slot in range(len(self._state.slots)):
-            self._server.fork(slot)
+            self._server.fork(slot, time.monotonic())
         try:
             while not self._is_stopping:
                 self._turn()
@@ -128,6 +128,9 @@ class Agent:
         return self._exit_code
 
     def _on_stop_signal(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._is_stopping = True
         self._exit_code = TERMINATED if self._lifeline is not None else 0
 
@@ -166,25 +169,29 @@ class Agent:
         for slot, due in list(self._refork_at.items()):
             if now >= due:
                 del self._refork_at[slot]
-                self._server.fork(slot)
+                self._server.fork(slot, now)
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self.worker_id, self._state.active))
         self._link.send_reports()
+        if self._server.is_stuck(now):
+            # it may be stopped. Its end ends this worker, and the supervisor starts another
+            logger.error("the executor server does not answer; it is killed")
+            self._server.kill_server()
         if self._is_draining:
             self._drain()
 
     def _drain(self) -> None:
-        """Tell the master once; end when nothing runs and every report is confirmed."""
-        if not self._link.is_registered:
-            return
-        if not self._is_drain_said:
+        """Tell the master once, if there is one; end when nothing runs and every report is
+        confirmed.
+        """
+        if self._link.is_registered and not self._is_drain_said:
             self._is_drain_said = True
             self._link.send(msg.Draining())
             self._refuses_from = time.monotonic() + DRAIN_SETTLE_S
         is_idle = self._state.active == 0 and not self._link.unsent
         if is_idle and time.monotonic() >= self._refuses_from:
-            self._is_stopping = True
+            self._stop()
 
     def _measure(self, now: float) -> None:
         """How much memory the executors use that work."""
@@ -206,6 +213,7 @@ class Agent:
         if self._is_draining:
             due.append(now + DRAIN_SETTLE_S)
         due.extend(self._refork_at.values())
+        due.extend(self._server.due)
         return max(0.0, min(due) - now)
 
     def _watch_writes(self) -> None:
@@ -239,8 +247,11 @@ class Agent:
         executor = next((e for e in self._executors.values() if e.pid == pid), None)
         if executor is None:
             return
-        while executor.is_heard:  # what it said before it died counts
-            self._hear_executor(executor, now)
+        if executor.is_heard:
+            self._selector.unregister(executor.channel)
+            executor.is_heard = False
+        for message in executor.channel.drain():  # what it said before it died counts
+            self._take_ending(executor, message, now)
         del self._executors[executor.slot]
         executor.channel.close()
         was_idle = self._state.slots[executor.slot].run is None
@@ -248,7 +259,7 @@ class Agent:
         if was_idle and now - executor.forked_at < REFORK_DELAY_S:
             self._refork_at[executor.slot] = now + REFORK_DELAY_S
         else:
-            self._server.fork(executor.slot)
+            self._server.fork(executor.slot, now)
 
     def _hear_executor(self, executor: Executor, now: float) -> None:
         try:
@@ -257,14 +268,18 @@ class Agent:
             # its death is announced by the server, which knows how it came
             self._selector.unregister(executor.channel)
             executor.is_heard = False
+            self._server.expect_death(executor.pid, now)
             return
         for message in messages:
-            assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
-            slot = self._state.slots[executor.slot]
-            is_success = isinstance(message, msg.Succeeded)
-            records = message.outcome.records if isinstance(message, msg.Succeeded) else 0
-            self._counters.count(is_success, records, 1000.0 * (now - slot.started_at))
-            self._follow(self._state.finished(executor.slot, message, now), now)
+            self._take_ending(executor, message, now)
+
+    def _take_ending(self, executor: Executor, message: msg.Message, now: float) -> None:
+        assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
+        slot = self._state.slots[executor.slot]
+        is_success = isinstance(message, msg.Succeeded)
+        records = message.outcome.records if isinstance(message, msg.Succeeded) else 0
+        self._counters.count(is_success, records, 1000.0 * (now - slot.started_at))
+        self._follow(self._state.finished(executor.slot, message, now), now)
 
     # --- the master ----------------------------------------------------------------------------
 
@@ -338,7 +353,7 @@ class Agent:
                 case RunOnSlot(slot, run):
                     self._send_run(self._executors[slot], run)
                 case KillSlot(slot):
-                    self._server.kill(self._executors[slot].pid)
+                    self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):
                     if isinstance(report, msg.Failed) and report.kind in _UNSAID:
                         self._counters.count(False, 0, 0.0)

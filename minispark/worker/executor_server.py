@@ -23,6 +23,10 @@ from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
 
 RECEIVE_BYTES = 65536
+ANSWER_S_MAX = 1.0
+"""A server that leaves a question open for twice that long is stuck. Twice: after this whole worker
+was stopped, the first look at the clock proves nothing.
+"""
 
 
 class ExecutorServer:
@@ -41,17 +45,50 @@ class ExecutorServer:
         self._process = process
         self._buffer = b""
         self._fds: list[int] = []
+        self._open: dict[str, tuple[float, int]] = {}
+        """Questions without an answer: when to look again, and how often that passed."""
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
-    def fork(self, slot: int) -> None:
+    def fork(self, slot: int, now: float) -> None:
         """Ask for an executor; it is announced by `receive`."""
-        self.sock.sendall(json.dumps({"fork": slot}).encode() + b"\n")
+        self._open[f"slot {slot}"] = (now + ANSWER_S_MAX, 0)
+        self._ask({"fork": slot})
 
-    def kill(self, pid: int) -> None:
+    def kill(self, pid: int, now: float) -> None:
         """SIGKILL an executor, if it still is one."""
-        self.sock.sendall(json.dumps({"kill": pid}).encode() + b"\n")
+        self.expect_death(pid, now)
+        self._ask({"kill": pid})
+
+    def expect_death(self, pid: int, now: float) -> None:
+        """The executor is dead, or as good as dead: `receive` will say so."""
+        self._open.setdefault(f"dead {pid}", (now + ANSWER_S_MAX, 0))
+
+    def _ask(self, question: dict[str, int]) -> None:
+        try:
+            self.sock.sendall(json.dumps(question).encode() + b"\n")
+        except BlockingIOError:
+            pass  # it has not read for a long time: `is_stuck` will say so
+        except OSError:
+            pass  # it has ended: `receive` will say so
+
+    @property
+    def due(self) -> list[float]:
+        """When `is_stuck` wants to be asked again."""
+        return [due for due, _ in self._open.values()]
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether a question is open for too long."""
+        for question, (due, times) in self._open.items():
+            if now >= due:
+                self._open[question] = (now + ANSWER_S_MAX, times + 1)
+        return any(times >= 2 for _, times in self._open.values())
+
+    def kill_server(self) -> None:
+        """SIGKILL the server, and with it its executors; `receive` then raises EOFError."""
+        self._open.clear()
+        self._process.kill()
 
     def receive(self) -> list[dict[str, Any]]:
         """What it says; a new executor's socket stands under `sock`. Raises EOFError at its end."""
@@ -67,7 +104,10 @@ class ExecutorServer:
         for line in lines:
             message = json.loads(line)
             if "slot" in message:
+                self._open.pop(f"slot {message['slot']}", None)
                 message["sock"] = socket.socket(fileno=self._fds.pop(0))
+            else:
+                self._open.pop(f"dead {message['dead']}", None)
             messages.append(message)
         return messages
 

@@ -262,3 +262,34 @@ def test_f21_a_task_far_over_its_memory_is_stopped_and_the_worker_survives(
         assert info["state"] == "FAILED"
         assert "memory.task_max_mb (1 MB)" in info["status"]["Failed"].splitlines()[0]
     assert cluster.process("worker-1")["restarts"] == 0
+
+
+@pytest.mark.parametrize("stopped", ["executor server", "everything, for a moment"])
+def test_f15_a_stopped_executor_server_does_not_hold_a_job_up(
+    make_cluster: Callable[..., Cluster], text: Path, stopped: str
+) -> None:
+    cluster = make_cluster("scheduler.heartbeat_timeout_s=30", workers=1, threads=1)
+    pid = cluster.process("worker-1")["pid"]
+    agent = psutil.Process(pid)
+    (server,) = agent.children()
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 1))
+        (executor,) = wait_until(lambda: busy(cluster), "the task runs")
+        cluster.note_processes()
+        server.suspend()
+        executor.kill()
+        if stopped == "executor server":  # it cannot bury its child, nor fork another
+            info = client.wait(info["id"], timeout_s=20)
+            assert cluster.process("worker-1")["pid"] != pid
+        else:  # a look at the clock after a long stop is no proof that the server is stuck
+            agent.suspend()
+            wait_until(lambda: agent.status() == psutil.STATUS_STOPPED, "it stopped")
+            psutil.wait_procs([executor], timeout=2.5)  # longer than a stuck server is given
+            server.resume()
+            agent.resume()
+            info = client.wait(info["id"], timeout_s=20)
+            assert cluster.process("worker-1")["pid"] == pid
+        assert info["state"] == "SUCCEEDED", info["status"]
+        expected = oracle.word_count(oracle.lines_of([text]))
+        assert sorted(client.results(info["id"])) == expected
+    cluster.note_processes()

@@ -485,3 +485,32 @@ def test_restart_and_scale_while_a_job_runs(
     cluster.note_processes()
     refused = cluster.cli("restart", "worker-9")
     assert refused.returncode == 1 and "worker-9" in refused.stderr
+
+
+def test_scale_drains_at_once_where_there_is_no_master_to_tell() -> None:
+    cluster = Cluster("restart.policy=never", workers=2)
+    try:
+        assert cluster.up().returncode == 0
+        os.kill(cluster.process("master")["pid"], signal.SIGKILL)
+        wait_until(lambda: cluster.process("master")["state"] == "FATAL", "nobody restarts it")
+        assert cluster.cli("scale", "1", "--timeout", "10").returncode == 0  # DRAIN_S is 30 s
+        assert [p["name"] for p in cluster.document()["processes"]][2:] == ["worker-1"]
+    finally:
+        assert cluster.close() == []
+
+
+def test_a_worker_that_a_stranger_tells_to_drain_comes_back(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(workers=1)
+    pid = cluster.process("worker-1")["pid"]
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(
+        lambda: (
+            cluster.process("worker-1")["state"] == "RUNNING"
+            and cluster.process("worker-1")["pid"] != pid
+        ),
+        "it is back",
+        10,
+    )
+    cluster.note_processes()

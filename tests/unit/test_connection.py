@@ -199,3 +199,16 @@ def test_a_channel_hands_out_what_is_there(pair: tuple[socket.socket, socket.soc
     left.close()
     with pytest.raises(EOFError):
         right.receive()
+
+
+def test_what_a_dead_peer_said_is_heard_though_somebody_holds_its_end_open(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    left = Channel(pair[0], on_want_write=lambda: None)
+    right = Channel(pair[1], on_want_write=lambda: None)
+    with left.sock.dup():
+        left.send(Heartbeat("w", 1))
+        left.close()
+        assert right.drain() == [Heartbeat("w", 1)]
+        assert right.drain() == []
+    assert right.drain() == []
