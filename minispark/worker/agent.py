@@ -174,7 +174,7 @@ class Agent:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self.worker_id, self._state.active))
         self._link.send_reports()
-        if self._server.is_stuck(now):
+        if self._server.questions.is_stuck(now):
             # it may be stopped. Its end ends this worker, and the supervisor starts another
             logger.error("the executor server does not answer; it is killed")
             self._server.kill_server()
@@ -213,7 +213,7 @@ class Agent:
         if self._is_draining:
             due.append(now + DRAIN_SETTLE_S)
         due.extend(self._refork_at.values())
-        due.extend(self._server.due)
+        due.extend(self._server.questions.due)
         return max(0.0, min(due) - now)
 
     def _watch_writes(self) -> None:

@@ -29,6 +29,32 @@ was stopped, the first look at the clock proves nothing.
 """
 
 
+class OpenQuestions:
+    """What the server was asked and has not answered, and whether it is stuck. Pure."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[float, int]] = {}
+        """When to look again, and how often that time passed."""
+
+    def ask(self, question: str, now: float) -> None:
+        self._open.setdefault(question, (now + ANSWER_S_MAX, 0))
+
+    def answered(self, question: str) -> None:
+        self._open.pop(question, None)
+
+    @property
+    def due(self) -> list[float]:
+        """When `is_stuck` wants to be asked again (monotonic seconds)."""
+        return [due for due, _ in self._open.values()]
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether a question is open for too long."""
+        for question, (due, times) in self._open.items():
+            if now >= due:
+                self._open[question] = (now + ANSWER_S_MAX, times + 1)
+        return any(times >= 2 for _, times in self._open.values())
+
+
 class ExecutorServer:
     """The agent's view of the server."""
 
@@ -45,15 +71,14 @@ class ExecutorServer:
         self._process = process
         self._buffer = b""
         self._fds: list[int] = []
-        self._open: dict[str, tuple[float, int]] = {}
-        """Questions without an answer: when to look again, and how often that passed."""
+        self.questions = OpenQuestions()
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
     def fork(self, slot: int, now: float) -> None:
         """Ask for an executor; it is announced by `receive`."""
-        self._open[f"slot {slot}"] = (now + ANSWER_S_MAX, 0)
+        self.questions.ask(f"slot {slot}", now)
         self._ask({"fork": slot})
 
     def kill(self, pid: int, now: float) -> None:
@@ -63,7 +88,7 @@ class ExecutorServer:
 
     def expect_death(self, pid: int, now: float) -> None:
         """The executor is dead, or as good as dead: `receive` will say so."""
-        self._open.setdefault(f"dead {pid}", (now + ANSWER_S_MAX, 0))
+        self.questions.ask(f"dead {pid}", now)
 
     def _ask(self, question: dict[str, int]) -> None:
         try:
@@ -73,21 +98,9 @@ class ExecutorServer:
         except OSError:
             pass  # it has ended: `receive` will say so
 
-    @property
-    def due(self) -> list[float]:
-        """When `is_stuck` wants to be asked again."""
-        return [due for due, _ in self._open.values()]
-
-    def is_stuck(self, now: float) -> bool:
-        """Whether a question is open for too long."""
-        for question, (due, times) in self._open.items():
-            if now >= due:
-                self._open[question] = (now + ANSWER_S_MAX, times + 1)
-        return any(times >= 2 for _, times in self._open.values())
-
     def kill_server(self) -> None:
         """SIGKILL the server, and with it its executors; `receive` then raises EOFError."""
-        self._open.clear()
+        self.questions = OpenQuestions()
         self._process.kill()
 
     def receive(self) -> list[dict[str, Any]]:
@@ -104,10 +117,10 @@ class ExecutorServer:
         for line in lines:
             message = json.loads(line)
             if "slot" in message:
-                self._open.pop(f"slot {message['slot']}", None)
+                self.questions.answered(f"slot {message['slot']}")
                 message["sock"] = socket.socket(fileno=self._fds.pop(0))
             else:
-                self._open.pop(f"dead {message['dead']}", None)
+                self.questions.answered(f"dead {message['dead']}")
             messages.append(message)
         return messages
 
