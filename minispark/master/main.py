@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minispark.config import Config
+from minispark.errors import ClusterError
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_jobs import JobsApi
 from minispark.master.api_workers import WorkersApi
@@ -26,13 +28,20 @@ from minispark.master.board import SnapshotBoard
 from minispark.master.documents import state_document
 from minispark.master.loop import MasterLoop
 from minispark.master.performer import Performer
-from minispark.master.recovery import Found, check_snapshot, clear_attempts, open_store
+from minispark.master.recovery import (
+    Found,
+    check_snapshot,
+    clear_attempts,
+    database_path,
+    open_store,
+)
 from minispark.master.results import Results
 from minispark.master.sessions import Sessions
 from minispark.master.submission import Submitter
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
+from minispark.storage.database_errors import remedy
 from minispark.storage.job_history import JobHistory
 from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
@@ -66,9 +75,29 @@ def run_master(
     notifier: Notifier,
     lifeline: int | None,
 ) -> int:
-    """Serve on two listening sockets until told to stop; returns the exit status."""
-    master = _Master(config, settings, http_sock, worker_sock)
+    """Serve on two listening sockets until told to stop; returns the exit status.
+
+    One that cannot start says in one line what to do about it.
+    """
+    try:
+        master = _Master(config, settings, http_sock, worker_sock)
+    except (sqlite3.Error, ClusterError) as error:
+        message = _why_not(error, Path(config.state_dir))
+        logger.critical("the master cannot start: %s", message)
+        notifier.send({"error": message})
+        return 1
     return master.run(notifier, lifeline)
+
+
+def _why_not(error: sqlite3.Error | ClusterError, state_dir: Path) -> str:
+    """One line for people. A broken invariant is raised again."""
+    if isinstance(error, ClusterError):
+        return str(error)
+    what_to_do = remedy(error)
+    if what_to_do is None:
+        raise error
+    path = database_path(state_dir)
+    return f"{path} cannot be used ({error}); nothing in it is lost: {what_to_do}"
 
 
 class _Master:

@@ -21,6 +21,7 @@ from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import AttemptState, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
+from minispark.storage.database_errors import is_damage
 from minispark.storage.job_history import JobHistory, JobRow
 from minispark.storage.job_store import JobStore
 from minispark.storage.jobs_json import CorruptSnapshot, move_aside, read_snapshot
@@ -30,16 +31,23 @@ from minispark.transport.codec import from_json, to_json
 logger = logging.getLogger("minispark.master")
 
 
+def database_path(state_dir: Path) -> Path:
+    return state_dir / "state" / "minispark.db"
+
+
 def open_store(state_dir: Path) -> JobStore:
     """The job store. A damaged one is moved aside, with a loud word; what can be read of it goes
-    into a new one, and each job that is lost is named. Raises NewerSchema.
+    into a new one, and each job that is lost is named.
+
+    One that is only out of reach (a full disk, somebody's lock) is left as it is: raises
+    sqlite3.Error. Raises NewerSchema.
     """
-    path = state_dir / "state" / "minispark.db"
+    path = database_path(state_dir)
     try:
-        store = JobStore(path, dump_request, dump_plan)
-        store.check()
-        return store
+        return JobStore(path, dump_request, dump_plan)
     except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
         aside = move_aside(path)
         for suffix in ("-wal", "-shm"):
             beside = path.with_name(path.name + suffix)

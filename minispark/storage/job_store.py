@@ -26,6 +26,7 @@ from minispark.model.effects import (
 from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState
+from minispark.storage.database_errors import DamagedDatabase
 
 SCHEMA_VERSION = 2
 EVENTS_MAX = 100_000
@@ -89,7 +90,10 @@ class JobStore:
         dump_request: Callable[[JobRequest], str],
         dump_plan: Callable[[PhysicalPlan], str],
     ) -> None:
-        """Open or create the database. Raises sqlite3.DatabaseError for a file that is none."""
+        """Open or create the database, and look at every page.
+
+        Raises NewerSchema, sqlite3.DatabaseError (see `database_errors.py`).
+        """
         self.path = path
         self._dump_request = dump_request
         self._dump_plan = dump_plan
@@ -99,7 +103,7 @@ class JobStore:
         self._job_numbers: dict[str, int] = {}
         try:
             self._open()
-        except (sqlite3.DatabaseError, NewerSchema):
+        except BaseException:
             self._writer.close()
             raise
 
@@ -111,6 +115,9 @@ class JobStore:
                 f"{self.path} has a schema of version {version}, this package knows "
                 f"{SCHEMA_VERSION}: install the newer package, or choose another state_dir"
             )
+        ((verdict,),) = execute("PRAGMA quick_check(1)").fetchall()
+        if verdict != "ok":
+            raise DamagedDatabase(str(verdict))
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         if version == 0:
@@ -123,16 +130,6 @@ class JobStore:
                 self._writer.executescript(script)
         execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
         self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
-
-    def check(self) -> None:
-        """Look at every page. Raises sqlite3.DatabaseError when one is damaged."""
-        try:
-            ((verdict,),) = self._writer.execute("PRAGMA quick_check(1)").fetchall()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(str(verdict))
-        except sqlite3.DatabaseError:
-            self._writer.close()
-            raise
 
     def reload(self) -> None:
         """Somebody else wrote jobs into the file before the first fact."""

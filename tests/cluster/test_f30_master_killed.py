@@ -181,6 +181,28 @@ def test_f31_a_torn_wal_tail_loses_nothing_acknowledged(
         assert client.job(info["id"])["state"] == "SUCCEEDED"
 
 
+def test_f31_a_database_out_of_reach_is_named_and_left_alone(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster("restart.attempts_max=1", workers=0)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(INPUT), 2))
+    assert cluster.cli("down").returncode == 0
+    database = cluster.state_dir / "state" / "minispark.db"
+    wal = database.with_name("minispark.db-wal")
+    wal.mkdir()  # nobody can open it, as on a disk where nothing can be made
+    refused = cluster.up()
+    assert refused.returncode == 1
+    assert f"{database} cannot be used" in refused.stderr
+    assert "let the master's user write" in refused.stderr
+    assert "Traceback" not in cluster.logs()
+    wal.rmdir()
+    wait_until(lambda: cluster.leftovers() == [], "the refused cluster ended")
+    assert cluster.up().returncode == 0
+    with cluster.client() as client:
+        assert client.job(info["id"])["state"] == "PENDING"
+
+
 def test_f32_a_foreign_worker_goes_on_under_its_id(
     make_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

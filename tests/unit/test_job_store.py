@@ -16,6 +16,7 @@ from minispark.model.ids import attempt_id
 from minispark.model.job import JobRequest
 from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
+from minispark.storage.database_errors import is_damage, remedy
 from minispark.storage.job_history import JobHistory
 from minispark.storage.job_store import MIGRATIONS, SCHEMA_VERSION, JobStore, NewerSchema
 from minispark.storage.jobs_json import write_snapshot
@@ -166,3 +167,64 @@ def test_f31_a_file_that_is_no_database_is_moved_aside(tmp_path: Path) -> None:
     assert JobHistory(store.path).jobs() == []
     store.close()
     assert (tmp_path / "state" / "minispark.db.corrupt-1").read_bytes().startswith(b"this is")
+
+
+def open_in(tmp_path: Path) -> JobStore:
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return open_store(tmp_path)
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Another process's connection that lets nobody else in."""
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    return other
+
+
+def block_wal(path: Path) -> None:
+    """Whoever runs this, root or not, nobody can open the write-ahead log."""
+    path.with_name(f"{path.name}-wal").mkdir()
+
+
+def test_f31_a_database_that_is_only_out_of_reach_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minispark.storage.job_store.BUSY_TIMEOUT_S", 0.05)
+    store = open_in(tmp_path)
+    store.write(facts("j"))
+    store.close()
+    with closing(lock(store.path)), pytest.raises(sqlite3.OperationalError) as locked:
+        open_store(tmp_path)
+    assert remedy(locked.value) == "end the other process that uses it"
+    block_wal(store.path)
+    with pytest.raises(sqlite3.OperationalError) as unopened:
+        open_store(tmp_path)
+    assert remedy(unopened.value) == "let the master's user write the file and its directory"
+    assert not list(store.path.parent.glob("*.corrupt-*"))
+    store.path.with_name("minispark.db-wal").rmdir()
+    again = open_store(tmp_path)
+    assert [row.job_id for row in JobHistory(again.path).jobs()] == ["j"]
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "is_damaged", "can_pass"),
+    [
+        (sqlite3.SQLITE_CORRUPT_INDEX, True, False),
+        (sqlite3.SQLITE_NOTADB, True, False),
+        (sqlite3.SQLITE_FULL, False, True),
+        (sqlite3.SQLITE_IOERR_WRITE, False, True),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, False, True),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, False, False),
+        (None, False, False),
+    ],
+)
+def test_errors_are_told_apart_by_their_primary_code(
+    code: int | None, is_damaged: bool, can_pass: bool
+) -> None:
+    error = sqlite3.OperationalError("as SQLite says it")
+    if code is not None:
+        error.sqlite_errorcode = code
+    assert is_damage(error) == is_damaged
+    assert (remedy(error) is not None) == can_pass
