@@ -27,6 +27,7 @@ from minispark.model.effects import (
 )
 from minispark.model.events import ClockTicked, Event
 from minispark.scheduling.core import SchedulingCore
+from minispark.storage.database_errors import remedy
 
 BATCH_MAX = 2048
 """Events in one transaction: a bound on how long a commit makes the others wait."""
@@ -96,14 +97,20 @@ class MasterLoop:
         self._queue = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="core")
         self._is_stopping = threading.Event()
+        self._restored: list[Effect] = []
         self._last_tick = 0.0
         self._last_publish = 0.0
         self.blocked_by: str | None = None
         """Why the journal cannot be written, while it cannot. Written by the loop thread only."""
 
     def start(self, restored: list[Effect]) -> None:
-        """`restored`: what the core asks for about the jobs of an earlier master."""
-        self.carry_out(restored, [])
+        """`restored`: what the core asks for about the jobs of an earlier master.
+
+        Readers see these jobs at once, even while nothing can be written; what follows from the
+        journal will follow again should this master end before it is durable.
+        """
+        self._board.publish(self._core.snapshot())
+        self._restored = restored
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -137,6 +144,7 @@ class MasterLoop:
 
     def _run(self) -> None:
         try:
+            self.carry_out(self._restored, [])
             is_last = False
             while not is_last:
                 batch, calls, is_last = self._take_batch()
@@ -209,11 +217,16 @@ class MasterLoop:
             reply.complete()
 
     def _make_durable(self, facts: list[Fact | ForgetJob]) -> None:
-        """Write the facts, however long it takes: nothing that they justify may happen before."""
+        """Write the facts, however long it takes: nothing that they justify may happen before.
+
+        Only what can pass is waited for. Any other error is a broken invariant, or a damaged file.
+        """
         while True:
             try:
                 self._write(facts)
             except sqlite3.Error as error:
+                if remedy(error) is None:
+                    raise
                 if self.blocked_by is None:
                     logger.error("the journal cannot be written, work is held: %s", error)
                 self.blocked_by = str(error)
