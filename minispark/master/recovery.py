@@ -21,11 +21,11 @@ from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import AttemptState, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
+from minispark.storage import salvage
 from minispark.storage.database_errors import is_damage
 from minispark.storage.job_history import JobHistory, JobRow
 from minispark.storage.job_store import JobStore
-from minispark.storage.jobs_json import CorruptSnapshot, move_aside, read_snapshot
-from minispark.storage.salvage import salvage
+from minispark.storage.jobs_json import CorruptSnapshot, read_snapshot
 from minispark.transport.codec import from_json, to_json
 
 logger = logging.getLogger("minispark.master")
@@ -43,22 +43,21 @@ def open_store(state_dir: Path) -> JobStore:
     sqlite3.Error. Raises NewerSchema.
     """
     path = database_path(state_dir)
+    aside = salvage.finish(path)
+    if aside is not None:
+        logger.error("an earlier master saved what it could of a damaged database: see %s", aside)
     try:
         return JobStore(path, dump_request, dump_plan)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-        aside = move_aside(path)
-        for suffix in ("-wal", "-shm"):
-            beside = path.with_name(path.name + suffix)
-            if beside.exists():
-                beside.replace(aside.with_name(aside.name + suffix))
-        logger.error("%s is damaged (%s): it lies at %s now", path, error, aside)
-        store = JobStore(path, dump_request, dump_plan)
-        saved = salvage(aside, path)
-        store.reload()
-        _name_lost(state_dir / "state" / "jobs.json", saved)
-        return store
+        logger.error("%s is damaged: %s", path, error)
+    fresh = salvage.partial_path(path)
+    JobStore(fresh, dump_request, dump_plan).close()
+    saved = salvage.salvage(path, fresh)
+    _name_lost(state_dir / "state" / "jobs.json", saved)
+    logger.error("the damaged database lies at %s now", salvage.put_in_place(path, fresh))
+    return JobStore(path, dump_request, dump_plan)
 
 
 def _name_lost(snapshot: Path, saved: list[str]) -> None:
@@ -67,10 +66,11 @@ def _name_lost(snapshot: Path, saved: list[str]) -> None:
         jobs = (read_snapshot(snapshot) or {"jobs": {}})["jobs"]
     except (CorruptSnapshot, OSError):
         jobs = {}
-    lost = {job_id: job for job_id, job in jobs.items() if job_id not in saved}
+    known = set(saved)
+    lost = {job_id: jobs[job_id] for job_id in jobs if job_id not in known}
     logger.error("%d jobs were saved, %d are lost", len(saved), len(lost))
     for job_id, job in lost.items():
-        name = job.get("request", {}).get("name", "?") if isinstance(job, dict) else "?"
+        name = job.get("name", "?") if isinstance(job, dict) else "?"
         logger.error("lost: job %s (%s)", job_id, name)
 
 

@@ -117,7 +117,7 @@ class JobStore:
             )
         ((verdict,),) = execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
-            raise DamagedDatabase(str(verdict))
+            raise DamagedDatabase(str(verdict).splitlines()[-1])
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         if version == 0:
@@ -130,10 +130,6 @@ class JobStore:
                 self._writer.executescript(script)
         execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
         self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
-
-    def reload(self) -> None:
-        """Somebody else wrote jobs into the file before the first fact."""
-        self._job_numbers = dict(self._writer.execute("SELECT job_id, job_no FROM jobs"))
 
     def close(self) -> None:
         self._writer.close()

@@ -50,9 +50,15 @@ def write_snapshot(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a corrupt file to `<name>.corrupt-<n>`, the first free n; returns the new path."""
+    """Rename a corrupt file to `free_name_aside`; returns the new path."""
+    aside = free_name_aside(path)
+    path.replace(aside)
+    return aside
+
+
+def free_name_aside(path: Path) -> Path:
+    """`<name>.corrupt-<n>`, the first free n."""
     number = 1
     while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1
-    path.replace(aside)
     return aside

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from minispark.master.documents import state_document
 from minispark.master.recovery import Found, dump_plan, dump_request, open_store
 from minispark.model import effects as fx
 from minispark.model.events import WorkerIdentity
 from minispark.model.ids import attempt_id
 from minispark.model.job import JobRequest
+from minispark.model.snapshot import JobView, Snapshot
 from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
 from minispark.storage.database_errors import is_damage, remedy
@@ -80,6 +87,20 @@ def facts(job_id: str, padding: str = "") -> list[fx.Fact | fx.ForgetJob]:
     ]  # fmt: skip
 
 
+def view(job_id: str, name: str) -> JobView:
+    asked = replace(request(), name=name)
+    return JobView(job_id, asked, JobState.RUNNING, None, None, None, 1.0, 2.0)
+
+
+def damage_a_page(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as whole:
+        (size,) = whole.execute("PRAGMA page_size").fetchone()
+    middle = len(data) // size // 2 * size
+    data[middle : middle + size] = b"\xff" * size
+    path.write_bytes(data)
+
+
 def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "db", dump_request, dump_plan)
     store.write(facts("j"))
@@ -137,15 +158,9 @@ def test_f31_what_can_be_read_of_a_damaged_database_is_saved_and_lost_jobs_are_n
     for name in names:
         store.write(facts(name, padding="x" * 3000))
     store.close()
-    snapshot = {"jobs": {name: {"request": {"name": f"n-{name}"}} for name in names}}
+    snapshot = state_document(Snapshot({name: view(name, f"n-{name}") for name in names}), 0.0)
     write_snapshot(tmp_path / "state" / "jobs.json", snapshot)
-    path = tmp_path / "state" / "minispark.db"
-    data = bytearray(path.read_bytes())
-    with closing(sqlite3.connect(path)) as whole:
-        (size,) = whole.execute("PRAGMA page_size").fetchone()
-    middle = len(data) // size // 2 * size
-    data[middle : middle + size] = b"\xff" * size
-    path.write_bytes(data)
+    damage_a_page(tmp_path / "state" / "minispark.db")
     with caplog.at_level(logging.ERROR, "minispark.master"):
         again = open_store(tmp_path)
     saved = {row.job_id for row in JobHistory(again.path).jobs()}
@@ -228,3 +243,56 @@ def test_errors_are_told_apart_by_their_primary_code(
         error.sqlite_errorcode = code
     assert is_damage(error) == is_damaged
     assert (remedy(error) is not None) == can_pass
+
+
+DIE_AT_STEP = """
+import os, signal, sys
+from pathlib import Path
+from minispark.master.recovery import open_store
+from minispark.storage import salvage
+
+steps = int(sys.argv[2])
+
+def dying(real):
+    def step(*args):
+        global steps
+        steps -= 1
+        if steps == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args)
+    return step
+
+salvage._job = dying(salvage._job)
+Path.replace = dying(Path.replace)
+open_store(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.mark.parametrize("step", [3, 6, 7, 8])
+def test_f31_a_salvage_that_is_killed_anywhere_is_done_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, step: int
+) -> None:
+    """Five jobs are read, one is lost; then three renames: whole, aside, in place."""
+    store = open_in(tmp_path)
+    names = [f"job-{number}" for number in range(5)]
+    for name in names:
+        store.write(facts(name, padding="x" * 3000))
+    store.close()
+    damage_a_page(store.path)
+    damaged = store.path.read_bytes()
+    shutil.copytree(tmp_path / "state", tmp_path / "undisturbed" / "state")
+    expected = open_store(tmp_path / "undisturbed")
+    expected.close()
+    died = subprocess.run(
+        [sys.executable, "-c", DIE_AT_STEP, str(tmp_path), str(step)], check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    with caplog.at_level(logging.ERROR, "minispark.master"):
+        again = open_store(tmp_path)
+    again.close()
+    assert "minispark.db.corrupt-1" in caplog.text
+    saved = JobHistory(again.path).jobs()
+    assert 0 < len(saved) < len(names) and saved == JobHistory(expected.path).jobs()
+    left = {path.name: path for path in again.path.parent.iterdir()}
+    assert sorted(left) == ["minispark.db", "minispark.db.corrupt-1"]
+    assert left["minispark.db.corrupt-1"].read_bytes() == damaged
