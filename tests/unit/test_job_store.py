@@ -111,27 +111,74 @@ def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_database_of_the_first_version_is_migrated(tmp_path: Path) -> None:
-    path = tmp_path / "db"
+def make_version_1(path: Path, states: list[str]) -> None:
+    """One job, whose first task had attempts that ended so."""
     with closing(sqlite3.connect(path)) as old:
         old.executescript(VERSION_1)
+        old.execute("PRAGMA journal_mode = WAL")
         old.execute(
             "INSERT INTO jobs VALUES (1, 'j', 'n', ?, ?, 'RUNNING', NULL, 1, 1, 2, NULL, NULL)",
             (dump_request(request()), dump_plan(PLAN)),
         )
         old.execute("INSERT INTO stages VALUES (1, 0, 's0', 'pipeline', 2, 0)")
-        for number, state in enumerate(["FAILED", "LOST", "SUCCEEDED"]):
-            old.execute(
-                "INSERT INTO attempts VALUES (1, 0, 0, ?, 'w', ?, 3, 4, NULL, 5, 6)",
-                (number, state),
-            )
+        old.executemany(
+            "INSERT INTO attempts VALUES (1, 0, 0, ?, 'w', ?, 3, 4, NULL, 5, 6)", enumerate(states)
+        )
         old.commit()
+
+
+def test_a_database_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    make_version_1(path, ["FAILED", "LOST", "SUCCEEDED"])
     store = JobStore(path, dump_request, dump_plan)
     causes = [fact.cause for fact in JobHistory(path).attempt_facts("j")]
     assert causes == [Cause.TASK, Cause.WORKER, None]
     store.write(facts("k"))
     store.close()
     JobStore(path, dump_request, dump_plan).close()  # and is not migrated twice
+
+
+OPEN_WITH_LITTLE_ROOM = """
+import resource, signal, sqlite3, sys
+from pathlib import Path
+from minispark.master.recovery import open_store
+
+if sys.argv[2] == "killed":
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+room = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    open_store(Path(sys.argv[1]))
+except sqlite3.Error as error:
+    sys.exit(str(error))
+"""
+"""A file that would grow beyond the room ends the process, or is an error, as on a full disk."""
+
+
+@pytest.mark.parametrize("how", ["killed", "full"])
+def test_f31_an_interrupted_migration_leaves_the_old_version(tmp_path: Path, how: str) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "state" / "minispark.db"
+    make_version_1(path, ["FAILED"] * 3000)
+    before = path.read_bytes()
+    room = len(before) // 2  # for a part of the pages that the migration writes
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_WITH_LITTLE_ROOM, str(tmp_path), how, str(room)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGXFSZ if how == "killed" else 1), done.stderr
+    with closing(sqlite3.connect(path)) as interrupted:
+        assert interrupted.execute("PRAGMA user_version").fetchone() == (1,)
+        columns = [row[1] for row in interrupted.execute("PRAGMA table_info (attempts)")]
+        assert "cause" not in columns
+    assert path.read_bytes() == before
+    store = open_store(tmp_path)
+    facts_found = JobHistory(path).attempt_facts("j")
+    assert [fact.cause for fact in facts_found] == [Cause.TASK] * 3000
+    store.close()
+    assert [child.name for child in path.parent.iterdir()] == ["minispark.db"]
 
 
 def test_every_version_leads_to_the_present_one() -> None:
