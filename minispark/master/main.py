@@ -121,15 +121,13 @@ class _Master:
         self._board = SnapshotBoard()
         core = SchedulingCore(_limits(config))
         core.state.restore(self._found.ended)
-        self._submitter = Submitter(
+        submitter = Submitter(
             base_dir=settings.base_dir,
             input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
             state_dir=config.state_dir,
             default_plan=PlanKind(config.scheduler.plan),
         )
-        records = self._found.records(
-            lambda request: self._submitter.plans(request, is_authenticated=True)
-        )
+        records = self._found.records()
         clear_attempts(state_dir, records)
         self._restored = core.restore(records, self._found.workers(), time.monotonic(), time.time())
         results = Results(history, config.state_dir, host_id(), settings.token)
@@ -157,7 +155,7 @@ class _Master:
             for row in history.jobs()
             if row.idempotency_key is not None
         }
-        jobs = JobsApi(self._loop, self._board, history, results, self._submitter, keys)
+        jobs = JobsApi(self._loop, self._board, history, results, submitter, keys)
         workers = WorkersApi(self._loop, self._board, history, config.state_dir, host_id())
         about: dict[str, Any] = {
             "http_port": http_sock.getsockname()[1],

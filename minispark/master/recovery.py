@@ -5,28 +5,30 @@ Says in the log what it found. Must not know the core.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
-from minispark.errors import MiniSparkError
-from minispark.master.documents import request_document
+from minispark.master.job_codec import (
+    dump_plan,
+    dump_plans,
+    dump_request,
+    load_plan,
+    load_plans,
+    load_request,
+)
 from minispark.model.events import WorkerIdentity
 from minispark.model.job import JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import AttemptState, JobState, WorkerKind
-from minispark.plan.parsing import parse_request
 from minispark.storage import salvage
 from minispark.storage.database_errors import is_damage
 from minispark.storage.job_history import JobHistory, JobRow
 from minispark.storage.job_store import JobStore
 from minispark.storage.jobs_json import CorruptSnapshot, read_snapshot
-from minispark.transport.codec import from_json, to_json
 
 logger = logging.getLogger("minispark.master")
 
@@ -47,17 +49,21 @@ def open_store(state_dir: Path) -> JobStore:
     if aside is not None:
         logger.error("an earlier master saved what it could of a damaged database: see %s", aside)
     try:
-        return JobStore(path, dump_request, dump_plan)
+        return _store_at(path)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
         logger.error("%s is damaged: %s", path, error)
     fresh = salvage.partial_path(path)
-    JobStore(fresh, dump_request, dump_plan).close()
+    _store_at(fresh).close()
     saved = salvage.salvage(path, fresh)
     _name_lost(state_dir / "state" / "jobs.json", saved)
     logger.error("the damaged database lies at %s now", salvage.put_in_place(path, fresh))
-    return JobStore(path, dump_request, dump_plan)
+    return _store_at(path)
+
+
+def _store_at(path: Path) -> JobStore:
+    return JobStore(path, dump_request, dump_plan, dump_plans)
 
 
 def _name_lost(snapshot: Path, saved: list[str]) -> None:
@@ -74,14 +80,6 @@ def _name_lost(snapshot: Path, saved: list[str]) -> None:
         logger.error("lost: job %s (%s)", job_id, name)
 
 
-def dump_request(request: JobRequest) -> str:
-    return json.dumps(request_document(request), ensure_ascii=False)
-
-
-def dump_plan(plan: PhysicalPlan) -> str:
-    return json.dumps(to_json(plan), ensure_ascii=False, separators=(",", ":"))
-
-
 class Found:
     """The jobs of earlier masters: `ended` as readers saw them, and those `unfinished`."""
 
@@ -90,7 +88,7 @@ class Found:
         self.ended: list[JobView] = []
         self.unfinished: list[tuple[JobRow, JobRequest]] = []
         for row in history.jobs():
-            request = parse_request(json.loads(row.request))
+            request = load_request(row.request)
             if JobState(row.state).is_terminal:
                 self.ended.append(self._view(row, request))
             else:
@@ -113,7 +111,7 @@ class Found:
             )
             for stage in rows
         )
-        plan = self.plan(row)
+        plan = load_plan(row.plan) if row.plan is not None else None
         failed = sum(stage.failed_attempts for stage in rows)
         is_failed = row.state == JobState.FAILED.value
         return JobView(
@@ -139,13 +137,6 @@ class Found:
             stages=stages,
         )
 
-    @staticmethod
-    def plan(row: JobRow) -> PhysicalPlan | None:
-        if row.plan is None:
-            return None
-        plan: PhysicalPlan = from_json(PhysicalPlan, json.loads(row.plan))
-        return plan
-
     def log(self) -> None:
         """One line: nothing, or how many jobs, and which are unfinished."""
         total = len(self.ended) + len(self.unfinished)
@@ -156,26 +147,22 @@ class Found:
         listed = f": {names}" if names else ""
         logger.info("found %d jobs, %d unfinished%s", total, len(self.unfinished), listed)
 
-    def records(
-        self, make_plans: Callable[[JobRequest], tuple[PhysicalPlan, ...]]
-    ) -> list[JobRecord]:
-        """What the journal says of the unfinished jobs. One that had no plan yet gets its plans
-        again; one that cannot is told in the log, and stays as it is.
-        """
+    def records(self) -> list[JobRecord]:
+        """What the journal says of the unfinished jobs."""
         found: list[JobRecord] = []
         for row, request in self.unfinished:
-            stored = self.plan(row)
-            try:
-                plans = (stored,) if stored is not None else make_plans(request)
-            except MiniSparkError as error:
-                logger.error("job %s cannot be planned again: %s", row.job_id, error)
+            if row.plan is not None:
+                plans: tuple[PhysicalPlan, ...] = (load_plan(row.plan),)
+            elif row.candidates is not None:
+                plans = load_plans(row.candidates)
+            else:
                 continue
             found.append(
                 JobRecord(
                     job_id=row.job_id,
                     request=request,
                     plans=plans,
-                    is_planned=stored is not None,
+                    is_planned=row.plan is not None,
                     created_at=row.created_at,
                     started_at=row.started_at,
                     attempts=tuple(self._history.attempt_facts(row.job_id)),

@@ -18,12 +18,12 @@ from typing import Any
 from minispark.compute.batch import Record
 from minispark.compute.documented import parse
 from minispark.errors import ClusterError, NotFound
+from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.ids import attempt_id
 from minispark.model.plan import DocumentedShuffle, PartitionFile, PhysicalPlan, Stage
 from minispark.storage.job_history import AttemptRow, JobHistory
 from minispark.storage.task_files import open_below
-from minispark.transport.codec import from_json
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchFile
 
@@ -42,12 +42,9 @@ class Results:
         self._token = token
 
     def plan(self, job_id: str) -> PhysicalPlan | None:
-        """The job's plan; None while none is chosen."""
+        """The job's plan; None while none is chosen. Raises UnreadableText."""
         text = self._history.plan(job_id)
-        if text is None:
-            return None
-        plan: PhysicalPlan = from_json(PhysicalPlan, json.loads(text))
-        return plan
+        return load_plan(text) if text is not None else None
 
     def task_results(self, job_id: str) -> list[dict[str, Any]]:
         """TaskResults of the finished tasks, final stages last. Raises NotFound while there are

@@ -30,9 +30,9 @@ class Submitter:
     ) -> tuple[JobRequest, tuple[PhysicalPlan, ...]]:
         """The request and its plans. Raises InvalidRequest, InputRefused."""
         request = parse_request(document)
-        return request, self.plans(request, is_authenticated)
+        return request, self._plans(request, is_authenticated)
 
-    def plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
+    def _plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
         """The plan that was asked for; without one the default plan, and the naive one beside
         it.
         """

@@ -23,6 +23,8 @@ class JobAccepted:
     request: JobRequest
     at_unix_s: float
     idempotency_key: str | None = None
+    candidates: tuple[PhysicalPlan, ...] = ()
+    """Of these one is chosen later, when a worker is Up; none where one is chosen at once."""
 
 
 @dataclass(frozen=True, slots=True)

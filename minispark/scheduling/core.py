@@ -143,15 +143,24 @@ class SchedulingCore:
             raise InvariantViolation(f"job {event.job_id} was submitted twice")
         job = JobRun(event.job_id, event.request, event.plans, now, event.at_unix_s)
         self.state.jobs[job.id] = job
-        self._record(
-            JobAccepted(job.id, job.request, event.at_unix_s, event.idempotency_key), effects
-        )
-        if len(event.plans) == 1:
-            self._choose(job, event.plans[0].kind, effects)
-        else:
+        kind = self._kind_of_plan(job)
+        candidates = event.plans if kind is None else ()
+        fact = JobAccepted(job.id, job.request, event.at_unix_s, event.idempotency_key, candidates)
+        self._record(fact, effects)
+        if kind is None:
             self.state.undecided[job.id] = None
-            self._decide_plans(effects)
+        else:
+            self._choose(job, kind, effects)
         self.state.touch(job)
+
+    def _kind_of_plan(self, job: JobRun) -> PlanKind | None:
+        """Which of its plans the job gets: naive when all workers are foreign; None, where there
+        is a choice, while no worker is Up.
+        """
+        present = self.state.pool.presence()
+        if len(job.plans) == 1 or present.has_ours:
+            return job.plans[0].kind
+        return PlanKind.NAIVE if present.has_foreign else None
 
     def _choose(self, job: JobRun, kind: PlanKind, effects: list[Effect]) -> None:
         plan = next((plan for plan in job.plans if plan.kind is kind), job.plans[0])
@@ -160,17 +169,13 @@ class SchedulingCore:
         self.state.touch(job)
 
     def _decide_plans(self, effects: list[Effect]) -> None:
-        """Jobs that named no plan get one as soon as a worker is Up: naive when all are foreign."""
-        if not self.state.undecided:
-            return
-        present = self.state.pool.presence()
-        if not present.has_ours and not present.has_foreign:
-            return
-        for job_id in self.state.undecided:
+        """Jobs that named no plan get one as soon as a worker is Up."""
+        for job_id in list(self.state.undecided):
             job = self.state.jobs[job_id]
-            kind = job.plans[0].kind if present.has_ours else PlanKind.NAIVE
-            self._choose(job, kind, effects)
-        self.state.undecided.clear()
+            kind = self._kind_of_plan(job)
+            if kind is not None:
+                self._choose(job, kind, effects)
+                del self.state.undecided[job_id]
 
     def _cancel(self, event: ev.JobCancelRequested, effects: list[Effect]) -> None:
         job = self.state.jobs.get(event.job_id)

@@ -20,12 +20,15 @@ from minispark.storage.job_store import BUSY_TIMEOUT_S
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job as stored. `request` and `plan` are the texts that the codecs made."""
+    """One job as stored. `request`, `plan` and `candidates` are the texts that the codecs made, as
+    UTF-8.
+    """
 
     job_id: str
     name: str
-    request: str
-    plan: str | None
+    request: bytes
+    plan: bytes | None
+    candidates: bytes | None
     state: str
     message: str | None
     created_at: float
@@ -109,16 +112,19 @@ class JobHistory:
         return [
             JobRow(*row)
             for row in self._rows(
-                "SELECT job_id, name, request, plan, state, message, created_at, updated_at,"
-                " started_at, ended_at, idempotency_key FROM jobs ORDER BY job_no",
+                "SELECT job_id, name, CAST(request AS BLOB), CAST(plan AS BLOB),"
+                " CAST(candidates AS BLOB), state, message, created_at, updated_at, started_at,"
+                " ended_at, idempotency_key FROM jobs ORDER BY job_no",
                 (),
             )
         ]
 
-    def plan(self, job_id: str) -> str | None:
-        """The text of the job's plan; None while it has none."""
-        for (plan,) in self._rows("SELECT plan FROM jobs WHERE job_id = ?", (job_id,)):
-            return str(plan) if plan is not None else None
+    def plan(self, job_id: str) -> bytes | None:
+        """The text of the job's plan, as UTF-8; None while it has none."""
+        plan: bytes | None
+        sql = "SELECT CAST(plan AS BLOB) FROM jobs WHERE job_id = ?"
+        for (plan,) in self._rows(sql, (job_id,)):
+            return plan
         return None
 
     def workers(self) -> list[WorkerRow]:

@@ -8,7 +8,7 @@ JSON (it is given codecs).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -28,7 +28,7 @@ from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState
 from minispark.storage.database_errors import DamagedDatabase
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 EVENTS_MAX = 100_000
 """Rows of the event stream that are kept; older ones go when a master starts."""
 BUSY_TIMEOUT_S = 10.0
@@ -38,7 +38,7 @@ CREATE TABLE jobs (
     job_no INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
     request TEXT NOT NULL, plan TEXT, state TEXT NOT NULL, message TEXT,
     created_at REAL NOT NULL, updated_at REAL NOT NULL,
-    started_at REAL, ended_at REAL, idempotency_key TEXT UNIQUE);
+    started_at REAL, ended_at REAL, idempotency_key TEXT UNIQUE, candidates TEXT);
 CREATE TABLE stages (
     job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, stage_id TEXT NOT NULL, op TEXT NOT NULL,
     partitions INTEGER NOT NULL, is_final INTEGER NOT NULL, PRIMARY KEY (job_no, stage_index)
@@ -73,6 +73,7 @@ ALTER TABLE attempts ADD COLUMN is_committed INTEGER NOT NULL DEFAULT 0;
 UPDATE attempts SET cause = CASE state WHEN 'FAILED' THEN 'task' ELSE 'worker' END
     WHERE state IN ('FAILED', 'LOST');
 """,
+    2: "ALTER TABLE jobs ADD COLUMN candidates TEXT;",
 }
 """From which version, and what leads to the next one. Each runs in one transaction, once."""
 
@@ -89,6 +90,7 @@ class JobStore:
         path: Path,
         dump_request: Callable[[JobRequest], str],
         dump_plan: Callable[[PhysicalPlan], str],
+        dump_plans: Callable[[Sequence[PhysicalPlan]], str],
     ) -> None:
         """Open or create the database, and look at every page.
 
@@ -97,6 +99,7 @@ class JobStore:
         self.path = path
         self._dump_request = dump_request
         self._dump_plan = dump_plan
+        self._dump_plans = dump_plans
         self._writer = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
@@ -184,7 +187,7 @@ class JobStore:
             case JobAccepted():
                 cursor = execute(
                     "INSERT INTO jobs (job_id, name, request, state, created_at, updated_at,"
-                    " idempotency_key) VALUES (?, ?, ?, 'PENDING', ?, ?, ?)"
+                    " idempotency_key, candidates) VALUES (?, ?, ?, 'PENDING', ?, ?, ?, ?)"
                     " ON CONFLICT (job_id) DO UPDATE SET state = 'PENDING', message = NULL,"
                     " started_at = NULL, updated_at = excluded.updated_at RETURNING job_no",
                     (
@@ -194,6 +197,7 @@ class JobStore:
                         fact.at_unix_s,
                         fact.at_unix_s,
                         fact.idempotency_key,
+                        self._dump_plans(fact.candidates) if fact.candidates else None,
                     ),
                 )
                 (self._job_numbers[fact.job_id],) = cursor.fetchone()
@@ -203,8 +207,8 @@ class JobStore:
             case JobMoved():
                 column = "ended_at" if fact.state.is_terminal else "started_at"
                 execute(
-                    f"UPDATE jobs SET state = ?, message = ?, updated_at = ?, {column} = ?"
-                    " WHERE job_id = ?",
+                    f"UPDATE jobs SET state = ?, message = ?, updated_at = ?, {column} = ?,"
+                    " candidates = NULL WHERE job_id = ?",
                     (fact.state.value, fact.message, fact.at_unix_s, fact.at_unix_s, fact.job_id),
                 )
                 self._event(
@@ -241,7 +245,8 @@ class JobStore:
     def _write_plan(self, fact: PlanChosen) -> None:
         number = self._job_numbers[fact.job_id]
         self._writer.execute(
-            "UPDATE jobs SET plan = ? WHERE job_no = ?", (self._dump_plan(fact.plan), number)
+            "UPDATE jobs SET plan = ?, candidates = NULL WHERE job_no = ?",
+            (self._dump_plan(fact.plan), number),
         )
         self._writer.execute("DELETE FROM stages WHERE job_no = ?", (number,))
         self._writer.executemany(

@@ -135,6 +135,25 @@ def test_f33_an_acknowledged_submit_is_never_lost_nor_doubled(
         assert len(client.jobs()) == len(set(acknowledged)) == 3
 
 
+def test_f33_a_job_that_waits_for_a_worker_outlives_its_master_and_an_absent_input(
+    make_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    column = tmp_path / "column.txt"
+    column.write_text("a b a\n")
+    cluster = make_cluster(workers=0)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(column), 1))
+        column.rename(tmp_path / "away")  # a file system that is not mounted for a while
+        pid = kill_master(cluster)
+        wait_until(lambda: cluster.process("master")["pid"] not in (pid, None), "another master")
+        assert client.job(info["id"])["state"] == "PENDING"
+        (tmp_path / "away").rename(column)
+        assert cluster.cli("scale", "1").returncode == 0
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+        assert sorted(client.results(info["id"])) == [("a", "2"), ("b", "1")]
+    cluster.note_processes()
+
+
 def test_f30_a_client_that_waits_rides_through_the_gap(
     make_cluster: Callable[..., Cluster], text: Path
 ) -> None:

@@ -646,6 +646,20 @@ def test_an_ended_job_leaves_no_files_but_its_results() -> None:
     assert dropped == [fx.DropOutputs(worker, (made, reduced))]
 
 
+def test_f33_the_journal_has_the_plans_of_a_job_that_waits_for_a_worker() -> None:
+    talk = Dialogue()
+    plans = (map_reduce(1, 1), naive_word_count(1))
+    waiting, chosen = talk.job(1, *plans), talk.job(2, plans[0])
+    talk.worker(0)
+    at_once = talk.job(3, *plans)
+    kept = {
+        effect.fact.job_id: effect.fact.candidates
+        for effect in talk.effects
+        if isinstance(effect, fx.AppendJournal) and isinstance(effect.fact, fx.JobAccepted)
+    }
+    assert kept == {waiting: plans, chosen: (), at_once: ()}
+
+
 def test_old_jobs_leave_the_history() -> None:
     talk = Dialogue(jobs_kept_max=2)
     talk.worker(0)

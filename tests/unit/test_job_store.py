@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from minispark.master.documents import state_document
-from minispark.master.recovery import Found, dump_plan, dump_request, open_store
+from minispark.master.job_codec import dump_plan, dump_plans, dump_request
+from minispark.master.recovery import Found, open_store
 from minispark.model import effects as fx
 from minispark.model.events import WorkerIdentity
 from minispark.model.ids import attempt_id
@@ -28,7 +29,7 @@ from minispark.storage.job_history import JobHistory
 from minispark.storage.job_store import MIGRATIONS, SCHEMA_VERSION, JobStore, NewerSchema
 from minispark.storage.jobs_json import write_snapshot
 from tests import jobs
-from tests.simulation.plans import map_reduce
+from tests.simulation.plans import map_reduce, naive_word_count
 
 PLAN = map_reduce(2, 1)
 VERSION_1 = """
@@ -102,11 +103,11 @@ def damage_a_page(path: Path) -> None:
 
 
 def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "db", dump_request, dump_plan)
+    store = JobStore(tmp_path / "db", dump_request, dump_plan, dump_plans)
     store.write(facts("j"))
     found = JobHistory(store.path).attempt_facts("j")
     assert found == [f for f in facts("j") if isinstance(f, fx.AttemptMoved)]
-    (record,) = Found(JobHistory(store.path)).records(lambda _: ())
+    (record,) = Found(JobHistory(store.path)).records()
     assert record.plans == (PLAN,) and record.is_planned and record.started_at == 2.0
     store.close()
 
@@ -127,15 +128,28 @@ def make_version_1(path: Path, states: list[str]) -> None:
         old.commit()
 
 
+def test_f33_the_plans_of_a_job_that_waits_are_kept_until_one_is_chosen(tmp_path: Path) -> None:
+    store = open_in(tmp_path)
+    plans = (PLAN, naive_word_count(2))
+    store.write([fx.JobAccepted("j", request(), 1.0, None, plans)])
+    (record,) = Found(JobHistory(store.path)).records()
+    assert record.plans == plans and not record.is_planned
+    store.write([fx.PlanChosen("j", PLAN)])
+    (record,) = Found(JobHistory(store.path)).records()
+    assert record.plans == (PLAN,) and record.is_planned
+    assert JobHistory(store.path).jobs()[0].candidates is None
+    store.close()
+
+
 def test_a_database_of_the_first_version_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "db"
     make_version_1(path, ["FAILED", "LOST", "SUCCEEDED"])
-    store = JobStore(path, dump_request, dump_plan)
+    store = JobStore(path, dump_request, dump_plan, dump_plans)
     causes = [fact.cause for fact in JobHistory(path).attempt_facts("j")]
     assert causes == [Cause.TASK, Cause.WORKER, None]
     store.write(facts("k"))
     store.close()
-    JobStore(path, dump_request, dump_plan).close()  # and is not migrated twice
+    JobStore(path, dump_request, dump_plan, dump_plans).close()  # and is not migrated twice
 
 
 OPEN_WITH_LITTLE_ROOM = """
