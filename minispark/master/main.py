@@ -127,7 +127,7 @@ class _Master:
             state_dir=config.state_dir,
             default_plan=PlanKind(config.scheduler.plan),
         )
-        records = self._found.records()
+        records = self._found.unfinished
         clear_attempts(state_dir, records)
         self._restored = core.restore(records, self._found.workers(), time.monotonic(), time.time())
         results = Results(history, config.state_dir, host_id(), settings.token)

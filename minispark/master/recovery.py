@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from minispark.master.job_codec import (
+    UnreadableText,
     dump_plan,
     dump_plans,
     dump_request,
@@ -18,8 +19,9 @@ from minispark.master.job_codec import (
     load_plans,
     load_request,
 )
+from minispark.model.effects import AttemptMoved
 from minispark.model.events import WorkerIdentity
-from minispark.model.job import JobRequest, PlanKind
+from minispark.model.job import Dag, JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView
@@ -81,21 +83,31 @@ def _name_lost(snapshot: Path, saved: list[str]) -> None:
 
 
 class Found:
-    """The jobs of earlier masters: `ended` as readers saw them, and those `unfinished`."""
+    """The jobs of earlier masters: `ended` as readers saw them, and those `unfinished`.
+
+    A job whose row is damaged, or was written by another version, costs no other job anything: it
+    is named in the log. What it ended as stays; an unfinished one carries its failure.
+    """
 
     def __init__(self, history: JobHistory) -> None:
         self._history = history
         self.ended: list[JobView] = []
-        self.unfinished: list[tuple[JobRow, JobRequest]] = []
+        self.unfinished: list[JobRecord] = []
         for row in history.jobs():
-            request = load_request(row.request)
-            if JobState(row.state).is_terminal:
-                self.ended.append(self._view(row, request))
+            state = _state_of(row)
+            if state is not None and state.is_terminal:
+                self.ended.append(self._view(row, state))
             else:
-                self.unfinished.append((row, request))
+                self.unfinished.append(self._record(row))
         self.ended.sort(key=lambda view: view.updated_at)
 
-    def _view(self, row: JobRow, request: JobRequest) -> JobView:
+    def _view(self, row: JobRow, state: JobState) -> JobView:
+        request, plan = _unread_request(row), None
+        try:
+            request = load_request(row.request)
+            plan = load_plan(row.plan) if row.plan is not None else None
+        except UnreadableText as error:
+            logger.error("job %s (%s): %s", row.job_id, row.name, error)
         rows = self._history.stages(row.job_id)
         stages = tuple(
             StageView(
@@ -111,13 +123,11 @@ class Found:
             )
             for stage in rows
         )
-        plan = load_plan(row.plan) if row.plan is not None else None
         failed = sum(stage.failed_attempts for stage in rows)
-        is_failed = row.state == JobState.FAILED.value
         return JobView(
             job_id=row.job_id,
             request=request,
-            state=JobState(row.state),
+            state=state,
             message=row.message,
             note=None,
             plan_kind=plan.kind if plan is not None else None,
@@ -128,7 +138,7 @@ class Found:
             tasks_total=sum(stage.partitions for stage in rows),
             tasks_completed=sum(stage.completed for stage in rows),
             failed_attempts=failed,
-            retries=max(0, failed - is_failed),
+            retries=max(0, failed - (state is JobState.FAILED)),
             result_bytes=sum(
                 stage.bytes_written
                 for stage in rows
@@ -137,45 +147,46 @@ class Found:
             stages=stages,
         )
 
+    def _record(self, row: JobRow) -> JobRecord:
+        request, failure = _unread_request(row), None
+        try:
+            request = load_request(row.request)
+            plans = _plans_of(row)
+            attempts = tuple(self._history.attempt_facts(row.job_id))
+            _check_attempts(attempts, plans[0])
+        except (UnreadableText, ValueError) as error:
+            plans, attempts = (), ()
+            failure = f"the master cannot go on with it after a restart: {error}"
+        return JobRecord(
+            job_id=row.job_id,
+            request=request,
+            plans=plans,
+            is_planned=row.plan is not None,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            attempts=attempts,
+            failure=failure,
+        )
+
     def log(self) -> None:
         """One line: nothing, or how many jobs, and which are unfinished."""
         total = len(self.ended) + len(self.unfinished)
         if not total:
             logger.info("found nothing of an earlier master")
             return
-        names = ", ".join(f"{request.name} ({row.job_id})" for row, request in self.unfinished)
+        names = ", ".join(f"{record.request.name} ({record.job_id})" for record in self.unfinished)
         listed = f": {names}" if names else ""
         logger.info("found %d jobs, %d unfinished%s", total, len(self.unfinished), listed)
 
-    def records(self) -> list[JobRecord]:
-        """What the journal says of the unfinished jobs."""
-        found: list[JobRecord] = []
-        for row, request in self.unfinished:
-            if row.plan is not None:
-                plans: tuple[PhysicalPlan, ...] = (load_plan(row.plan),)
-            elif row.candidates is not None:
-                plans = load_plans(row.candidates)
-            else:
-                continue
-            found.append(
-                JobRecord(
-                    job_id=row.job_id,
-                    request=request,
-                    plans=plans,
-                    is_planned=row.plan is not None,
-                    created_at=row.created_at,
-                    started_at=row.started_at,
-                    attempts=tuple(self._history.attempt_facts(row.job_id)),
-                )
-            )
-        return found
-
     def workers(self) -> dict[str, WorkerIdentity]:
-        """Every worker that ever registered, by id."""
+        """Every worker that ever registered, by id. One of a kind that is none is left out: what
+        it had is lost, as with a worker that does not come back.
+        """
+        kinds = {kind.value: kind for kind in WorkerKind}
         return {
             row.worker_id: WorkerIdentity(
                 worker_id=row.worker_id,
-                kind=WorkerKind(row.kind),
+                kind=kinds[row.kind],
                 name=row.name,
                 host=row.host,
                 port=row.port,
@@ -185,7 +196,40 @@ class Found:
                 state_dir=row.state_dir,
             )
             for row in self._history.workers()
+            if row.kind in kinds
         }
+
+
+def _state_of(row: JobRow) -> JobState | None:
+    try:
+        return JobState(row.state)
+    except ValueError:
+        return None
+
+
+def _unread_request(row: JobRow) -> JobRequest:
+    """What stands for a request that cannot be read."""
+    return JobRequest(row.name, Dag((), ()), 1)
+
+
+def _plans_of(row: JobRow) -> tuple[PhysicalPlan, ...]:
+    """The plan that was chosen, or those of which one will be. Raises UnreadableText."""
+    if _state_of(row) is None:
+        raise UnreadableText(f"{row.state!r} is no state of a job")
+    if row.plan is not None:
+        return (load_plan(row.plan),)
+    if row.candidates is not None:
+        return load_plans(row.candidates)
+    raise UnreadableText("an older version kept no plan of it; submit it again")
+
+
+def _check_attempts(attempts: tuple[AttemptMoved, ...], plan: PhysicalPlan) -> None:
+    """Each is of a task that the plan has. Raises UnreadableText."""
+    widths = {stage.index: stage.partitions for stage in plan.stages}
+    for fact in attempts:
+        if not 0 <= fact.partition < widths.get(fact.stage_index, 0):
+            where = f"{fact.stage_index}/{fact.partition}"
+            raise UnreadableText(f"an attempt is stored of {where}, which its plan does not have")
 
 
 def check_snapshot(path: Path) -> None:

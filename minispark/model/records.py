@@ -25,3 +25,5 @@ class JobRecord:
     created_at: float
     started_at: float | None = None
     attempts: tuple[AttemptMoved, ...] = ()
+    failure: str | None = None
+    """Why nobody can go on with it. It has no plans then."""

@@ -39,9 +39,12 @@ class Recovery:
         self._now = now
 
     def restore(self, record: JobRecord, event: Event, effects: list[Effect]) -> None:
-        """One job. Its deadlines begin anew."""
+        """One job. Its deadlines begin anew; one that nobody can go on with ends here."""
         job = JobRun(record.job_id, record.request, record.plans, self._now, record.created_at)
         self._state.jobs[job.id] = job
+        if record.failure is not None:
+            self._endings.end(job, JobState.FAILED, record.failure, event, effects)
+            return
         if not record.is_planned:
             self._state.undecided[job.id] = None
             self._state.touch(job)

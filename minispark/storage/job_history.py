@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,9 @@ FROM attempts a JOIN jobs j USING (job_no) JOIN stages s USING (job_no, stage_in
 LEFT JOIN workers w USING (worker_id) WHERE j.job_id = ?
 """
 
+_text = partial(str, encoding="utf-8", errors="replace")
+"""One damaged byte is no reason to read nothing. Texts that must be exact are read as bytes."""
+
 
 class JobHistory:
     """Questions to the database at `path`."""
@@ -131,14 +135,17 @@ class JobHistory:
         return [WorkerRow(*row) for row in self._rows("SELECT * FROM workers ORDER BY seen_at", ())]
 
     def stages(self, job_id: str) -> list[StageRow]:
-        """The job's stages in plan order, with their attempts added up."""
+        """The job's stages in plan order, with their attempts added up.
+
+        By total(), whatever a peer reported: sum() is an error beyond 2^63.
+        """
         rows = self._rows(
             "SELECT s.stage_index, s.stage_id, s.op, s.partitions, s.is_final,"
             " count(CASE a.state WHEN 'SUCCEEDED' THEN 1 END),"
             " count(CASE WHEN a.state IN ('FAILED', 'LOST') THEN 1 END),"
-            " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.records END), 0),"
+            " CAST(total(CASE a.state WHEN 'SUCCEEDED' THEN a.records END) AS INTEGER),"
             " min(a.assigned_at), max(CASE a.state WHEN 'SUCCEEDED' THEN a.ended_at END),"
-            " coalesce(sum(CASE a.state WHEN 'SUCCEEDED' THEN a.bytes_written END), 0)"
+            " CAST(total(CASE a.state WHEN 'SUCCEEDED' THEN a.bytes_written END) AS INTEGER)"
             " FROM stages s JOIN jobs j USING (job_no)"
             " LEFT JOIN attempts a USING (job_no, stage_index)"
             " WHERE j.job_id = ? GROUP BY s.stage_index ORDER BY s.stage_index",
@@ -167,7 +174,10 @@ class JobHistory:
         return page, total
 
     def attempt_facts(self, job_id: str) -> list[AttemptMoved]:
-        """The last fact of every attempt of the job, by stage, partition and attempt number."""
+        """The last fact of every attempt of the job, by stage, partition and attempt number.
+
+        Raises ValueError for a state or cause that is none.
+        """
         rows = self._rows(
             "SELECT stage_index, partition, attempt, worker_id, a.state,"
             " coalesce(a.ended_at, assigned_at), error, records, bytes_written, cause,"
@@ -210,4 +220,5 @@ class JobHistory:
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+            connection.text_factory = _text
             return connection.execute(sql, values).fetchall()

@@ -222,6 +222,25 @@ def test_f31_a_database_out_of_reach_is_named_and_left_alone(
         assert client.job(info["id"])["state"] == "PENDING"
 
 
+def test_f31_one_unreadable_job_does_not_stop_the_master(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(workers=0)
+    with cluster.client() as client:
+        bad, good = (client.submit(jobs.word_count(str(INPUT), 2))["id"] for _ in range(2))
+    assert cluster.cli("down").returncode == 0
+    with closing(sqlite3.connect(cluster.state_dir / "state" / "minispark.db")) as database:
+        database.execute("UPDATE jobs SET request = CAST(x'7bff' AS TEXT) WHERE job_id = ?", [bad])
+        database.commit()
+    assert cluster.up().returncode == 0
+    with cluster.client() as client:
+        assert client.job(good)["state"] == "PENDING"
+        assert "cannot be read" in client.job(bad)["status"]["Failed"]
+    assert f"job {bad} FAILED" in cluster.logs()
+    state = f"SELECT state FROM jobs WHERE job_id = '{bad}'"
+    wait_until(lambda: rows(cluster, state) == [("FAILED",)], "that is in the journal")
+
+
 def test_f32_a_foreign_worker_goes_on_under_its_id(
     make_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

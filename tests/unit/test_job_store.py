@@ -16,6 +16,7 @@ import pytest
 
 from minispark.master.documents import state_document
 from minispark.master.job_codec import dump_plan, dump_plans, dump_request
+from minispark.master.loop import journal_of
 from minispark.master.recovery import Found, open_store
 from minispark.model import effects as fx
 from minispark.model.events import WorkerIdentity
@@ -24,6 +25,9 @@ from minispark.model.job import JobRequest
 from minispark.model.snapshot import JobView, Snapshot
 from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
 from minispark.plan.parsing import parse_request
+from minispark.scheduling import invariants
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.limits import Limits
 from minispark.storage.database_errors import is_damage, remedy
 from minispark.storage.job_history import JobHistory
 from minispark.storage.job_store import MIGRATIONS, SCHEMA_VERSION, JobStore, NewerSchema
@@ -107,7 +111,7 @@ def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     store.write(facts("j"))
     found = JobHistory(store.path).attempt_facts("j")
     assert found == [f for f in facts("j") if isinstance(f, fx.AttemptMoved)]
-    (record,) = Found(JobHistory(store.path)).records()
+    (record,) = Found(JobHistory(store.path)).unfinished
     assert record.plans == (PLAN,) and record.is_planned and record.started_at == 2.0
     store.close()
 
@@ -132,12 +136,94 @@ def test_f33_the_plans_of_a_job_that_waits_are_kept_until_one_is_chosen(tmp_path
     store = open_in(tmp_path)
     plans = (PLAN, naive_word_count(2))
     store.write([fx.JobAccepted("j", request(), 1.0, None, plans)])
-    (record,) = Found(JobHistory(store.path)).records()
+    (record,) = Found(JobHistory(store.path)).unfinished
     assert record.plans == plans and not record.is_planned
     store.write([fx.PlanChosen("j", PLAN)])
-    (record,) = Found(JobHistory(store.path)).records()
+    (record,) = Found(JobHistory(store.path)).unfinished
     assert record.plans == (PLAN,) and record.is_planned
     assert JobHistory(store.path).jobs()[0].candidates is None
+    store.close()
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        assert other.execute(sql).rowcount == 1
+
+
+DAMAGE = {
+    "no-utf8": "UPDATE jobs SET request = CAST(x'7b22ff227d' AS TEXT) WHERE job_id = 'bad'",
+    "no-json": "UPDATE jobs SET request = '{\"name\": ' WHERE job_id = 'bad'",
+    "no-request": "UPDATE jobs SET request = '[1]' WHERE job_id = 'bad'",
+    "no-plan": "UPDATE jobs SET plan = '{\"kind\": \"quantum\"}' WHERE job_id = 'bad'",
+    "no-state": "UPDATE jobs SET state = 'RUNNXNG' WHERE job_id = 'bad'",
+    "no-attempt": "UPDATE attempts SET state = 'LOXT' WHERE job_no = 1 AND attempt = 1",
+    "no-task": "UPDATE attempts SET partition = 77 WHERE job_no = 1 AND attempt = 1",
+    "never-planned": "UPDATE jobs SET plan = NULL WHERE job_id = 'bad'",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_f31_a_job_that_cannot_be_read_fails_and_the_others_go_on(
+    tmp_path: Path, name: str
+) -> None:
+    store = open_in(tmp_path)
+    for job_id in ("bad", "good"):
+        store.write(facts(job_id))
+    change(store.path, DAMAGE[name])
+    found = Found(JobHistory(store.path))
+    core = SchedulingCore(Limits())
+    effects = core.restore(found.unfinished, found.workers(), 0.0, 5.0)
+    assert core.snapshot().jobs["good"].state is JobState.RUNNING
+    failed = core.snapshot().jobs["bad"]
+    assert failed.state is JobState.FAILED
+    assert failed.message is not None and failed.message.startswith("the master cannot go on")
+    store.write(journal_of(effects))
+    again = Found(JobHistory(store.path))
+    assert [record.job_id for record in again.unfinished] == ["good"]
+    assert [(view.state, view.message) for view in again.ended] == [
+        (JobState.FAILED, failed.message)
+    ]
+    store.close()
+
+
+def test_f31_an_ended_job_that_cannot_be_read_stays_as_it_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_in(tmp_path)
+    store.write(facts("bad"))
+    store.write([fx.JobMoved("bad", JobState.SUCCEEDED, None, 4.0)])
+    change(store.path, DAMAGE["no-utf8"])
+    with caplog.at_level(logging.ERROR, "minispark.master"):
+        (view_found,) = Found(JobHistory(store.path)).ended
+    assert view_found.state is JobState.SUCCEEDED and view_found.request.name == "wordcount"
+    assert "job bad (wordcount): the stored request cannot be read" in caplog.text
+    store.close()
+
+
+def test_f31_a_worker_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    store = open_in(tmp_path)
+    store.write(facts("j"))
+    change(store.path, "UPDATE workers SET kind = 'socxet'")
+    found = Found(JobHistory(store.path))
+    assert found.workers() == {}
+    core = SchedulingCore(Limits())
+    core.restore(found.unfinished, found.workers(), 0.0, 5.0)
+    invariants.check(core)
+    store.close()
+
+
+def test_f31_counts_that_no_integer_holds_are_read_all_the_same(tmp_path: Path) -> None:
+    store = open_in(tmp_path)
+    store.write(facts("j"))
+    moves = [fact for fact in facts("j") if isinstance(fact, fx.AttemptMoved)]
+    most = 2**62
+    store.write(
+        replace(move, state=AttemptState.SUCCEEDED, records=most, bytes_written=most)
+        for move in moves
+    )
+    store.write([fx.JobMoved("j", JobState.SUCCEEDED, None, 4.0)])
+    (view_found,) = Found(JobHistory(store.path)).ended
+    assert view_found.records == 2**63 - 1
     store.close()
 
 
@@ -155,6 +241,7 @@ def test_a_database_of_the_first_version_is_migrated(tmp_path: Path) -> None:
 OPEN_WITH_LITTLE_ROOM = """
 import resource, signal, sqlite3, sys
 from pathlib import Path
+from minispark.master.loop import journal_of
 from minispark.master.recovery import open_store
 
 if sys.argv[2] == "killed":
@@ -309,6 +396,7 @@ def test_errors_are_told_apart_by_their_primary_code(
 DIE_AT_STEP = """
 import os, signal, sys
 from pathlib import Path
+from minispark.master.loop import journal_of
 from minispark.master.recovery import open_store
 from minispark.storage import salvage
 
