@@ -36,6 +36,7 @@ from minispark.master.recovery import (
     open_store,
 )
 from minispark.master.results import Results
+from minispark.master.retention import ResultsDeleter, clear_results
 from minispark.master.sessions import Sessions
 from minispark.master.submission import Submitter
 from minispark.model.job import PlanKind
@@ -129,6 +130,7 @@ class _Master:
         )
         records = self._found.unfinished
         clear_attempts(state_dir, records)
+        clear_results(state_dir, self._found.job_ids)
         self._restored = core.restore(records, self._found.workers(), time.monotonic(), time.time())
         results = Results(history, config.state_dir, host_id(), settings.token)
         self._sessions = Sessions(
@@ -137,11 +139,12 @@ class _Master:
             lambda event: self._loop.post(event),
             lambda key, call: self._loop.call_when_durable(key, call),
         )
+        self._deleter = ResultsDeleter(state_dir)
         performer = Performer(
             self._sessions,
             config.scheduler.heartbeat_interval_s,
             config.scheduler.task_timeout_s,
-            results.delete,
+            self._deleter.delete,
         )
         self._failed = threading.Event()
         self._is_stopping = threading.Event()
@@ -186,6 +189,7 @@ class _Master:
         signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
         if lifeline is None:
             signal.signal(signal.SIGINT, lambda number, _: stopping.append(number))
+        self._deleter.start()
         self._loop.start(self._restored)
         self._sessions.start()
         self._http.start()
@@ -215,6 +219,7 @@ class _Master:
         self._loop.stop(STOP_TIMEOUT_S)
         self._save()
         self._store.close()
+        self._deleter.stop(STOP_TIMEOUT_S)
         return 1 if self._failed.is_set() else 0
 
     def _save_often(self) -> None:

@@ -168,6 +168,10 @@ class Found:
             failure=failure,
         )
 
+    @property
+    def job_ids(self) -> set[str]:
+        return {view.job_id for view in self.ended} | {job.job_id for job in self.unfinished}
+
     def log(self) -> None:
         """One line: nothing, or how many jobs, and which are unfinished."""
         total = len(self.ended) + len(self.unfinished)

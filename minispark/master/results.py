@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from minispark.compute.batch import Record
@@ -115,11 +114,6 @@ class Results:
             return connection.receive_bulk(answer.bytes, FETCH_TIMEOUT_S)
         finally:
             connection.close()
-
-    def delete(self, job_id: str) -> None:
-        """Remove the job's documented files from this host."""
-        for path in Path(self._state_dir).glob(f"{job_id}_*.json"):
-            path.unlink(missing_ok=True)
 
 
 def render(rows: Iterator[Record], format: str, limit: int | None, offset: int) -> Iterator[bytes]:

@@ -1,0 +1,44 @@
+"""Deletes the documented files of whole jobs from the state directory.
+
+Must not know which jobs exist, nor what is in the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minispark.model.file_names import job_of
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """How many files went, and why others did not."""
+
+    deleted: int
+    errors: tuple[OSError, ...]
+
+
+def delete_files(state_dir: str | Path, is_doomed: Callable[[str], bool]) -> Deletion:
+    """Delete the documented files of every job whose id `is_doomed`; any other name stays.
+
+    Lists the directory once. Raises OSError when that cannot be listed.
+    """
+    with os.scandir(state_dir) as entries:
+        names = [entry.name for entry in entries]
+    deleted = 0
+    errors: list[OSError] = []
+    for name in names:
+        job_id = job_of(name)
+        if job_id is None or not is_doomed(job_id):
+            continue
+        try:
+            os.unlink(os.path.join(state_dir, name))
+            deleted += 1
+        except FileNotFoundError:
+            pass  # somebody was faster
+        except OSError as error:
+            errors.append(error)
+    return Deletion(deleted, tuple(errors))
