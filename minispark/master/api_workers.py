@@ -18,6 +18,7 @@ from minispark.model import events as ev
 from minispark.model.ids import NIL_ID, is_uuid
 from minispark.model.states import WorkerKind
 from minispark.storage.job_history import JobHistory
+from minispark.storage.result_files import size_of
 from minispark.transport.router import HttpError, Request, Response, Router, json_response
 
 PATHS_MAX = 100_000
@@ -109,13 +110,15 @@ class WorkersApi:
         if len(paths) > PATHS_MAX or type(body.get("success")) is not bool:
             raise HttpError(400, "invalid_request", "success is true or false", "success")
         prefix = f"{self._state_dir}/"
+        files = tuple(path.removeprefix(prefix) for path in paths)
         event = ev.HttpTaskCompleted(
             attempt_id=_uuid(body, "task_id"),
             is_success=body["success"],
             error=str(body.get("error") or "the worker gave no reason")[:ERROR_CHARS_MAX],
-            files=tuple(path.removeprefix(prefix) for path in paths),
+            files=files,
             records=_count(body, "records_processed"),
             at_unix_s=time.time(),
+            bytes_written=size_of(self._state_dir, files),
         )
         self._loop.ask(event)
         return Response(200)

@@ -121,7 +121,6 @@ class _Master:
         self._found.log()
         self._board = SnapshotBoard()
         core = SchedulingCore(_limits(config))
-        core.state.restore(self._found.ended)
         submitter = Submitter(
             base_dir=settings.base_dir,
             input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
@@ -131,7 +130,9 @@ class _Master:
         records = self._found.unfinished
         clear_attempts(state_dir, records)
         clear_results(state_dir, self._found.job_ids)
-        self._restored = core.restore(records, self._found.workers(), time.monotonic(), time.time())
+        self._restored = core.restore(
+            records, self._found.workers(), time.monotonic(), time.time(), self._found.ended
+        )
         results = Results(history, config.state_dir, host_id(), settings.token)
         self._sessions = Sessions(
             worker_sock,

@@ -156,7 +156,8 @@ class HttpTaskCompleted:
     """A completion from a foreign worker, which names its task only by the attempt's id.
 
     `files`: names below the state directory, in the order reported; a path that lies elsewhere is
-    kept as it was sent, and so matches no documented name.
+    kept as it was sent, and so matches no documented name. `bytes_written`: of these files, as they
+    lie there.
     """
 
     attempt_id: str
@@ -165,6 +166,7 @@ class HttpTaskCompleted:
     files: tuple[str, ...]
     records: int
     at_unix_s: float
+    bytes_written: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,7 @@ class AttemptOutcomes:
                 job.send_back(attempt.stage, attempt.task, event)
             self.state.touch(job)
         else:
-            outcome = TaskOutcome(records=event.records, bytes_written=0)
+            outcome = TaskOutcome(event.records, event.bytes_written)
             self.accept(attempt, outcome, now, event, effects)
 
 

@@ -20,6 +20,7 @@ from minispark.model.effects import (
     CommitOutput,
     Effect,
     Fact,
+    ForgetJob,
     JobAccepted,
     PlanChosen,
     WorkerLost,
@@ -27,7 +28,7 @@ from minispark.model.effects import (
 )
 from minispark.model.job import PlanKind
 from minispark.model.records import JobRecord
-from minispark.model.snapshot import Snapshot
+from minispark.model.snapshot import JobView, Snapshot
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.dispatch import Dispatcher
@@ -112,11 +113,13 @@ class SchedulingCore:
         workers: Mapping[str, ev.WorkerIdentity],
         now: float,
         at_unix_s: float,
+        ended: Iterable[JobView] = (),
     ) -> list[Effect]:
-        """Go on with the jobs of an earlier master, before the first event. Attempts that were live
-        stay so until their worker says otherwise, or did not come back in time.
+        """Go on with the jobs of an earlier master, before the first event, and remember those that
+        ended. Attempts that were live stay so until their worker says otherwise, or did not come
+        back in time.
         """
-        effects: list[Effect] = []
+        effects: list[Effect] = [ForgetJob(job_id) for job_id in self.state.restore(ended)]
         recovery = Recovery(self.state, self._endings, workers, now)
         for record in jobs:
             recovery.restore(record, ev.ClockTicked(at_unix_s), effects)

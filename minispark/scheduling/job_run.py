@@ -10,7 +10,7 @@ from bisect import insort
 from collections import deque
 
 from minispark.model.job import JobRequest
-from minispark.model.plan import PhysicalPlan, Stage, TaskOutcome
+from minispark.model.plan import PhysicalPlan, ShuffleBlocks, Stage, TaskOutcome
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import (
     JOB_TRANSITIONS,
@@ -51,6 +51,11 @@ class StageRun:
     def note_duration(self, seconds: float) -> None:
         if len(self.durations) < DURATIONS_MAX:
             insort(self.durations, seconds)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its outputs are documented files, which stay when the job ended."""
+        return not isinstance(self.stage.program.sink, ShuffleBlocks)
 
     @property
     def is_complete(self) -> bool:
@@ -211,7 +216,7 @@ class JobRun:
         stage.running -= 1
         stage.completed += 1
         stage.records += outcome.records
-        self.result_bytes += outcome.bytes_written if outcome.files else 0
+        self.result_bytes += outcome.bytes_written if stage.is_kept else 0
         self.tasks_completed += 1
         self.updated_at = at_unix_s
         if not stage.is_complete:
@@ -263,7 +268,7 @@ class JobRun:
                 child.missing_parents += 1
         stage.completed -= 1
         stage.records -= outcome.records
-        self.result_bytes -= outcome.bytes_written if outcome.files else 0
+        self.result_bytes -= outcome.bytes_written if stage.is_kept else 0
         self.tasks_completed -= 1
         self._make_ready(stage, task)
 

@@ -6,6 +6,7 @@ Must not know events or effects.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 
 from minispark.model.snapshot import JobView, Snapshot, WorkerView
 from minispark.scheduling.job_run import JobRun, StageRun
@@ -107,12 +108,15 @@ class ClusterState:
         self._result_bytes += job.result_bytes
         return self._evict()
 
-    def restore(self, views: list[JobView]) -> None:
-        """Jobs that ended before this master started, oldest end first."""
+    def restore(self, views: Iterable[JobView]) -> list[str]:
+        """Jobs that ended before this master started, oldest end first; return the ids of those
+        that leave the history at once: the limits may be narrower than they were.
+        """
         for view in views:
             self.finished[view.job_id] = view
             self._result_bytes += view.result_bytes
             self._changed_jobs[view.job_id] = None
+        return self._evict()
 
     def _evict(self) -> list[str]:
         evicted: list[str] = []

@@ -1,4 +1,4 @@
-"""Deletes the documented files of whole jobs from the state directory.
+"""The documented files in the state directory: their size, and their deletion by job.
 
 Must not know which jobs exist, nor what is in the files.
 """
@@ -6,11 +6,13 @@ Must not know which jobs exist, nor what is in the files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from minispark.errors import ProtocolError
 from minispark.model.file_names import job_of
+from minispark.storage.task_files import checked_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,15 @@ def delete_files(state_dir: str | Path, is_doomed: Callable[[str], bool]) -> Del
         except OSError as error:
             errors.append(error)
     return Deletion(deleted, tuple(errors))
+
+
+def size_of(state_dir: str | Path, names: Iterable[str]) -> int:
+    """Bytes of these files together. A name that is none, or of no file, counts 0."""
+    total = 0
+    for name in names:
+        try:
+            path = os.path.join(state_dir, checked_name(name))
+            total += os.stat(path, follow_symlinks=False).st_size
+        except (OSError, ProtocolError):
+            pass  # whether it is what the task should have written is the core's question
+    return total

@@ -54,6 +54,12 @@ def one_stage(partitions: int) -> PhysicalPlan:
     return PhysicalPlan(PlanKind.FUSED, (only,))
 
 
+def one_documented_stage() -> PhysicalPlan:
+    """One task that any worker may run, whose file is the result."""
+    only = stage(0, 1, READ, PartitionFile("s0"), is_documented=True, is_final=True)
+    return PhysicalPlan(PlanKind.NAIVE, (only,))
+
+
 def map_reduce(maps: int, reduces: int) -> PhysicalPlan:
     return PhysicalPlan(
         PlanKind.FUSED,

@@ -18,7 +18,13 @@ from minispark.model.states import JobState, WorkerKind, WorkerState
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import RECOMPUTES_MAX, RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN, Limits
-from tests.simulation.plans import map_reduce, naive_word_count, one_stage, request
+from tests.simulation.plans import (
+    map_reduce,
+    naive_word_count,
+    one_documented_stage,
+    one_stage,
+    request,
+)
 
 DONE = TaskOutcome(1, 1)
 COMMITTED = TaskOutcome(1, 1, files=(("f", "g"),))
@@ -644,6 +650,49 @@ def test_an_ended_job_leaves_no_files_but_its_results() -> None:
     effects = talk.succeed(1, COMMITTED)
     dropped = [e for e in effects if isinstance(e, fx.DropOutputs)]
     assert dropped == [fx.DropOutputs(worker, (made, reduced))]
+
+
+def test_a_job_that_runs_is_never_evicted() -> None:
+    talk = Dialogue(jobs_kept_max=1, result_bytes_max=0)
+    talk.worker(0, slots=1)
+    running = talk.job(0, one_stage(2))
+    talk.succeed()
+    ended = [talk.job(number, one_stage(1)) for number in range(1, 4)]
+    for job_id in ended:
+        talk.tell(ev.JobCancelRequested(job_id, "by request", 0.0))
+    assert list(talk.core.snapshot().jobs) == [running, ended[-1]]
+    assert fx.ForgetJob(running) not in talk.effects
+    assert talk.view(running).state is JobState.RUNNING
+
+
+def test_narrower_limits_hold_from_the_start() -> None:
+    before = Dialogue()
+    before.worker(0)
+    for number in range(4):
+        before.job(number, one_stage(1))
+        before.succeed()
+    ended = list(before.core.snapshot().jobs.values())
+    after = Dialogue(jobs_kept_max=2)
+    effects = after.core.restore([], {}, 0.0, 0.0, ended)
+    assert effects == [fx.ForgetJob(view.job_id) for view in ended[:2]]
+    assert list(after.core.snapshot().jobs.values()) == ended[2:]
+
+
+def test_results_of_foreign_workers_count_as_their_files_do() -> None:
+    talk = Dialogue(result_bytes_max=250)
+    worker = talk.worker(0, kind=WorkerKind.HTTP)
+    jobs = [talk.job(number, one_documented_stage()) for number in range(3)]
+    for job_id in jobs:
+        (answer,) = [
+            effect
+            for effect in talk.tell(ev.TaskRequested(worker, "r", 0.0))
+            if isinstance(effect, fx.AnswerTaskRequest)
+        ]
+        assert answer.task is not None
+        files, order = (f"{job_id}_s0_p0.json",), answer.task.order
+        talk.tell(ev.HttpTaskCompleted(order.attempt_id, True, "", files, 1, 0.0, 100))
+    assert [view.result_bytes for view in talk.core.snapshot().jobs.values()] == [100, 100]
+    assert fx.ForgetJob(jobs[0]) in talk.effects
 
 
 def test_f33_the_journal_has_the_plans_of_a_job_that_waits_for_a_worker() -> None:
