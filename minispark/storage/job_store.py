@@ -30,7 +30,8 @@ from minispark.storage.database_errors import DamagedDatabase
 
 SCHEMA_VERSION = 3
 EVENTS_MAX = 100_000
-"""Rows of the event stream that are kept; older ones go when a master starts."""
+"""Rows of the event stream that are kept; older ones go, EVENTS_PRUNED of them at a time."""
+EVENTS_PRUNED = 1000
 BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
@@ -131,7 +132,6 @@ class JobStore:
             for old in range(version, SCHEMA_VERSION):
                 script = f"BEGIN; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;"
                 self._writer.executescript(script)
-        execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (EVENTS_MAX,))
         self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
 
     def close(self) -> None:
@@ -257,7 +257,10 @@ class JobStore:
     def _event(
         self, at_unix_s: float, kind: str, job_id: str | None, subject: str | None, text: str | None
     ) -> None:
-        self._writer.execute(
+        seq = self._writer.execute(
             "INSERT INTO events (at_unix_s, kind, job_id, subject, text) VALUES (?, ?, ?, ?, ?)",
             (at_unix_s, kind, job_id, subject, text),
-        )
+        ).lastrowid
+        assert seq is not None
+        if seq % EVENTS_PRUNED == 0:
+            self._writer.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENTS_MAX,))

@@ -28,6 +28,7 @@ from minispark.plan.parsing import parse_request
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
+from minispark.storage import job_store
 from minispark.storage.database_errors import is_damage, remedy
 from minispark.storage.job_history import JobHistory
 from minispark.storage.job_store import MIGRATIONS, SCHEMA_VERSION, JobStore, NewerSchema
@@ -113,6 +114,23 @@ def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert found == [f for f in facts("j") if isinstance(f, fx.AttemptMoved)]
     (record,) = Found(JobHistory(store.path)).unfinished
     assert record.plans == (PLAN,) and record.is_planned and record.started_at == 2.0
+    store.close()
+
+
+def test_the_event_stream_stays_bounded_while_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_store, "EVENTS_MAX", 30)
+    monkeypatch.setattr(job_store, "EVENTS_PRUNED", 10)
+    store = open_in(tmp_path)
+    counts = []
+    for number in range(100):
+        store.write([fx.WorkerLost("w", f"worker-{number}", "gone", 1.0)])
+        with closing(sqlite3.connect(store.path)) as reader:
+            counts += reader.execute("SELECT count(*) FROM events").fetchone()
+    assert max(counts) == 39 and counts[-1] == 30
+    with closing(sqlite3.connect(store.path)) as reader:
+        assert reader.execute("SELECT min(subject) FROM events").fetchone() == ("worker-70",)
     store.close()
 
 
