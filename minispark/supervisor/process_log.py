@@ -5,6 +5,7 @@ Must not know what is logged.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.handlers
@@ -54,6 +55,22 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """What cannot be written (a full disk) is lost, without a word on stderr, which is the same
+    file.
+    """
+
+    def _open(self) -> io.TextIOWrapper:
+        """Without a buffer: nothing unwritten is kept, nor written again by who is forked."""
+        return io.TextIOWrapper(
+            io.FileIO(self.baseFilename, "a"), encoding=self.encoding, write_through=True
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def stamp(unix_s: float) -> str:
     """UTC with milliseconds: 2026-01-02T03:04:05.678Z."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
@@ -69,9 +86,7 @@ def configure_logging(
         handler = logging.StreamHandler(sys.stderr)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=max_mb * 2**20, backupCount=backups, encoding="utf-8"
-        )
+        handler = _LogFile(path, maxBytes=max_mb * 2**20, backupCount=backups, encoding="utf-8")
         # whatever else the process says (an interpreter's last words) belongs there too
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(fd, 2)

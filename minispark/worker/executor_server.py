@@ -18,6 +18,7 @@ import socket
 from multiprocessing import get_context
 from typing import Any
 
+from minispark.supervisor.forked import how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
@@ -202,8 +203,7 @@ class _Server:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 del self._pids[pid]
-                code = os.waitstatus_to_exitcode(status)
-                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+                how = how_it_ended(os.waitstatus_to_exitcode(status))
                 line = json.dumps({"dead": pid, "how": how}).encode() + b"\n"
                 self._control.sendall(line)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import select
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from minispark.errors import ClusterRuns, NoCluster
 from minispark.supervisor import state_dir
 from minispark.supervisor.control import ControlServer, ask
+from minispark.supervisor.forked import ForkedProcess, hear_signals
 from minispark.supervisor.process_log import configure_logging, stamp
 from minispark.supervisor.restart_policy import JITTER, Life, ProcessState, RestartLimits
 
@@ -169,6 +172,29 @@ def test_logs_are_text_or_json_and_take_in_stderr(tmp_path: Path) -> None:
     configure_logging("worker-2", "warning", "text", tmp_path / "t.log", 1, 1)
     logging.getLogger("minispark").warning("careful")
     assert (tmp_path / "t.log").read_text().endswith("Z WARN  worker-2 careful\n")
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_f21_a_log_that_cannot_be_written_loses_lines_and_raises_nothing(tmp_path: Path) -> None:
+    code = ForkedProcess(partial(_log_on_a_full_disk, tmp_path / "w.log")).wait(10)
+    assert code == 0
+    text = (tmp_path / "w.log").read_text()
+    assert "before" in text and text.endswith("after\n")
+    assert "while" not in text and "Traceback" not in text
+
+
+def _log_on_a_full_disk(path: Path) -> int:
+    hear_signals()
+    logger = logging.getLogger("minispark")
+    configure_logging("w", "info", "text", path, 1, 1)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    logger.info("before")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+    logger.info("while")
+    configure_logging("w", "info", "text", path, 1, 1)  # as who is forked then does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    logger.info("after")
+    return 0
 
 
 def test_stamps_are_utc_with_milliseconds() -> None:
