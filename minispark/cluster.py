@@ -7,15 +7,13 @@ know command lines.
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import os
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,22 +21,26 @@ from typing import Any
 
 from minispark import __version__
 from minispark.config import Config, WorkerSpec
-from minispark.errors import ClusterError, ClusterRuns, ConfigError, DeadlineExceeded
+from minispark.errors import ClusterError, ConfigError
 from minispark.master.main import MasterSettings, run_master
 from minispark.operations import Operations
 from minispark.supervisor import state_dir as state_dirs
+from minispark.supervisor.child import Child, ProcessSpec
+from minispark.supervisor.cluster_file import ClusterFile
 from minispark.supervisor.control import ControlServer
-from minispark.supervisor.lifeline import die_with_parent
+from minispark.supervisor.forked import ForkedProcess
+from minispark.supervisor.launch import Started, code_of, launch
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.process_log import configure_logging
 from minispark.supervisor.restart_policy import ProcessState, RestartLimits
-from minispark.supervisor.supervisor import Child, ProcessSpec, Supervisor
+from minispark.supervisor.stop_signals import StopSignals
+from minispark.supervisor.supervisor import Supervisor
 from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
 START_TIMEOUT_S = 30.0
+MASTER = "master"
 MASTER_STOPS_LAST = 1
-INTERRUPTED = 130
 
 logger = logging.getLogger("minispark.cluster")
 
@@ -53,70 +55,55 @@ class RunningCluster:
     supervisor_pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A cluster that was started here; detached, `pid` is that of its first process only."""
-
-    pid: int
-    notices: tuple[str, ...]
-    fatal: tuple[str, ...]
-    """Workers that do not start, each with the reason. The others work."""
-
-
 # --- inside the supervisor's process --------------------------------------------------------
 
 
 def supervise(config: Config, base_dir: str, is_default_dir: bool, report_fd: int) -> int:
     """Become the supervisor of a cluster; returns its exit status.
 
-    Over `report_fd` go JSON lines: `{"notice"}`, `{"ready"}`, `{"error", "code"}`.
+    Over `report_fd` goes what `supervisor/launch.py` waits for.
     """
     report = Notifier(report_fd)
-    try:
-        check_security(config)
-        folder, notice = state_dirs.prepare(config.state_dir, is_default_dir)
-        if notice is not None:
-            report.send({"notice": notice})
-        config = replace(config, state_dir=str(folder))
-        lock_fd = state_dirs.lock(folder)
-        token = state_dirs.token_of(folder, config.security.token)
-        http_sock = listen(config.master.host, config.master.http_port)
-        worker_sock = listen(config.master.host, config.master.socket_port)
-    except (ClusterError, ConfigError) as error:
-        kind = 3 if isinstance(error, ClusterRuns) else 2 if isinstance(error, ConfigError) else 1
-        report.send({"error": str(error), "code": kind})
-        return kind
+    with ExitStack() as at_end:
+        try:
+            supervisor = _set_up(config, base_dir, is_default_dir, report, at_end)
+        except (ClusterError, ConfigError, OSError) as error:
+            what = f"{config.state_dir} cannot be used: " if isinstance(error, OSError) else ""
+            code = code_of(error)
+            report.send({"error": f"{what}{error}", "code": code})
+            return code
+        logger.info("the supervisor starts, version %s", __version__)
+        return supervisor.run()
+
+
+def _set_up(
+    config: Config, base_dir: str, is_default_dir: bool, report: Notifier, at_end: ExitStack
+) -> Supervisor:
+    """A supervisor that only has to run; `at_end` gives back what it holds.
+
+    Raises ClusterError, ConfigError, and OSError for what lies in the state directory.
+    """
+    check_security(config)
+    folder, notice = state_dirs.prepare(config.state_dir, is_default_dir)
+    if notice is not None:
+        report.send({"notice": notice})
+    config = replace(config, state_dir=str(folder))
+    lock_fd = state_dirs.lock(folder)
+    at_end.callback(os.close, lock_fd)
+    token = state_dirs.token_of(folder, config.security.token)
+    http_sock = listen(config.master.host, config.master.http_port)
+    worker_sock = listen(config.master.host, config.master.socket_port)
     _log_to(config, "supervisor")
+    at_end.callback(logger.info, "the supervisor ends")
+    start_report = _StartReport(report)
+
+    def on_change(supervisor: Supervisor) -> bool:
+        is_written = cluster_file.try_write(supervisor)
+        start_report.follow(supervisor)
+        return is_written
+
     specs = process_specs(config, token, base_dir, http_sock, worker_sock)
-    document = _Document(config, folder, http_sock.getsockname()[1], worker_sock.getsockname()[1])
-    is_reported = False
-
-    def on_change(supervisor: Supervisor) -> None:
-        nonlocal is_reported
-        document.write(supervisor)
-        if is_reported:
-            return
-        fatal = [c for c in supervisor.children if c.state is ProcessState.FATAL]
-        states = {c.spec.name: c.state for c in supervisor.children}
-        settled = (ProcessState.RUNNING, ProcessState.FATAL)
-        if states["master"] is ProcessState.FATAL:
-            is_reported = True
-            report.send({"error": _why_not(fatal[0]), "code": 1})
-        elif all(state in settled for state in states.values()):
-            is_reported = True
-            # the others work: the cluster stays, and its owner is told
-            report.send({"ready": True, "fatal": [_why_not(child) for child in fatal]})
-
-    restart = config.restart
-    limits = RestartLimits(
-        restart.policy,
-        restart.backoff_min_s,
-        restart.backoff_max_s,
-        restart.attempts_max,
-        restart.window_s,
-    )
-    logger.info("the supervisor starts, version %s", __version__)
-    supervisor = Supervisor(specs, limits, on_change)
+    supervisor = Supervisor(specs, _restart_limits(config), on_change)
     operations = Operations(
         supervisor,
         config.worker_specs(),
@@ -124,15 +111,63 @@ def supervise(config: Config, base_dir: str, is_default_dir: bool, report_fd: in
         partial(worker_process, config, token, http_sock, worker_sock),
     )
     control = ControlServer(folder, operations.answer)
-    document.control = str(control.path)
+    at_end.callback(control.close)
     supervisor.listen(control)
-    try:
-        return supervisor.run()
-    finally:
-        control.close()
-        (folder / "cluster.json").unlink(missing_ok=True)
-        logger.info("the supervisor ends")
-        os.close(lock_fd)
+    ports = {"http": http_sock.getsockname()[1], "socket": worker_sock.getsockname()[1]}
+    about = _about(config, str(control.path), ports["http"])
+    cluster_file = ClusterFile(folder, lock_fd, about, {MASTER: ports})
+    at_end.callback(cluster_file.remove)
+    cluster_file.write(supervisor)
+    return supervisor
+
+
+def _restart_limits(config: Config) -> RestartLimits:
+    restart = config.restart
+    return RestartLimits(
+        restart.policy,
+        restart.backoff_min_s,
+        restart.backoff_max_s,
+        restart.attempts_max,
+        restart.window_s,
+    )
+
+
+def _about(config: Config, control: str, http_port: int) -> dict[str, Any]:
+    """What stands in `cluster.json` above the processes (CLI.md, "JSON forms")."""
+    host = "127.0.0.1" if config.master.host == "0.0.0.0" else config.master.host
+    url = f"http://{host}:{http_port}"
+    return {
+        "version": __version__,
+        "master_url": url,
+        "page_url": f"{url}/",
+        "state_dir": config.state_dir,
+        "token_file": str(Path(config.state_dir) / "token"),
+        "control": control,
+    }
+
+
+class _StartReport:
+    """Says once that every process is ready, or is not going to be. When some of the workers are
+    not, the others work: the cluster stays, and its owner is told.
+    """
+
+    def __init__(self, report: Notifier) -> None:
+        self._report = report
+        self._is_told = False
+
+    def follow(self, supervisor: Supervisor) -> None:
+        if self._is_told:
+            return
+        fatal = [c for c in supervisor.children if c.state is ProcessState.FATAL]
+        settled = (ProcessState.RUNNING, ProcessState.FATAL)
+        if any(child.spec.name == MASTER for child in fatal):
+            self._is_told = True
+            self._report.send({"error": _why_not(fatal[0]), "code": 1})
+        elif all(child.state in settled for child in supervisor.children):
+            self._is_told = True
+            for child in fatal:
+                self._report.send({"fatal": _why_not(child)})
+            self._report.send({"ready": True})
 
 
 def _why_not(child: Child) -> str:
@@ -150,12 +185,12 @@ def process_specs(
     workers = config.worker_specs()
 
     def master(notifier: Notifier, lifeline: int) -> int:
-        _log_to(config, "master")
+        _log_to(config, MASTER)
         settings = MasterSettings(token, base_dir, len(workers))
         return run_master(config, settings, http_sock, worker_sock, notifier, lifeline)
 
     return [
-        ProcessSpec("master", master, MASTER_STOPS_LAST),
+        ProcessSpec(MASTER, master, MASTER_STOPS_LAST),
         *(worker_process(config, token, http_sock, worker_sock, spec) for spec in workers),
     ]
 
@@ -186,53 +221,6 @@ def _log_to(config: Config, name: str) -> None:
     log = config.logging
     path = Path(config.state_dir) / "logs" / f"{name}.log"
     configure_logging(name, log.level, log.format, path, log.max_mb, log.backups)
-
-
-class _Document:
-    """`cluster.json` (CLI.md, "JSON forms")."""
-
-    def __init__(self, config: Config, folder: Path, http_port: int, socket_port: int) -> None:
-        self._folder = folder
-        host = "127.0.0.1" if config.master.host == "0.0.0.0" else config.master.host
-        self._url = f"http://{host}:{http_port}"
-        self._ports = {"http": http_port, "socket": socket_port}
-        self._started_at = time.time()
-        self.control = ""
-        """The path of the supervisor's control socket."""
-
-    def write(self, supervisor: Supervisor) -> None:
-        processes: list[dict[str, Any]] = [
-            {
-                "name": "supervisor",
-                "pid": os.getpid(),
-                "started_at": self._started_at,
-                "state": "RUNNING",
-                "ports": {},
-                "restarts": 0,
-            },
-            *(self._process(child) for child in supervisor.children),
-        ]
-        document = {
-            "version": __version__,
-            "master_url": self._url,
-            "page_url": f"{self._url}/",
-            "state_dir": str(self._folder),
-            "token_file": str(self._folder / "token"),
-            "control": self.control,
-            "processes": processes,
-        }
-        state_dirs.write_cluster_file(self._folder, document)
-
-    def _process(self, child: Child) -> dict[str, Any]:
-        return {
-            "name": child.spec.name,
-            "pid": child.pid,
-            "started_at": child.started_at,
-            "state": child.state.value,
-            "ports": self._ports if child.spec.name == "master" else child.ports,
-            "restarts": child.restarts,
-            "reason": child.error or child.reason,
-        }
 
 
 def check_security(config: Config) -> None:
@@ -289,103 +277,20 @@ def _holder(port: int) -> str:
 
 
 def start(
-    config: Config, base_dir: str, *, is_default_dir: bool, is_detached: bool, timeout_s: float
+    config: Config,
+    base_dir: str,
+    *,
+    is_default_dir: bool,
+    is_detached: bool,
+    timeout_s: float,
+    signals: StopSignals,
 ) -> Started:
     """Fork a supervisor and wait until every process is ready, or is not going to be.
 
-    Detached it outlives the caller; otherwise it dies with it. Raises ClusterRuns, ConfigError,
-    ClusterError, DeadlineExceeded; then nothing is left running.
+    Contract and errors are those of `launch`.
     """
-    read_fd, write_fd = os.pipe()
-    caller = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.close(read_fd)
-            if is_detached:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-                _detach_streams()
-            else:
-                die_with_parent(caller)
-            code = supervise(config, base_dir, is_default_dir, write_fd)
-        except BaseException:
-            logging.getLogger("minispark").critical("the supervisor failed", exc_info=True)
-        finally:
-            logging.shutdown()
-            os._exit(code)
-    os.close(write_fd)
-    if is_detached:
-        os.waitpid(pid, 0)
-    try:
-        return _await_ready(read_fd, pid, timeout_s)
-    except BaseException:
-        ended = _stop_half_started(Path(config.state_dir), pid, is_detached)
-        if ended == INTERRUPTED:  # a Ctrl-C that the supervisor heard first
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        os.close(read_fd)
-
-
-def _stop_half_started(folder: Path, pid: int, is_detached: bool) -> int | None:
-    """A start that failed, timed out or was interrupted leaves nothing running; returns the exit
-    status of a supervisor that is this process's child.
-    """
-    if is_detached:
-        # of a detached one `pid` is the session that it was born in
-        document = state_dirs.read_cluster_file(folder) or {"processes": []}
-        pids = [p["pid"] for p in document["processes"] if p["name"] == "supervisor"]
-        if not pids or _session_of(pids[0]) != pid:
-            return None  # it ended by itself, or another cluster runs there
-        os.kill(pids[0], signal.SIGTERM)
-        return None
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return None
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _session_of(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _detach_streams() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-
-
-def _await_ready(fd: int, pid: int, timeout_s: float) -> Started:
-    import select
-
-    notices: list[str] = []
-    deadline = time.monotonic() + timeout_s
-    buffer = b""
-    while True:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not select.select([fd], [], [], left_s)[0]:
-            raise DeadlineExceeded(f"the cluster was not ready within {timeout_s:g} s; see `logs`")
-        data = os.read(fd, 65536)
-        if not data:
-            raise ClusterError("the supervisor ended while it started; see `logs`")
-        *lines, buffer = (buffer + data).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "notice" in message:
-                notices.append(message["notice"])
-            elif "error" in message:
-                kinds: dict[int, type[Exception]] = {2: ConfigError, 3: ClusterRuns}
-                raise kinds.get(message["code"], ClusterError)(message["error"])
-            else:
-                return Started(pid, tuple(notices), tuple(message["fatal"]))
+    main = partial(supervise, config, base_dir, is_default_dir)
+    return launch(main, is_detached=is_detached, timeout_s=timeout_s, signals=signals)
 
 
 def running_cluster(folder: Path, supervisor_pid: int) -> RunningCluster:
@@ -397,16 +302,12 @@ def running_cluster(folder: Path, supervisor_pid: int) -> RunningCluster:
     return RunningCluster(document["master_url"], token, folder, supervisor_pid)
 
 
-def stop(pid: int, timeout_s: float) -> None:
+def stop(supervisor: ForkedProcess, timeout_s: float) -> None:
     """Stop a supervisor that is this process's child, and wait for it."""
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return
-        time.sleep(0.01)  # there is no portable wait with a deadline
-    os.kill(pid, signal.SIGKILL)  # its children die with it
-    os.waitpid(pid, 0)
+    supervisor.signal(signal.SIGTERM)
+    if supervisor.wait(timeout_s) is None:
+        supervisor.signal(signal.SIGKILL)  # its children die with it
+        supervisor.wait(timeout_s)
 
 
 @contextmanager
@@ -419,10 +320,17 @@ def private_cluster(config: Config, base_dir: str) -> Iterator[RunningCluster]:
             master=replace(config.master, http_port=0, socket_port=0),
             workers=replace(config.workers, base_port=0),
         )
-        started = start(
-            config, base_dir, is_default_dir=False, is_detached=False, timeout_s=START_TIMEOUT_S
-        )
+        with StopSignals() as signals:
+            started = start(
+                config,
+                base_dir,
+                is_default_dir=False,
+                is_detached=False,
+                timeout_s=START_TIMEOUT_S,
+                signals=signals,
+            )
+        assert isinstance(started.supervisor, ForkedProcess)
         try:
-            yield running_cluster(Path(folder), started.pid)
+            yield running_cluster(Path(folder), started.supervisor.pid)
         finally:
-            stop(started.pid, START_TIMEOUT_S)
+            stop(started.supervisor, START_TIMEOUT_S)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minispark.config import WorkerSpec, WorkersSection
-from minispark.supervisor.supervisor import ProcessSpec, Supervisor
+from minispark.supervisor.child import ProcessSpec
+from minispark.supervisor.supervisor import Supervisor
 
 WORKERS_MAX = 256
 DRAIN_S = 30.0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minispark.cli.logs import Tail
 from minispark.cli.ps import print_processes
 from minispark.config import Config, load
+
+if TYPE_CHECKING:
+    from minispark.supervisor.forked import ForkedProcess
 
 EXAMPLES = """\
 examples:
@@ -41,38 +43,65 @@ def config_of(args: argparse.Namespace) -> tuple[Config, bool]:
 
 def run(args: argparse.Namespace) -> int:
     from minispark.cluster import start
+    from minispark.supervisor.forked import ForkedProcess
+    from minispark.supervisor.stop_signals import StopSignals
 
     config, is_default = config_of(args)
-    started = start(
-        config,
-        os.getcwd(),
-        is_default_dir=is_default,
-        is_detached=args.detach,
-        timeout_s=args.timeout,
-    )
-    for notice in (*started.notices, *(f"minispark: {why}" for why in started.fatal)):
-        print(notice, file=sys.stderr)
-    folder = Path(config.state_dir)
-    if started.notices:
-        folder = folder.with_name(f"{folder.name}-{os.getuid()}")
-    if args.detach:
-        print_processes(folder, args)
-        return 1 if started.fatal else 0
-    return _follow(started.pid, folder)
+    with StopSignals() as signals:
+        started = start(
+            config,
+            os.getcwd(),
+            is_default_dir=is_default,
+            is_detached=args.detach,
+            timeout_s=args.timeout,
+            signals=signals,
+        )
+        for notice in (*started.notices, *(f"minispark: {why}" for why in started.fatal)):
+            _say(notice)
+        folder = Path(config.state_dir)
+        if started.notices:
+            folder = folder.with_name(f"{folder.name}-{os.getuid()}")
+        if isinstance(started.supervisor, ForkedProcess):
+            return _follow(started.supervisor, folder)
+    print_processes(folder, args)
+    return 1 if started.fatal else 0
 
 
-def _follow(pid: int, folder: Path) -> int:
-    """Show the logs until the supervisor ends; Ctrl-C and SIGTERM are its to handle."""
+def _follow(supervisor: ForkedProcess, folder: Path) -> int:
+    """Show the logs until the supervisor ends; signals are its to handle."""
+    from minispark.supervisor.forked import how_it_ended
     from minispark.supervisor.state_dir import read_cluster_file
 
     document: dict[str, Any] = read_cluster_file(folder) or {}
-    print(f"The cluster is up: {document.get('page_url')}   Ctrl-C stops it.", file=sys.stderr)
-    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sent it to the supervisor too
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    _say(f"The cluster is up: {document.get('page_url')}   Ctrl-C stops it.")
     tail = Tail(folder / "logs")
+    is_shown = True
     while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        tail.print_new()
-        if ended:
-            return os.waitstatus_to_exitcode(status)
+        code = supervisor.reap()
+        if is_shown:
+            is_shown = _show(tail)
+        if code is not None:
+            break
         time.sleep(POLL_S)  # how often logs are looked at
+    if code >= 0:
+        return code
+    _say(f"minispark: the supervisor ended with {how_it_ended(code)}")
+    return 1
+
+
+def _show(tail: Tail) -> bool:
+    """Print what is new; False when nobody can read it any more. The cluster goes on."""
+    try:
+        tail.print_new()
+    except OSError as error:  # a pipe that was closed, a terminal that is gone, a full disk
+        _say(f"minispark: logs are no longer shown here ({error.strerror}); Ctrl-C stops it.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody reads it; that is no reason to end the cluster

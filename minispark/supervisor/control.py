@@ -41,6 +41,7 @@ class ControlServer:
             self._sock.bind(str(path))
         finally:
             os.umask(old)
+        self._own = path.stat()
         self._sock.listen(16)
         self._sock.setblocking(False)
 
@@ -64,8 +65,13 @@ class ControlServer:
                 pass  # it broke off, or spoke something else
 
     def close(self) -> None:
+        """The path may be another supervisor's by now: when the directory was removed."""
+        try:
+            if os.path.samestat(self.path.stat(), self._own):
+                self.path.unlink()
+        except FileNotFoundError:
+            pass
         self._sock.close()
-        self.path.unlink(missing_ok=True)
 
 
 def ask(path: str, question: dict[str, Any]) -> dict[str, Any]:

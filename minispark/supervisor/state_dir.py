@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from minispark.errors import ClusterRuns, ConfigError
+from minispark.supervisor.process_identity import ProcessIdentity
 
 MARKER = "minispark.state"
 """Only a directory with this file is ever purged."""
 _OWN = ("attempts", "logs", "spill", "state", "workers")
-_OWN_FILES = ("cluster.json", "cluster.lock", "token", MARKER)
+_LOCK = "cluster.lock"
+_OWN_FILES = ("cluster.json", "cluster.json.new", "control.sock", "token", MARKER, _LOCK)
 
 
 def prepare(path: str, is_default: bool) -> tuple[Path, str | None]:
@@ -49,49 +51,92 @@ def prepare(path: str, is_default: bool) -> tuple[Path, str | None]:
 def lock(folder: Path) -> int:
     """Take the cluster's lock; the descriptor holds it. Raises ClusterRuns with the holder's pid.
 
-    The kernel drops the lock with its holder, so that a stale file means nothing.
+    Processes that are forked hold it too, and the kernel drops it with the last of them: it says
+    whether a cluster runs here, and a stale file means nothing.
     """
-    fd = os.open(folder / "cluster.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
+    fd = try_lock(folder)
+    if fd is None:
         raise ClusterRuns(
-            f"a cluster runs on {folder} already (supervisor pid {pid}); stop it with `down`, or "
-            "choose another --state-dir"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            f"a cluster runs on {folder} already (supervisor pid {holder_of(folder)}); stop it "
+            "with `down`, or choose another --state-dir"
+        )
     return fd
 
 
-def token_of(folder: Path, configured: str) -> str:
-    """The cluster's token: the configured one, or the one of the token file, made if need be."""
-    path = folder / "token"
-    if configured != "auto":
-        token = configured
-    else:
+def try_lock(folder: Path) -> int | None:
+    """Take the lock as `lock` does; None while somebody has it. Raises OSError."""
+    while True:
+        fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            token = path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            token = ""
-        token = token or secrets.token_urlsafe(32)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(token)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if holds(folder, fd):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # it was deleted between our open and our lock, by somebody who purged
+
+
+def holds(folder: Path, lock_fd: int) -> bool:
+    """Whether the lock is still the directory's: nobody removed the file, or made another one."""
+    try:
+        return os.path.samestat(os.fstat(lock_fd), (folder / _LOCK).stat())
+    except FileNotFoundError:
+        return False
+
+
+def holder_of(folder: Path) -> str:
+    """The pid that the lock's holder wrote into it."""
+    try:
+        return (folder / _LOCK).read_text(encoding="ascii").strip() or "unknown"
+    except (OSError, ValueError):
+        return "unknown"
+
+
+def token_of(folder: Path, configured: str) -> str:
+    """The cluster's token: the configured one, or the one of the token file, made if need be.
+
+    Raises OSError, and ConfigError for a file that holds something else.
+    """
+    path = folder / "token"
+    try:
+        with open(path, encoding="utf-8", opener=_open_no_link) as file:
+            kept = file.read().strip()
+    except FileNotFoundError:
+        kept = ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} holds no token; delete it, and one is made") from error
+    token = configured if configured != "auto" else kept or secrets.token_urlsafe(32)
+    if token != kept:
+        with open(path, "w", encoding="utf-8", opener=_open_no_link) as file:
+            file.write(token)
     return token
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def write_cluster_file(folder: Path, document: dict[str, Any]) -> None:
-    """Replace `cluster.json` atomically."""
+    """Replace `cluster.json` atomically. Raises OSError; then the old one stays."""
     temporary = folder / "cluster.json.new"
-    temporary.write_text(json.dumps(document, indent=2), encoding="utf-8")
-    temporary.replace(folder / "cluster.json")
+    try:
+        temporary.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        temporary.replace(folder / "cluster.json")
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_cluster_file(folder: Path) -> dict[str, Any] | None:
-    """Who runs there by `cluster.json`; None without one, or when it is another user's."""
+    """Who runs there by `cluster.json`; None without one, when it is another user's, and when the
+    supervisor that it names is gone.
+    """
     path = folder / "cluster.json"
     try:
         if path.stat().st_uid != os.getuid():
@@ -99,15 +144,26 @@ def read_cluster_file(folder: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) else None
+    entries = document.get("processes") if isinstance(document, dict) else None
+    supervisor = ProcessIdentity.in_entry(entries[0]) if entries else None
+    return document if supervisor is not None and supervisor.is_alive else None
+
+
+def is_marked(folder: Path) -> bool:
+    """Whether it is a state directory of ours."""
+    try:
+        return (folder / MARKER).stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def purge(folder: Path) -> bool:
-    """Delete what is ours in the directory, and the directory when nothing is left.
+    """Delete what is ours in the directory, and the directory when nothing is left. Only for who
+    holds the lock.
 
     False when the directory does not carry our marker.
     """
-    if not (folder / MARKER).is_file():
+    if not is_marked(folder):
         return False
     for name in _OWN:
         shutil.rmtree(folder / name, ignore_errors=True)

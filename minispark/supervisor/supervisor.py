@@ -6,24 +6,31 @@ Single-threaded, so that forking is safe. Must not know what the processes do.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import random
+import select
 import selectors
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from functools import partial
 from typing import Any
 
+from minispark.supervisor.child import Child, ProcessSpec, live
 from minispark.supervisor.control import ControlServer
-from minispark.supervisor.lifeline import die_with_parent
-from minispark.supervisor.notify import NotificationReader, Notifier
-from minispark.supervisor.restart_policy import Life, ProcessState, RestartLimits
+from minispark.supervisor.forked import ForkedProcess, hear_signals, how_it_ended
+from minispark.supervisor.notify import NotificationReader
+from minispark.supervisor.restart_policy import ProcessState, RestartLimits
+from minispark.supervisor.stop_signals import STOP_SIGNALS
 
 STOP_TIMEOUT_S = 5.0
 """How long a process may take to stop before it is killed."""
+KILLED_TIMEOUT_S = 1.0
+"""How long what a killed process leaves may take to follow it."""
+RETRY_S = 1.0
+"""After a change that could not be told."""
+INTERRUPTED = 130
+INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)
+"""What a keyboard sends."""
 TERMINATED = 128 + signal.SIGTERM
 """Exit status of a supervised process that stops because of a signal. The supervisor knows when it
 sent one itself; a signal from anybody else is a failure, and the process comes back.
@@ -34,43 +41,6 @@ DRAIN_SIGNAL = signal.SIGUSR1
 logger = logging.getLogger("minispark.supervisor")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSpec:
-    """`target(notifier, lifeline_fd)` runs in the process and returns its exit status.
-
-    Processes are started in the order of their specs and stopped group by group, lowest
-    `stop_order` first.
-    """
-
-    name: str
-    target: Callable[[Notifier, int], int]
-    stop_order: int = 0
-
-
-class Child:
-    """One supervised process, over all its lives."""
-
-    def __init__(self, spec: ProcessSpec, limits: RestartLimits) -> None:
-        self.spec = spec
-        self.life = Life(limits, random.random)
-        self.process: BaseProcess | None = None
-        self.notifications: NotificationReader | None = None
-        self.started_at = 0.0
-        self.restarts = 0
-        self.reason: str | None = None
-        """Why it was started again last, or ended for good."""
-        self.ports: dict[str, int] = {}
-        self.error: str | None = None
-
-    @property
-    def state(self) -> ProcessState:
-        return self.life.state
-
-    @property
-    def pid(self) -> int | None:
-        return self.process.pid if self.process is not None else None
-
-
 class Supervisor:
     """Runs the processes until it is told to stop."""
 
@@ -78,28 +48,33 @@ class Supervisor:
         self,
         specs: list[ProcessSpec],
         limits: RestartLimits,
-        on_change: Callable[[Supervisor], None],
+        on_change: Callable[[Supervisor], bool],
     ) -> None:
-        """`on_change` is called after every change of state; it must be quick."""
+        """`on_change` is called after every change of state; it must be quick, and raise nothing.
+        It returns False when it has to be called again.
+        """
         self._limits = limits
         self.children = [Child(spec, limits) for spec in specs]
         self._on_change = on_change
         self._selector = selectors.DefaultSelector()
-        self._context = multiprocessing.get_context("fork")
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
-        self._stop_signals = 0
+        self.is_stopping = False
+        self._interrupts = 0
+        self._tell_due: float | None = None
+        """When a change is told again."""
         self.exit_code = 0
 
-    @property
-    def is_ready(self) -> bool:
-        return all(child.state is ProcessState.RUNNING for child in self.children)
+    def request_stop(self, number: int, _: object = None) -> None:
+        """Stop in order; at once after a second Ctrl-C. Safe in a signal handler.
 
-    def request_stop(self, exit_code: int) -> None:
-        """Stop in order; asked twice, at once. Safe in a signal handler."""
-        self._stop_signals += 1
-        if self._stop_signals == 1:
-            self.exit_code = exit_code
+        Any other request may come twice: to a group of processes, and handed on by one of them.
+        """
+        is_interrupt = number in INTERRUPTS
+        self._interrupts += is_interrupt
+        if not self.is_stopping:
+            self.is_stopping = True
+            self.exit_code = INTERRUPTED if is_interrupt else 0
 
     def listen(self, control: ControlServer) -> None:
         """Answer there while the loop runs."""
@@ -111,7 +86,7 @@ class Supervisor:
             if child.spec.name in names:
                 child.reason = "asked to restart"
                 self._stop_one(child, STOP_TIMEOUT_S, comes_back=True)
-        self._on_change(self)
+        self._tell()
 
     def add(self, spec: ProcessSpec) -> None:
         """Start another process."""
@@ -125,7 +100,7 @@ class Supervisor:
         child.reason = "it drains"
         self._stop_one(child, drain_s, is_retired=True, number=DRAIN_SIGNAL)
         self._forget_retired()
-        self._on_change(self)
+        self._tell()
 
     def _stop_one(
         self,
@@ -149,9 +124,9 @@ class Supervisor:
         self._catch_signals()
         try:
             for child in list(self.children):
-                if not self._stop_signals:
+                if not self.is_stopping:
                     self._start(child)
-            while not self._stop_signals:
+            while not self.is_stopping:
                 self._turn(self._next_timeout())
                 self._follow_clock()
         finally:
@@ -165,15 +140,21 @@ class Supervisor:
         os.set_blocking(self._wake_write, False)
         os.set_blocking(self._wake_read, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda *_: self.request_stop(0))
-        signal.signal(signal.SIGINT, lambda *_: self.request_stop(130))
-        signal.signal(signal.SIGHUP, lambda *_: self.request_stop(0))
+        for number in STOP_SIGNALS:
+            signal.signal(number, self.request_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # it wakes the loop
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        hear_signals()
 
     def _next_timeout(self) -> float | None:
         lives = [child.life for child in self.children]
-        due = [d for life in lives for d in (life.start_due, life.kill_due) if d is not None]
+        dates = [self._tell_due, *(d for life in lives for d in (life.start_due, life.kill_due))]
+        due = [date for date in dates if date is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _tell(self) -> None:
+        """What could not be told is told again, by the clock."""
+        self._tell_due = None if self._on_change(self) else time.monotonic() + RETRY_S
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait for a signal, a word or the end of a child, and take it in."""
@@ -185,10 +166,11 @@ class Supervisor:
                     pass  # read in the meantime
             elif isinstance(key.data, ControlServer):
                 key.data.serve()
-            elif isinstance(key.data, Child):
-                self._hear(key.data)
             else:
-                self._bury(key.data[0])
+                self._hear(key.data)
+        for child in list(self.children):
+            if child.process is not None and (code := child.process.reap()) is not None:
+                self._bury(child, code)
 
     def _hear(self, child: Child) -> None:
         if child.notifications is None:
@@ -210,7 +192,7 @@ class Supervisor:
         if message.get("ready"):
             child.error = None
             child.life.ready()
-        self._on_change(self)
+        self._tell()
 
     def _stop_hearing(self, child: Child) -> None:
         if child.notifications is not None:
@@ -221,8 +203,10 @@ class Supervisor:
     def _follow_clock(self) -> None:
         """Start what is due; kill what did not stop in time."""
         now = time.monotonic()
+        if self._tell_due is not None and self._tell_due <= now:
+            self._tell()
         for child in self.children:
-            if self._stop_signals:
+            if self.is_stopping:
                 return
             life = child.life
             if life.start_due is not None and life.start_due <= now:
@@ -236,61 +220,61 @@ class Supervisor:
     # --- lives -------------------------------------------------------------------------------
 
     def _start(self, child: Child) -> None:
-        read_fd, write_fd = os.pipe()
-        process = self._context.Process(
-            target=_child_main,
-            name=child.spec.name,
-            args=(
-                child.spec.target,
-                write_fd,
-                self._lifeline_read,
-                self._lifeline_write,
-                os.getpid(),
-            ),
-        )
-        process.start()
-        os.close(write_fd)
-        child.process = process
-        child.notifications = NotificationReader(read_fd)
-        child.life.started()
         child.started_at = time.time()
+        child.life.started()
+        try:
+            child.process, child.notifications = self._fork(child.spec)
+        except OSError as error:  # too many files or processes
+            child.error = f"it cannot be forked: {error}"
+            self._ended(child, 1, f"cannot be forked: {error}")
+            return
         self._selector.register(child.notifications, selectors.EVENT_READ, child)
-        self._selector.register(process.sentinel, selectors.EVENT_READ, (child,))
-        self._on_change(self)
+        self._tell()
 
-    def _bury(self, child: Child) -> None:
-        """The process ended: note how, and decide whether it comes back."""
-        assert child.process is not None
+    def _fork(self, spec: ProcessSpec) -> tuple[ForkedProcess, NotificationReader]:
+        read_fd, write_fd = os.pipe()
+        lifeline = (self._lifeline_read, self._lifeline_write)
+        main = partial(live, spec.target, write_fd, *lifeline, os.getpid())
+        try:
+            return ForkedProcess(main), NotificationReader(read_fd)
+        except OSError:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+
+    def _bury(self, child: Child, exit_code: int) -> None:
+        """The process ended, and was reaped."""
         self._hear(child)
         self._stop_hearing(child)
-        self._selector.unregister(child.process.sentinel)
-        child.process.join()
-        code = child.process.exitcode or 0
-        child.process.close()
         child.process = None
+        self._ended(child, exit_code, f"ended with {how_it_ended(exit_code)}")
+
+    def _ended(self, child: Child, exit_code: int, how: str) -> None:
+        """Note how, and decide whether it comes back."""
         was_asked = child.state is ProcessState.STOPPING
-        delay_s = child.life.ended(code, time.monotonic())
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        delay_s = child.life.ended(exit_code, time.monotonic())
         if not was_asked:
-            child.reason = f"ended with {how}"
+            child.reason = how
         if was_asked:
             logger.info("%s stopped", child.spec.name)
         elif delay_s is None:
-            logger.error("%s ended with %s and is not restarted", child.spec.name, how)
+            logger.error("%s %s and is not restarted", child.spec.name, how)
         else:
-            logger.warning("%s ended with %s; restart in %.2f s", child.spec.name, how, delay_s)
+            logger.warning("%s %s; restart in %.2f s", child.spec.name, how, delay_s)
         self._forget_retired()
-        self._on_change(self)
+        self._tell()
 
     def _stop_all(self) -> None:
-        """Ask each group to stop, wait, then kill; a second request to stop kills at once."""
-        self._stop_signals = max(1, self._stop_signals)
+        """Ask each group to stop, wait, then kill; a second Ctrl-C kills at once."""
+        self.is_stopping = True
         for order in sorted({child.spec.stop_order for child in self.children}):
             group = [child for child in self.children if child.spec.stop_order == order]
             for child in group:
                 self._stop_one(child, STOP_TIMEOUT_S)
+            self._tell()
             deadline = time.monotonic() + STOP_TIMEOUT_S
-            while any(child.process is not None for child in group) and self._stop_signals < 2:
+            while any(child.process is not None for child in group) and self._interrupts < 2:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
@@ -298,40 +282,19 @@ class Supervisor:
             self._signal(group, signal.SIGKILL)
             while any(child.process is not None for child in group):
                 self._turn(None)
-        for fd in (self._lifeline_write, self._lifeline_read):
-            os.close(fd)
+        self._await_descendants()
+
+    def _await_descendants(self) -> None:
+        """What a killed process forked dies after it: when nobody holds the lifeline any more."""
+        os.close(self._lifeline_read)
+        poller = select.poll()
+        poller.register(self._lifeline_write, 0)  # an error is always told
+        poller.poll(KILLED_TIMEOUT_S * 1000)
+        os.close(self._lifeline_write)
 
     def _signal(self, group: list[Child], number: signal.Signals) -> None:
         for child in group:
-            if child.pid is not None:
-                os.kill(child.pid, number)
+            if child.process is not None:
+                child.process.signal(number)
                 if number is not signal.SIGKILL:
-                    os.kill(child.pid, signal.SIGCONT)  # a stopped process hears nothing else
-
-
-def _child_main(
-    target: Callable[[Notifier, int], int],
-    notify_fd: int,
-    lifeline_read: int,
-    lifeline_write: int,
-    parent_pid: int,
-) -> None:
-    """The first thing that runs in a child."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal's Ctrl-C is the supervisor's to handle
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(DRAIN_SIGNAL, signal.SIG_DFL)
-    die_with_parent(parent_pid)
-    os.close(lifeline_write)
-    notifier = Notifier(notify_fd)
-    try:
-        code = target(notifier, lifeline_read)
-    except Exception as error:
-        logging.getLogger("minispark").critical("the process failed", exc_info=True)
-        notifier.send({"error": f"{type(error).__name__}: {error}"})
-        code = 1
-    logging.shutdown()
-    os._exit(code)
+                    child.process.signal(signal.SIGCONT)  # a stopped one hears nothing else

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster
 
 
 @pytest.fixture
@@ -40,3 +42,37 @@ def shared_cluster() -> Iterator[Cluster]:
     logs = cluster.logs()
     print(logs)
     assert cluster.close() == [], logs
+
+
+@pytest.fixture
+def foreground() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `up` in the foreground, as a group of its own, as a terminal would."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(
+        cluster: Cluster,
+        *words: str,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.STDOUT,
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "minispark.py"), "up", "--state-dir"]
+        process = subprocess.Popen(
+            [*command, str(cluster.state_dir), *cluster.settings, *words],
+            cwd=ROOT,
+            env=PLAIN_ENVIRONMENT,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()

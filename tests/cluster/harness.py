@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,3 +126,26 @@ class Cluster:
 
 def attempts_left(cluster: Cluster) -> list[str]:
     return [path.name for path in (cluster.state_dir / "attempts").iterdir()]
+
+
+def all_gone(cluster: Cluster) -> None:
+    wait_until(lambda: cluster.leftovers() == [], "every process ended", 10)
+
+
+def workers_up(cluster: Cluster) -> bool:
+    """All of them, of a cluster that may still be starting."""
+    try:
+        states = [p["state"] for p in cluster.document()["processes"]]
+    except (OSError, ValueError):
+        return False
+    return set(states) == {"RUNNING"}
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C: the terminal sends SIGINT to the whole group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=30)
+    return output

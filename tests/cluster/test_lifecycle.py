@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -22,68 +22,16 @@ from tests.cluster.harness import (
     PLAIN_ENVIRONMENT,
     ROOT,
     Cluster,
+    all_gone,
     attempts_left,
+    finish,
+    interrupt,
     run_cli,
     wait_until,
+    workers_up,
 )
 
 INPUT = str(ROOT / "data" / "input.csv")
-
-
-@pytest.fixture
-def foreground() -> Iterator[Callable[[Cluster], subprocess.Popen[str]]]:
-    """Starts `up` in the foreground, as a group of its own, as a terminal would."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(cluster: Cluster) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                str(ROOT / "minispark.py"),
-                "up",
-                "--state-dir",
-                str(cluster.state_dir),
-                *cluster.settings,
-            ],
-            cwd=ROOT,
-            env=PLAIN_ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def interrupt(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C: the terminal sends SIGINT to the whole group."""
-    os.killpg(process.pid, signal.SIGINT)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=30)
-    return output
-
-
-def all_gone(cluster: Cluster) -> None:
-    wait_until(lambda: cluster.leftovers() == [], "every process ended", 10)
-
-
-def workers_up(cluster: Cluster) -> bool:
-    try:
-        states = [p["state"] for p in cluster.document()["processes"]]
-    except (OSError, ValueError):
-        return False
-    return len(states) == 5 and set(states) == {"RUNNING"}
 
 
 def test_f40_ctrl_c_while_it_runs_stops_in_order(
@@ -251,10 +199,11 @@ def test_f42_two_clusters_run_side_by_side(make_cluster: Callable[..., Cluster])
             assert len(client.jobs()) == 1
 
 
-def test_f43_a_busy_port_is_named_with_its_holder() -> None:
+@pytest.mark.parametrize("which", ["http_port", "socket_port"])
+def test_f43_a_busy_port_is_named_with_its_holder(which: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        cluster = Cluster(f"master.http_port={port}")
+        cluster = Cluster(f"master.{which}={port}")
         try:
             done = cluster.up()
             assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -127,6 +128,49 @@ def test_the_state_directory_is_private_and_locked(tmp_path: Path) -> None:
         state_dir.lock(folder)
     os.close(fd)
     os.close(state_dir.lock(folder))
+
+
+def test_f42_a_lock_whose_file_was_deleted_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody purged between our open and our lock, which holds a file that nobody sees."""
+    real, calls = fcntl.flock, []
+
+    def flock(fd: int, operation: int) -> None:
+        if not calls:
+            (tmp_path / "cluster.lock").unlink()
+        calls.append(fd)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    fd = state_dir.lock(tmp_path)
+    assert len(calls) == 2
+    assert state_dir.holds(tmp_path, fd)
+    with pytest.raises(ClusterRuns):
+        state_dir.lock(tmp_path)
+    (tmp_path / "cluster.lock").unlink()
+    assert not state_dir.holds(tmp_path, fd)
+    other = state_dir.lock(tmp_path)
+    assert state_dir.holds(tmp_path, other) and not state_dir.holds(tmp_path, fd)
+    os.close(fd)
+    os.close(other)
+
+
+def test_f21_a_token_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    """On a full disk it would be lost."""
+    token = state_dir.token_of(tmp_path, "auto")
+    before = (tmp_path / "token").stat().st_mtime_ns
+    assert state_dir.token_of(tmp_path, "auto") == token
+    assert (tmp_path / "token").stat().st_mtime_ns == before
+
+
+def test_f21_what_cannot_be_written_leaves_the_cluster_file_as_it_was(tmp_path: Path) -> None:
+    state_dir.write_cluster_file(tmp_path, {"n": 1})
+    (tmp_path / "cluster.json").rename(tmp_path / "kept")
+    (tmp_path / "cluster.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        state_dir.write_cluster_file(tmp_path, {"n": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.json", "kept"]
 
 
 def test_a_token_is_made_once_and_kept_private(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""The supervision loop with real processes that do next to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from minispark.supervisor.child import ProcessSpec
+from minispark.supervisor.notify import Notifier
+from minispark.supervisor.restart_policy import ProcessState, RestartLimits
+from minispark.supervisor.supervisor import Supervisor
+
+DEADLINE_S = 10
+NEVER = RestartLimits("never")
+
+
+def sleep(_: Notifier, __: int) -> int:
+    while True:
+        signal.pause()
+
+
+def end(_: Notifier, __: int) -> int:
+    return 0
+
+
+def exit_code_of(specs: list[ProcessSpec], on_change: Callable[[Supervisor], None]) -> int:
+    """Of a supervisor in a process of its own; a signal's number, negative, when it hangs."""
+
+    def follow(supervisor: Supervisor) -> bool:
+        on_change(supervisor)
+        return True
+
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            signal.alarm(DEADLINE_S)
+            code = Supervisor(specs, NEVER, follow).run()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no waitid on this system")
+def test_f44_one_that_ended_while_another_was_started_is_still_a_child() -> None:
+    """Its pid is not free before it is buried, so that a signal reaches no stranger."""
+
+    def on_change(supervisor: Supervisor) -> None:
+        first, second = supervisor.children
+        if first.pid is not None and second.pid is None:
+            os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # it ended; nobody reaped it
+        elif second.state is ProcessState.STARTING:
+            os.kill(os.getpid(), signal.SIGTERM)  # both are told to stop now
+
+    specs = [ProcessSpec("first", end), ProcessSpec("second", sleep)]
+    assert exit_code_of(specs, on_change) == 0
+
+
+def test_f40_a_signal_right_after_a_fork_reaches_the_child() -> None:
+    """Not the handler that it has from its parent until it has its own."""
+
+    told: set[int] = set()
+
+    def on_change(supervisor: Supervisor) -> None:
+        for child in supervisor.children:
+            if child.pid is not None and child.pid not in told:
+                told.add(child.pid)
+                os.kill(child.pid, signal.SIGTERM)  # once
+        if all(child.state is ProcessState.FATAL for child in supervisor.children):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    specs = [ProcessSpec(str(number), sleep) for number in range(100)]
+    assert exit_code_of(specs, on_change) == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "is_forced"),
+    [
+        ((signal.SIGTERM, signal.SIGTERM), False),
+        ((signal.SIGINT, signal.SIGTERM), False),
+        ((signal.SIGHUP, signal.SIGTERM), False),
+        ((signal.SIGINT, signal.SIGINT), True),
+    ],
+)
+def test_f40_only_a_second_ctrl_c_forces_a_stop(
+    numbers: tuple[signal.Signals, signal.Signals], is_forced: bool
+) -> None:
+    """The second comes when the process that is stopped was told already."""
+
+    read_fd, write_fd = os.pipe()
+
+    def stop_slowly(notifier: Notifier, _: int) -> int:
+        told: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+        notifier.send({"ready": True})
+        while not told:
+            time.sleep(0.01)
+        notifier.send({"ports": {"told": 1}})
+        time.sleep(0.5)  # it takes its time
+        os.write(write_fd, b"in order")
+        return 0
+
+    sent: list[int] = []
+
+    def on_change(supervisor: Supervisor) -> None:
+        (child,) = supervisor.children
+        is_due = (child.state is ProcessState.RUNNING, bool(child.ports))[len(sent) : len(sent) + 1]
+        if any(is_due):
+            sent.append(numbers[len(sent)])
+            os.kill(os.getpid(), sent[-1])
+
+    try:
+        code = exit_code_of([ProcessSpec("slow", stop_slowly)], on_change)
+        assert code == (130 if numbers[0] is signal.SIGINT else 0)
+        os.close(write_fd)
+        assert os.read(read_fd, 100) == (b"" if is_forced else b"in order")
+    finally:
+        os.close(read_fd)
