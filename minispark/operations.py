@@ -37,6 +37,8 @@ class Operations:
         """`{"restart": [NAME, ...]}` (none: all) or `{"scale": N}`; the names that it concerns, or
         `{"error"}`.
         """
+        if self._supervisor.is_stopping:
+            return {"error": "it is stopping"}
         match question:
             case {"restart": list(names)}:
                 return self._restart([str(name) for name in names])
@@ -48,8 +50,11 @@ class Operations:
                 return {"error": f"restart or scale, not {', '.join(question)[:100]}"}
 
     def _restart(self, names: list[str]) -> dict[str, Any]:
-        known = [child.spec.name for child in self._supervisor.children]
+        children = self._supervisor.children
+        known = [child.spec.name for child in children if not child.life.is_retired]
         for name in names:
+            if self._is_known(name) and name not in known:
+                return {"error": f"{name} drains; it will be gone"}
             if name not in known:
                 return {"error": f"there is no process {name!r}; there are {', '.join(known)}"}
         self._supervisor.restart(names or known)
