@@ -1,6 +1,6 @@
 """L4: faults of a running cluster, inflicted from outside: signals, and bytes of its files.
 
-Only processes that `cluster.json` names are touched, and only when their start times agree with it.
+Only processes that `cluster.json` names are touched, and only when they are the ones that it means.
 Must not know command lines, nor what the cluster does about it.
 """
 
@@ -18,6 +18,7 @@ import psutil
 
 from minispark.errors import ClusterError, NoCluster, NotFound
 from minispark.storage.task_files import SHUFFLE_FILE, is_whole
+from minispark.supervisor.process_identity import ProcessIdentity
 from minispark.supervisor.state_dir import read_cluster_file
 
 HELD_S = 5.0
@@ -26,7 +27,6 @@ SLOWNESS = 10
 """A slow worker runs one part in so many of the time."""
 SLICE_S = 0.02
 DAMAGED_BYTES = 64
-START_TIME_SLACK_S = 2.0
 SERVERS = ("supervisor", "master")
 
 
@@ -148,10 +148,11 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 def _process(folder: Path, name: str) -> psutil.Process:
     """The process of that name. Raises ClusterError when it is not running."""
     entry = next((e for e in _entries(folder) if e["name"] == name), None)
+    identity = ProcessIdentity.in_entry(entry) if entry is not None else None
     try:
-        if entry is not None and entry["pid"] is not None:
-            process = psutil.Process(entry["pid"])
-            if abs(process.create_time() - entry["started_at"]) < START_TIME_SLACK_S:
+        if identity is not None:
+            process = psutil.Process(identity.pid)
+            if identity.is_alive:
                 return process
     except psutil.NoSuchProcess:
         pass  # it ended, and the file does not say so yet

@@ -59,8 +59,6 @@ def _packages() -> Iterator[Check]:
 
 
 def _state(folder: Path) -> Iterator[Check]:
-    import psutil
-
     from minispark.supervisor.state_dir import read_cluster_file
 
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -69,13 +67,12 @@ def _state(folder: Path) -> Iterator[Check]:
     free_mb = shutil.disk_usage(existing).free // 2**20
     yield "disk", free_mb >= DISK_FREE_MIN_MB, f"{free_mb} MB free ({DISK_FREE_MIN_MB} are needed)"
     document = read_cluster_file(folder)
-    if document is None:
+    if document is not None:
+        yield "cluster", True, f"supervisor {document['processes'][0]['pid']} runs"
+    elif (folder / "cluster.json").exists():
+        yield "cluster", False, "one was killed and left its cluster.json: run `down`"
+    else:
         yield "cluster", True, "none runs here"
-        return
-    pid = document["processes"][0]["pid"]
-    alive = psutil.pid_exists(pid)
-    text = f"supervisor {pid} runs" if alive else f"left over of pid {pid}: run `down`"
-    yield "cluster", alive, text
 
 
 def _limits() -> Iterator[Check]:

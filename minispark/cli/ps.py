@@ -52,23 +52,26 @@ def with_figures(folder: Path) -> dict[str, Any]:
     """`cluster.json` with live figures; executors below their worker. Raises NoCluster."""
     document = document_of(folder)
     for process in document["processes"]:
-        process.update(_figures(process["pid"], process["started_at"]))
+        process.update(_figures(process))
     return document
 
 
-def _figures(pid: int | None, started_at: float) -> dict[str, Any]:
+def _figures(entry: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
+    from minispark.supervisor.process_identity import ProcessIdentity
+
     figures: dict[str, Any] = {"rss_bytes": 0, "cpu_percent": 0.0, "uptime_s": 0.0, "executors": []}
-    if pid is None:
+    identity = ProcessIdentity.in_entry(entry)
+    if identity is None or not identity.is_alive:
         return figures
     try:
-        process = psutil.Process(pid)
+        process = psutil.Process(identity.pid)
         figures["rss_bytes"] = process.memory_info().rss
         busy = process.cpu_times()
         alive_s = max(0.001, time.time() - process.create_time())
         figures["cpu_percent"] = 100.0 * (busy.user + busy.system) / alive_s
-        figures["uptime_s"] = max(0.0, time.time() - started_at)
+        figures["uptime_s"] = max(0.0, time.time() - entry["started_at"])
         # an executor's parent is the worker's executor server
         for server in process.children():
             figures["executors"] += [executor.pid for executor in server.children()]
