@@ -32,6 +32,13 @@ _PLAIN: dict[type, tuple[type, ...]] = {
 }
 
 
+_INT_BOUND = 2**63
+"""Whole numbers on the wire fit into 64 bits, as they do in the database."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SHOWN_CHARS = 100
+"""How much of a peer's text an error quotes."""
+
+
 class _Mismatch(Exception):
     """A value that is not what its type says."""
 
@@ -42,20 +49,31 @@ def type_name(cls: type) -> str:
 
 
 def encode(message: messages.Message) -> bytes:
-    """The message as UTF-8 JSON."""
-    return _dumps(to_json(message, messages.Message)).encode()
+    """The message as UTF-8 JSON. Half a surrogate pair, which is no text, becomes a `?`."""
+    return _dumps(to_json(message, messages.Message)).encode("utf-8", "replace")
 
 
 def decode(payload: bytes) -> messages.Message:
     """The message in `payload`. Raises ProtocolError that says what is wrong with it."""
     try:
-        data = json.loads(payload)
+        data = _parse(payload)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message is no JSON: {error}", "bad_json") from error
     if isinstance(data, dict) and _tag(data) not in _tags(messages.Message):
-        raise ProtocolError(f"unknown message type {str(data.get('type'))[:100]!r}", "unknown_type")
+        shown = str(data.get("type"))[:_SHOWN_CHARS]
+        raise ProtocolError(f"unknown message type {shown!r}", "unknown_type")
     message: messages.Message = from_json(messages.Message, data)
     return message
+
+
+def _parse(payload: bytes) -> Any:
+    """JSON in UTF-8 whose strings are text. Raises ValueError, RecursionError."""
+    text = str(payload, "utf-8")
+    data = json.loads(text)
+    # Valid UTF-8 holds no surrogates, but an escape makes one. Most messages have no backslash.
+    if "\\" in text and _SURROGATE.search(text) is not None:
+        _dumps(data).encode()
+    return data
 
 
 def to_json(value: Any, hint: Any = None) -> Any:
@@ -162,6 +180,8 @@ def _decoder(hint: Any) -> Convert:
 
 
 def _plain_decoder(hint: type) -> Convert:
+    if hint is int:
+        return _decode_int
     allowed = _PLAIN[hint]
 
     def decode_plain(data: Any) -> Any:
@@ -170,6 +190,14 @@ def _plain_decoder(hint: type) -> Convert:
         return data
 
     return decode_plain
+
+
+def _decode_int(data: Any) -> Any:
+    if type(data) is not int:
+        raise _Mismatch(f"{type(data).__name__} stands where int belongs")
+    if not -_INT_BOUND <= data < _INT_BOUND:
+        raise _Mismatch("a whole number has at most 64 bits")
+    return data
 
 
 def _union_decoder(hint: Any, args: tuple[Any, ...]) -> Convert:
@@ -234,7 +262,7 @@ def _enum_decoder(hint: type[Enum]) -> Convert:
 
     def decode_enum(data: Any) -> Any:
         if not isinstance(data, str) or data not in members:
-            raise _Mismatch(f"{data!r} is none of {sorted(members)}")
+            raise _Mismatch(f"{str(data)[:_SHOWN_CHARS]!r} is none of {sorted(members)}")
         return members[data]
 
     return decode_enum

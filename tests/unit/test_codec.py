@@ -86,6 +86,14 @@ def test_unknown_fields_are_ignored() -> None:
         (b"{}", "unknown_type", "None"),
         (b'{"type": []}', "unknown_type", "[]"),
         (b'{"type": "reports", "reports": [{"type": {}}]}', "bad_message", "started"),
+        ('{"type": "bulk"}'.encode("utf-16"), "bad_json", "no JSON"),
+        (b'{"type": "fetch_file", "name": "\\ud800"}', "bad_json", "surrogate"),
+        (b'{"type": "fetch_file", "name": "\\uDC00\\ud800"}', "bad_json", "surrogate"),
+        (b'{"type": "fetch_file", "name": "a", "x": [{"\\udfff": 1}]}', "bad_json", "surrogate"),
+        (b'{"type": "fetch_file", "name": "\xed\xa0\x80"}', "bad_json", "utf-8"),
+        (b'{"type": "bulk", "bytes": 9223372036854775808}', "bad_message", "64 bits"),
+        (b'{"type": "bulk", "bytes": -1' + b"0" * 30 + b"}", "bad_message", "64 bits"),
+        (b'{"type": "bulk", "bytes": 1' + b"0" * 5000 + b"}", "bad_json", "no JSON"),
         (b"[]", "bad_message", "object"),
         (b'{"type": "bulk"}', "bad_message", "lacks bytes"),
         (b'{"type": "bulk", "bytes": "1"}', "bad_message", "bulk.bytes"),
@@ -98,3 +106,16 @@ def test_f50_what_is_wrong_with_a_message_is_named(payload: bytes, code: str, wo
         decode(payload)
     assert caught.value.code == code
     assert words in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_what_only_looks_like_half_a_pair_is_text() -> None:
+    smile, path = b'{"type":"fetch_file","name":"\\ud83d\\ude00"}', r"C:\ud800"
+    assert decode(smile) == msg.FetchFile("\U0001f600")
+    assert decode(encode(msg.FetchFile(path))) == msg.FetchFile(path)
+
+
+def test_an_error_that_is_no_text_can_be_reported() -> None:
+    assert decode(encode(msg.Failed("a", "error", "not \ud800"))) == msg.Failed(
+        "a", "error", "not ?"
+    )
