@@ -6,6 +6,7 @@ Must not know lines, records or who may read what (`inputs.py` decides that).
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -20,6 +21,10 @@ from minispark.errors import InputRefused
 
 PIECE_BYTES = 128 * 1024
 """Read at once: larger pieces leave the L2 cache, smaller ones cost more calls."""
+
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+"""O_PATH: a folder that one may pass, but not list, can be passed."""
 
 _COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz"}
 
@@ -52,14 +57,34 @@ def open_input(path: str) -> int:
     block (a FIFO) or act (a device) is opened for longer than it takes to see what it is.
     Raises OSError where the file cannot be opened.
     """
-    if os.path.realpath(path) != path:
-        raise InputRefused(f"{path}: a symbolic link stands in this path since the job was planned")
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = _open_without_links(path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.realpath(path) != path:
+            raise InputRefused(
+                f"{path}: a symbolic link stands in this path since the job was planned"
+            ) from error
+        raise
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
         raise InputRefused(f"{path} is {kind_of(mode)}; only regular files can be read")
     return fd
+
+
+def _open_without_links(path: str) -> int:
+    # One component after the other: O_NOFOLLOW looks at the last one only, and whatever is checked
+    # by name may be another file by the time it is opened by name.
+    folder = os.open(os.sep, _FOLDER_FLAGS)
+    try:
+        *folders, name = path.strip(os.sep).split(os.sep)
+        for component in folders:
+            below = os.open(component, _FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(name, _FILE_FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager

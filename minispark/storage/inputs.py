@@ -6,6 +6,7 @@ nor HTTP: `input_roots=None` says that the submitter proved to know the token.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -13,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from minispark.errors import InputRefused, InvalidRequest, TaskError
+from minispark.errors import ClusterError, InputRefused, InvalidRequest, TaskError
 from minispark.model.job import DagNode, InputFile, JobRequest, ResolvedInput
 from minispark.storage.encodings import is_text_encoding
 from minispark.storage.input_files import DECOMPRESSION_ERRORS, compression_of, kind_of
@@ -22,6 +23,8 @@ from minispark.storage.input_header import names_differ, read_head
 FILES_MAX = 100_000
 """Of one reader node. More would make a plan that no master should hold."""
 
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing of the file: later it could be read."""
 _READERS = frozenset({"read_csv", "read_jsonl", "read_text"})
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -37,7 +40,8 @@ def resolve_inputs(
 
     `base_dir`: what a relative path is relative to. `input_roots`: a submitter without the token
     may read below these only, and nothing in `state_dir` (it holds the token); None lifts both.
-    Raises InputRefused or InvalidRequest with `field` `dag.nodes[i].path` (or `.encoding`).
+    Raises InputRefused or InvalidRequest with `field` `dag.nodes[i].path` (or `.encoding`), and
+    ClusterError when this process cannot open files now.
     """
     fence = None if input_roots is None else _Fence.around(input_roots, state_dir)
     return {
@@ -99,6 +103,10 @@ class _Reader:
     def _refused(self, message: str) -> InputRefused:
         return InputRefused(message, f"{self.field}.path")
 
+    def _unreadable(self, path: str, error: OSError) -> InputRefused | ClusterError:
+        text = f"{path}: {error.strerror}"
+        return ClusterError(text) if error.errno in _OURS else self._refused(text)
+
     # --- which paths are meant ---------------------------------------------------------
 
     def _expand(self) -> Iterator[str]:
@@ -133,7 +141,7 @@ class _Reader:
         try:
             names = sorted(os.listdir(folder))
         except OSError as error:
-            raise self._refused(f"{text}: {error.strerror}") from error
+            raise self._unreadable(text, error) from error
         candidates = [os.path.join(folder, name) for name in names if not _is_hidden(name)]
         yield from self._not_directories(
             candidates, f"{text} is a directory without files (those in its folders do not count)"
@@ -186,7 +194,7 @@ class _Reader:
         try:
             status = os.stat(path, follow_symlinks=False)
         except OSError as error:
-            raise self._refused(f"{path}: {error.strerror}") from error
+            raise self._unreadable(path, error) from error
         if not stat.S_ISREG(status.st_mode):
             raise self._refused(
                 f"{path} is {kind_of(status.st_mode)}; only regular files can be read"
@@ -225,8 +233,9 @@ class _Reader:
         except DECOMPRESSION_ERRORS as error:
             raise self._refused(f"{file.path} is no valid .{file.compression}: {error}") from error
         except OSError as error:
-            reason = error.strerror or f"no valid .{file.compression}"
-            raise self._refused(f"{file.path}: {reason}") from error
+            if error.strerror is None:
+                raise self._refused(f"{file.path}: no valid .{file.compression}") from error
+            raise self._unreadable(file.path, error) from error
         return head.data_start, head.header
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minispark.compute.batch import records
-from minispark.errors import InputRefused, InvalidRequest, TaskError
+from minispark.errors import ClusterError, InputRefused, InvalidRequest, TaskError
 from minispark.model.job import ReaderOptions
 from minispark.model.plan import ReadRows, ReadSplits
 from minispark.plan.parsing import parse_request
 from minispark.plan.splits import byte_splits, whole_files
+from minispark.storage.input_files import open_input
 from minispark.storage.inputs import resolve_inputs
 from minispark.storage.readers import Reader
 from tests.jobs import job
@@ -95,6 +98,73 @@ def test_f53_what_is_no_file_is_refused_for_everyone(tree: Path, path: str, word
 
 def test_with_the_token_links_are_followed(tree: Path) -> None:
     assert names(resolve("link.txt", tree)) == ["outside.txt"]
+
+
+@pytest.mark.parametrize("swapped", ["folder", "file"])
+def test_f53_a_link_that_came_after_the_plan_is_not_followed(tmp_path: Path, swapped: str) -> None:
+    inside, outside = tmp_path / "root" / "d", tmp_path / "outside"
+    for folder, text in ((inside, "fine"), (outside, "secret")):
+        folder.mkdir(parents=True)
+        (folder / "f").write_text(f"{text}\n")
+    found = resolve("d/f", tmp_path / "root", [tmp_path / "root"])
+    splits = byte_splits(found.files, ReaderOptions(), 1)[0]
+    source = ReadSplits("read", "text", ReaderOptions())
+    replaced = inside if swapped == "folder" else inside / "f"
+    replaced.rename(tmp_path / "away")
+    replaced.symlink_to(outside if swapped == "folder" else outside / "f")
+    with pytest.raises(TaskError, match="symbolic link"):
+        list(Reader().read(source, splits, 0))
+
+
+def test_f53_a_link_that_comes_while_a_file_is_opened_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "d", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "f").write_text(folder.name)
+    path = os.path.realpath(inside / "f")
+    swaps = [lambda: inside.rename(tmp_path / "away"), lambda: inside.symlink_to(outside)]
+    open_really = os.open
+
+    def swap_and_open(*args: Any, **options: Any) -> int:
+        while swaps:
+            swaps.pop(0)()
+        return open_really(*args, **options)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    with pytest.raises(InputRefused, match="symbolic link"):
+        open_input(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="folders are opened for reading here")
+def test_a_file_in_a_folder_that_may_only_be_passed_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("x")
+    (tmp_path / "d").chmod(0o100)
+    try:
+        os.close(open_input(os.path.realpath(tmp_path / "d" / "f")))
+    finally:
+        (tmp_path / "d").chmod(0o700)
+
+
+def test_what_stands_in_the_way_is_named_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(NotADirectoryError):
+        open_input(os.path.realpath(tmp_path / "f") + "/g")
+    with pytest.raises(FileNotFoundError):
+        open_input(os.path.realpath(tmp_path / "g" / "h"))
+
+
+def test_a_process_without_descriptors_does_not_blame_the_submitter(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(ClusterError, match="Too many open files"):
+        resolve("folder/a.txt", tree)
 
 
 def test_files_of_one_csv_input_share_a_header(tmp_path: Path) -> None:
