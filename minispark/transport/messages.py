@@ -12,6 +12,10 @@ from typing import TypeAlias
 from minispark.model.plan import OutputLocation, StageProgram, TaskOrder, TaskOutcome
 
 PROTOCOL_VERSION = 1
+REPORTS_MAX = 1000
+"""Reports in one page."""
+ERROR_CHARS_MAX = 8000
+"""Of a report's error."""
 
 # --- handshake (both directions; `handshake.py` drives it) ---------------------------------
 

@@ -10,10 +10,8 @@ import traceback
 
 from minispark.errors import FetchError, MiniSparkError
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Failed, FetchFailed, Run, Succeeded
+from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
 from minispark.worker.task import TaskContext, run_order
-
-ERROR_CHARS_MAX = 8000
 
 
 def serve_orders(sock: socket.socket, context: TaskContext) -> None:

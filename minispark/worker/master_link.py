@@ -14,6 +14,8 @@ from minispark.errors import AuthenticationFailed, ProtocolError
 from minispark.transport.channel import Channel
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
+    REPORTS_MAX,
+    CommitFailed,
     Failed,
     FetchFailed,
     Message,
@@ -26,7 +28,10 @@ from minispark.transport.messages import (
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 1.0
 CONNECT_TIMEOUT_S = 2.0
-REPORTS_MAX = 1000
+PAGE_CHARS_MAX = 2**20
+"""Of names and errors in a page of reports, if there is more than one report in it: a page must fit
+into a frame, and be decoded quickly.
+"""
 
 logger = logging.getLogger("minispark.worker")
 
@@ -111,12 +116,35 @@ class MasterLink:
     def send_reports(self) -> None:
         """Send what is queued, once the master knows who speaks."""
         while self._reports and self.channel is not None and self.is_registered:
-            page, self._reports = self._reports[:REPORTS_MAX], self._reports[REPORTS_MAX:]
+            count = page_length(self._reports)
+            page, self._reports = tuple(self._reports[:count]), self._reports[count:]
             self._pages += 1
-            self._unconfirmed.append(Reports(tuple(page), self._pages))
+            self._unconfirmed.append(Reports(page, self._pages))
             self.send(self._unconfirmed[-1])
 
     def confirmed(self, number: int) -> None:
         """The master will not forget the pages up to that number."""
         while self._unconfirmed and self._unconfirmed[0].number <= number:
             self._unconfirmed.popleft()
+
+
+def page_length(reports: list[Report]) -> int:
+    """How many of the reports make the next page."""
+    chars = 0
+    for count, report in enumerate(reports[:REPORTS_MAX]):
+        chars += _chars(report)
+        if chars > PAGE_CHARS_MAX:
+            return max(1, count)
+    return min(len(reports), REPORTS_MAX)
+
+
+def _chars(report: Report) -> int:
+    match report:
+        case Succeeded(_, outcome):
+            return sum(len(name) + len(target) for name, target in outcome.files)
+        case FetchFailed(_, lost, error):
+            return sum(map(len, lost)) + len(error)
+        case Failed(error=error) | CommitFailed(error=error):
+            return len(error)
+        case _:
+            return 0
