@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from minispark import __version__
 from minispark.errors import ClusterError, InvalidRequest, NotFound
+from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.router import (
     Access,
     HttpError,
@@ -149,6 +151,7 @@ class _Server(ThreadingHTTPServer):
         self.socket.close()  # the one that the base class made; ours is bound already
         sock.setblocking(True)
         self.socket = sock
+        self._acceptor = Acceptor(sock, "http", logger)
         self.router = router
         self.gate = gate
         self.idle_timeout_s = idle_timeout_s
@@ -156,6 +159,14 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         # Protected by self._lock:
         self._open: dict[socket.socket, None] = {}
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        taken = self._acceptor.accept()
+        if taken is not None:
+            return taken
+        if self._acceptor.is_exhausted:
+            time.sleep(ACCEPT_PAUSE_S)
+        raise OSError("nobody was taken in")  # for the base class, which then tries again
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:

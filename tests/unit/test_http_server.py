@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from minispark.transport.router import (
     json_response,
     text_response,
 )
+from tests.unit.sockets import Failing
 
 TOKEN = "secret"
 
@@ -43,8 +46,8 @@ def build_router() -> Router:
     return router
 
 
-def make_server(**options: Any) -> HttpServer:
-    sock = socket.create_server(("127.0.0.1", 0))
+def make_server(listening: socket.socket | None = None, **options: Any) -> HttpServer:
+    sock = listening or socket.create_server(("127.0.0.1", 0))
     server = HttpServer(sock, build_router(), token=TOKEN, **options)
     server.port = sock.getsockname()[1]  # type: ignore[attr-defined]
     server.start()
@@ -203,6 +206,23 @@ def test_f50_too_many_connections_are_turned_away() -> None:
             assert call(server, "GET", "/open")[0] == 503
     finally:
         server.stop()
+
+
+def test_f50_without_descriptors_it_rests_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http_server, "ACCEPT_PAUSE_S", 0.2)
+    listening = Failing(errno.EMFILE, errno.ECONNABORTED, errno.ENFILE)
+    server: Any = make_server(listening)
+    begun = time.monotonic()
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert call(server, "GET", "/open")[0] == 200
+    finally:
+        server.stop()
+    assert time.monotonic() - begun >= 0.4
+    assert listening.tries == 4
+    assert len(caplog.records) == 1
 
 
 def test_stop_closes_connections_that_are_open(server: Any) -> None:
