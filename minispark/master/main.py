@@ -37,7 +37,7 @@ from minispark.master.recovery import (
 )
 from minispark.master.results import Results
 from minispark.master.retention import ResultsDeleter, clear_results
-from minispark.master.sessions import Sessions
+from minispark.master.sessions import CONNECTIONS_MAX, Sessions
 from minispark.master.submission import Submitter
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
@@ -47,7 +47,9 @@ from minispark.storage.job_history import JobHistory
 from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.supervisor import TERMINATED
+from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id
+from minispark.transport.http_server import CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import Router
 
@@ -110,6 +112,7 @@ class _Master:
         worker_sock: socket.socket,
     ) -> None:
         self._config = config
+        files = raise_file_limit()
         state_dir = Path(config.state_dir)
         for name in ("state", "attempts"):
             (state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,6 +142,7 @@ class _Master:
             settings.token,
             lambda event: self._loop.post(event),
             lambda key, call: self._loop.call_when_durable(key, call),
+            connections_within(files, 0.5, CONNECTIONS_MAX),
         )
         self._deleter = ResultsDeleter(state_dir)
         performer = Performer(
@@ -178,6 +182,7 @@ class _Master:
             token=settings.token,
             http_auth=config.security.http_auth,
             is_loopback=config.master.host.startswith("127.") or config.master.host == "::1",
+            connections_max=connections_within(files, 0.25, HTTP_CONNECTIONS_MAX),
         )
 
     def _on_failure(self) -> None:

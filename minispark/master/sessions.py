@@ -1,7 +1,8 @@
 """The sessions of our own workers: one thread reads them all; any thread may send.
 
 Each connection authenticates, registers, and from then on turns messages into events. A peer that
-breaks the protocol is told why and disconnected. Must not know what the events lead to.
+breaks the protocol is told why and disconnected. Strangers (who have not proved that they know the
+token) can neither wait long, nor be many, nor send much. Must not know what the events lead to.
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ import selectors
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 from minispark.errors import ProtocolError
+from minispark.master.registration import identity_of
+from minispark.master.reports import check_count, events_of
 from minispark.model import events as ev
-from minispark.model.ids import NIL_ID, is_uuid
-from minispark.model.states import WorkerKind
 from minispark.transport import messages as msg
+from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.channel import Channel
-from minispark.transport.handshake import ServerHandshake
+from minispark.transport.framing import STRANGER_FRAME_BYTES_MAX
+from minispark.transport.handshake import ServerHandshake, refusal
 
-HANDSHAKE_TIMEOUT_S = 5.0
-"""A peer that has not authenticated and registered by then is disconnected."""
+HANDSHAKE_TIMEOUT_S = 2.0
+"""A peer must authenticate within this time, and then register within it."""
 CONNECTIONS_MAX = 4096
-ACCEPTS_PER_TURN = 64
+STRANGERS_MAX = 256
+"""Peers that have not registered yet. The oldest one goes when another one comes."""
+ACCEPTS_PER_TURN = 16
 
 logger = logging.getLogger("minispark.master")
 
@@ -42,7 +47,8 @@ class Session:
         self.channel = channel
         self.peer = peer
         self.handshake = ServerHandshake(token)
-        self.deadline: float | None = deadline
+        self.deadline = deadline
+        """Of a stranger's next step."""
         self.worker_id: str | None = None
         self.name = peer
 
@@ -56,9 +62,15 @@ class Sessions:
         token: str,
         post: Callable[[ev.Event], None],
         when_durable: Callable[[str, Callable[[], None]], None],
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         """`post` takes an event in; `when_durable` calls back once what was posted is durable."""
         self._listening = listening_sock
+        self._acceptor = Acceptor(listening_sock, "socket", logger)
+        self._accept_due: float | None = None
+        """When to accept again after there was no room."""
+        self._connections_max = connections_max
+        self._strangers_max = min(STRANGERS_MAX, max(1, connections_max // 2))
         self._token = token
         self._post = post
         self._when_durable = when_durable
@@ -70,6 +82,8 @@ class Sessions:
         self._is_stopping = False
         self._next_number = 1
         self._connections: dict[int, Session] = {}
+        self._strangers: dict[int, Session] = {}
+        """Those that have not registered, by deadline: whoever authenticates moves to the end."""
         self._lock = threading.Lock()
         # Protected by self._lock:
         self._by_worker: dict[str, Session] = {}
@@ -122,7 +136,7 @@ class Sessions:
     def _run(self) -> None:
         while not self._is_stopping:
             self._watch_writers()
-            for key, mask in self._selector.select(timeout=1.0):
+            for key, mask in self._selector.select(self._timeout()):
                 if key.fileobj is self._listening:
                     self._accept()
                 elif key.fd == self._wake_read:
@@ -133,12 +147,31 @@ class Sessions:
                         self._flush(session)
                     if mask & selectors.EVENT_READ and session.number in self._connections:
                         self._read(session)
-            self._close_late_handshakes()
+            self._follow_clock(time.monotonic())
         for session in list(self._connections.values()):
             self._forget(session)
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _timeout(self) -> float | None:
+        due = [session.deadline for session in islice(self._strangers.values(), 1)]
+        if self._accept_due is not None:
+            due.append(self._accept_due)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _follow_clock(self, now: float) -> None:
+        """Give up who is late; accept again after a rest."""
+        while self._strangers:
+            session = next(iter(self._strangers.values()))
+            if now <= session.deadline:
+                break
+            # not refused: a worker that was only stopped for a while is to try again
+            logger.warning("%s did not authenticate and register in time", session.name)
+            self._forget(session)
+        if self._accept_due is not None and now >= self._accept_due:
+            self._accept_due = None
+            self._selector.register(self._listening, selectors.EVENT_READ, None)
 
     def _drain_wakes(self) -> None:
         try:
@@ -157,24 +190,34 @@ class Sessions:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, address = self._listening.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                logger.warning("accepting a worker failed: %s", error)
-                return
-            if len(self._connections) >= CONNECTIONS_MAX:
+            taken = self._acceptor.accept()
+            if taken is None:
+                break
+            sock, address = taken
+            if not self._has_room():
+                self._acceptor.complain(f"{len(self._connections)} connections are the limit")
                 sock.close()
                 continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = f"{address[0]}:{address[1]}"
-            channel = Channel(sock, on_want_write=self._wake)
+            channel = Channel(sock, self._wake, STRANGER_FRAME_BYTES_MAX)
             deadline = time.monotonic() + HANDSHAKE_TIMEOUT_S
+            peer = f"{address[0]}:{address[1]}"
             session = Session(self._next_number, channel, peer, self._token, deadline)
             self._next_number += 1
             self._connections[session.number] = session
+            self._strangers[session.number] = session
             self._selector.register(channel, selectors.EVENT_READ, session)
+        if self._acceptor.is_exhausted:
+            self._selector.unregister(self._listening)
+            self._accept_due = time.monotonic() + ACCEPT_PAUSE_S
+
+    def _has_room(self) -> bool:
+        """Whether one more can come in. The stranger that has waited longest makes room."""
+        is_full = len(self._connections) >= self._connections_max
+        if len(self._strangers) >= self._strangers_max or (is_full and self._strangers):
+            self._acceptor.complain(f"{len(self._strangers)} strangers wait; the oldest goes")
+            self._forget(next(iter(self._strangers.values())))
+            return True
+        return not is_full
 
     def _read(self, session: Session) -> None:
         try:
@@ -197,6 +240,8 @@ class Sessions:
         if not session.handshake.is_done:
             for answer in session.handshake.receive(message):
                 session.channel.send(answer)
+            if session.handshake.is_done:
+                self._trust(session)
             return
         now_unix_s = time.time()
         if session.worker_id is None:
@@ -205,15 +250,13 @@ class Sessions:
             self._register(session, message, now_unix_s)
             return
         match message:
-            case msg.Heartbeat():
-                self._post(
-                    ev.HeartbeatReceived(session.worker_id, message.active_tasks, now_unix_s)
-                )
+            case msg.Heartbeat(_, active_tasks):
+                check_count("active_tasks", active_tasks)
+                self._post(ev.HeartbeatReceived(session.worker_id, active_tasks, now_unix_s))
             case msg.Reports():
-                for report in message.reports:
-                    self._post(event_of(session.worker_id, report, now_unix_s))
-                worker_id, number = session.worker_id, message.number
-                confirmed = msg.Confirmed(number)
+                for event in events_of(session.worker_id, message, now_unix_s):
+                    self._post(event)
+                worker_id, confirmed = session.worker_id, msg.Confirmed(message.number)
                 self._when_durable(worker_id, partial(self._confirm, worker_id, session, confirmed))
             case msg.Draining():
                 self._post(ev.WorkerDraining(session.worker_id, now_unix_s))
@@ -226,44 +269,28 @@ class Sessions:
         if is_current:
             self.send(worker_id, confirmed)
 
+    def _trust(self, session: Session) -> None:
+        session.channel.trust()
+        session.deadline = time.monotonic() + HANDSHAKE_TIMEOUT_S
+        self._strangers[session.number] = self._strangers.pop(session.number)
+
     def _register(self, session: Session, message: msg.Register, now_unix_s: float) -> None:
-        if message.worker_id != NIL_ID and not is_uuid(message.worker_id):
-            raise ProtocolError("worker_id is no UUID")
-        is_new = message.worker_id == NIL_ID
-        session.worker_id = str(uuid.uuid4()) if is_new else message.worker_id
-        session.name = message.name
-        session.deadline = None
+        identity = identity_of(message)
+        session.worker_id = identity.worker_id
+        session.name = identity.name
+        del self._strangers[session.number]
         with self._lock:
-            older = self._by_worker.get(session.worker_id)
-            self._by_worker[session.worker_id] = session
+            older = self._by_worker.get(identity.worker_id)
+            self._by_worker[identity.worker_id] = session
         if older is not None:
             older.worker_id = None
             self._forget(older)
-        identity = ev.WorkerIdentity(
-            worker_id=session.worker_id,
-            kind=WorkerKind.SOCKET,
-            name=message.name,
-            host=message.host,
-            port=message.port,
-            slots=message.slots,
-            pid=message.pid,
-            host_id=message.host_id,
-            state_dir=message.state_dir,
-            metrics_url=message.metrics_url,
-        )
         self._post(ev.WorkerRegistered(identity, session.number, message.running, now_unix_s))
-
-    def _close_late_handshakes(self) -> None:
-        now = time.monotonic()
-        for session in list(self._connections.values()):
-            if session.deadline is not None and now > session.deadline:
-                error = ProtocolError("it did not authenticate and register in time", "too_slow")
-                self._refuse(session, error)
 
     def _refuse(self, session: Session, error: ProtocolError) -> None:
         logger.warning("refused %s: %s", session.name, error)
         try:
-            session.channel.send(msg.Refused(error.code, str(error)))
+            session.channel.send(refusal(error))
         except (OSError, ProtocolError):
             pass  # the peer is gone already, or reads nothing; it is disconnected either way
         self._close(session, f"it broke the protocol: {error}")
@@ -279,23 +306,7 @@ class Sessions:
         self._post(ev.WorkerDisconnected(session.worker_id, session.number, time.time()))
 
     def _forget(self, session: Session) -> None:
+        self._strangers.pop(session.number, None)
         if self._connections.pop(session.number, None) is not None:
             self._selector.unregister(session.channel)
             session.channel.close()
-
-
-def event_of(worker_id: str, report: msg.Report, at_unix_s: float) -> ev.Event:
-    """The event that a worker's report is."""
-    match report:
-        case msg.Started(attempt_id):
-            return ev.AttemptStarted(worker_id, attempt_id, at_unix_s)
-        case msg.Succeeded(attempt_id, outcome):
-            return ev.AttemptSucceeded(worker_id, attempt_id, outcome, at_unix_s)
-        case msg.Failed(attempt_id, kind, error):
-            return ev.AttemptFailed(worker_id, attempt_id, kind, error, at_unix_s)
-        case msg.FetchFailed(attempt_id, lost, error):
-            return ev.OutputsUnreadable(worker_id, attempt_id, lost, error, at_unix_s)
-        case msg.Committed(attempt_id):
-            return ev.OutputCommitted(worker_id, attempt_id, at_unix_s)
-        case msg.CommitFailed(attempt_id, error):
-            return ev.CommitRefused(worker_id, attempt_id, error, at_unix_s)

@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 from minispark.errors import ProtocolError
 from minispark.transport.codec import decode, encode
-from minispark.transport.framing import FrameDecoder, encode_frame
+from minispark.transport.framing import FRAME_BYTES_MAX, FrameDecoder, encode_frame
 from minispark.transport.messages import Message
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024
+"""Read at once: what one peer sends keeps the reader from the others no longer than the decoding of
+so much, and of the one message that it completes.
+"""
 BUFFER_BYTES_MAX = 64 * 2**20
 """What may wait for a peer that reads slowly; above this its session ends."""
 
@@ -22,11 +25,16 @@ BUFFER_BYTES_MAX = 64 * 2**20
 class Channel:
     """Messages over a non-blocking socket."""
 
-    def __init__(self, sock: socket.socket, on_want_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_want_write: Callable[[], None],
+        frame_bytes_max: int = FRAME_BYTES_MAX,
+    ) -> None:
         """`on_want_write` is called, from the sender's thread, when a send had to be buffered."""
         sock.setblocking(False)
         self.sock = sock
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(frame_bytes_max)
         self._on_want_write = on_want_write
         self._lock = threading.Lock()
         # Protected by self._lock:
@@ -35,6 +43,10 @@ class Channel:
 
     def fileno(self) -> int:
         return self.sock.fileno()
+
+    def trust(self) -> None:
+        """The peer is known: its messages may be as long as FRAME_BYTES_MAX."""
+        self._decoder.frame_bytes_max = FRAME_BYTES_MAX
 
     def receive(self) -> list[Message]:
         """The messages that are here. Raises EOFError at the end, ProtocolError, OSError."""

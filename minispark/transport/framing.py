@@ -11,6 +11,10 @@ from minispark.errors import ProtocolError
 
 FRAME_BYTES_MAX = 16 * 2**20
 """A peer may choose a frame's length; above this its session ends."""
+STRANGER_FRAME_BYTES_MAX = 4096
+"""As long as the peer has not proved that it knows the token. Messages of the handshake have some
+hundred bytes.
+"""
 _HEAD = struct.Struct(">I")
 
 
@@ -27,7 +31,8 @@ class FrameDecoder:
     """Collects bytes as they come and hands out whole frames, and announced raw bytes, in order."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        self._frame_bytes_max = frame_bytes_max
+        self.frame_bytes_max = frame_bytes_max
+        """May be raised once the peer is known."""
         self._buffer = bytearray()
         self._start = 0
 
@@ -46,9 +51,9 @@ class FrameDecoder:
         if available < _HEAD.size:
             return None
         (size,) = _HEAD.unpack_from(self._buffer, self._start)
-        if size > self._frame_bytes_max:
+        if size > self.frame_bytes_max:
             raise ProtocolError(
-                f"a frame of {size} bytes was announced; the limit is {self._frame_bytes_max}",
+                f"a frame of {size} bytes was announced; the limit is {self.frame_bytes_max}",
                 "frame_too_large",
             )
         if available < _HEAD.size + size:

@@ -26,6 +26,8 @@ from minispark.transport.messages import (
 )
 
 NONCE_BYTES = 16
+REFUSAL_CHARS_MAX = 500
+"""A reason fits into a stranger's frame, whatever it quotes."""
 _NONCE = re.compile(r"[0-9a-f]{32,128}")
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -43,6 +45,11 @@ def _is_equal(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
 
 
+def refusal(error: ProtocolError) -> Refused:
+    """What to tell a peer whose session ends because of `error`."""
+    return Refused(error.code, str(error)[:REFUSAL_CHARS_MAX])
+
+
 def _check_versions(message: Hello | Challenge) -> None:
     if message.protocol != PROTOCOL_VERSION:
         raise ProtocolError(
@@ -51,7 +58,7 @@ def _check_versions(message: Hello | Challenge) -> None:
         )
     if message.version != __version__:
         raise ProtocolError(
-            f"the peer runs Mini-Spark {message.version}, this side {__version__}: "
+            f"the peer runs Mini-Spark {message.version[:40]!r}, this side {__version__!r}: "
             "install the same version on both",
             "version_mismatch",
         )

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from minispark.errors import ProtocolError
-from minispark.transport.framing import FRAME_BYTES_MAX, FrameDecoder, encode_frame
+from minispark.transport.framing import (
+    FRAME_BYTES_MAX,
+    STRANGER_FRAME_BYTES_MAX,
+    FrameDecoder,
+    encode_frame,
+)
 
 PAYLOADS = [b"", b"a", b'{"type":"welcome"}', bytes(range(256)) * 3]
 STREAM = b"".join(map(encode_frame, PAYLOADS))
@@ -66,3 +71,12 @@ def test_a_frame_of_the_limit_is_not_refused() -> None:
 def test_too_large_a_payload_is_not_sent() -> None:
     with pytest.raises(ProtocolError):
         encode_frame(bytes(FRAME_BYTES_MAX + 1))
+
+
+def test_f50_the_limit_of_a_stranger_is_lifted_once_it_is_known() -> None:
+    decoder = FrameDecoder(STRANGER_FRAME_BYTES_MAX)
+    decoder.feed(FRAME_BYTES_MAX.to_bytes(4, "big"))
+    with pytest.raises(ProtocolError, match="limit is 4096"):
+        decoder.next_frame()
+    decoder.frame_bytes_max = FRAME_BYTES_MAX
+    assert decoder.next_frame() is None

@@ -1,0 +1,69 @@
+"""What a worker reports, checked and clipped, as events.
+
+Must not know sessions, nor what the core makes of the events.
+"""
+
+from __future__ import annotations
+
+from minispark.errors import ProtocolError
+from minispark.model import events as ev
+from minispark.model.plan import TaskOutcome
+from minispark.transport import messages as msg
+
+COUNT_MAX = 2**40
+"""Records or bytes of one task: added up over all tasks of a job they still fit into 64 bits."""
+ENTRIES_MAX = 65_536
+"""Of a list in one report. A task has at most 10,000 files, and 256 operators."""
+KIND_CHARS_MAX = 40
+
+
+def events_of(worker_id: str, page: msg.Reports, at_unix_s: float) -> list[ev.Event]:
+    """The events that a page of reports is. Raises ProtocolError."""
+    if len(page.reports) > msg.REPORTS_MAX:
+        raise ProtocolError(f"a page has at most {msg.REPORTS_MAX} reports", "bad_message")
+    return [event_of(worker_id, report, at_unix_s) for report in page.reports]
+
+
+def event_of(worker_id: str, report: msg.Report, at_unix_s: float) -> ev.Event:
+    """The event that one report is. Raises ProtocolError."""
+    match report:
+        case msg.Started(attempt_id):
+            return ev.AttemptStarted(worker_id, attempt_id, at_unix_s)
+        case msg.Succeeded(attempt_id, outcome):
+            _check_outcome(outcome)
+            return ev.AttemptSucceeded(worker_id, attempt_id, outcome, at_unix_s)
+        case msg.Failed(attempt_id, kind, error):
+            kind = kind[:KIND_CHARS_MAX]
+            return ev.AttemptFailed(worker_id, attempt_id, kind, _clip(error), at_unix_s)
+        case msg.FetchFailed(attempt_id, lost, error):
+            _check_length("lost", lost)
+            return ev.OutputsUnreadable(worker_id, attempt_id, lost, _clip(error), at_unix_s)
+        case msg.Committed(attempt_id):
+            return ev.OutputCommitted(worker_id, attempt_id, at_unix_s)
+        case msg.CommitFailed(attempt_id, error):
+            return ev.CommitRefused(worker_id, attempt_id, _clip(error), at_unix_s)
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises ProtocolError for a count that cannot be one."""
+    if not 0 <= value <= COUNT_MAX:
+        raise ProtocolError(f"{name} cannot be {value}", "bad_message")
+
+
+def _check_outcome(outcome: TaskOutcome) -> None:
+    check_count("records", outcome.records)
+    check_count("bytes_written", outcome.bytes_written)
+    check_count("records_skipped", outcome.records_skipped)
+    _check_length("operators", outcome.operators)
+    _check_length("files", outcome.files)
+    for operator in outcome.operators:
+        check_count("records", operator.records)
+
+
+def _check_length(name: str, entries: tuple[object, ...]) -> None:
+    if len(entries) > ENTRIES_MAX:
+        raise ProtocolError(f"{name} has at most {ENTRIES_MAX} entries", "bad_message")
+
+
+def _clip(error: str) -> str:
+    return error[: msg.ERROR_CHARS_MAX]
