@@ -13,9 +13,14 @@ from typing import Self
 
 from minispark.errors import ProtocolError
 from minispark.transport.codec import decode, encode
-from minispark.transport.framing import FrameDecoder, encode_frame
-from minispark.transport.handshake import ClientHandshake, ServerHandshake
-from minispark.transport.messages import Message, Refused
+from minispark.transport.framing import (
+    FRAME_BYTES_MAX,
+    STRANGER_FRAME_BYTES_MAX,
+    FrameDecoder,
+    encode_frame,
+)
+from minispark.transport.handshake import ClientHandshake, ServerHandshake, refusal
+from minispark.transport.messages import Message
 
 RECEIVE_BYTES = 256 * 1024
 
@@ -43,6 +48,7 @@ class Connection:
         cls, sock: socket.socket, handshake: ClientHandshake | ServerHandshake, timeout_s: float
     ) -> Self:
         connection = cls(sock)
+        connection._decoder.frame_bytes_max = STRANGER_FRAME_BYTES_MAX
         deadline = time.monotonic() + timeout_s
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -55,6 +61,7 @@ class Connection:
                     raise TimeoutError(f"no handshake within {timeout_s:g} s")
                 for answer in handshake.receive(connection.receive(left_s)):
                     connection.send(answer)
+            connection._decoder.frame_bytes_max = FRAME_BYTES_MAX
         except BaseException as error:
             if isinstance(error, ProtocolError):
                 connection.refuse(error)
@@ -92,8 +99,12 @@ class Connection:
             at += count
         return bytes(data)
 
-    def send_file(self, fd: int, offset: int, count: int) -> None:
-        """Send `count` bytes of a file from `offset`, by sendfile where the system has it."""
+    def send_file(self, fd: int, offset: int, count: int, stall_s: float) -> None:
+        """Send `count` bytes of a file from `offset`, by sendfile where the system has it.
+
+        Raises TimeoutError when the peer reads nothing for `stall_s`, EOFError, OSError.
+        """
+        self.sock.settimeout(stall_s)
         with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
             sent = self.sock.sendfile(file, offset, count) if count else 0
         if sent != count:
@@ -103,7 +114,7 @@ class Connection:
         """Tell the peer why the session ends, as far as it still listens."""
         try:
             self.sock.settimeout(1.0)
-            self.send(Refused(error.code, str(error)))
+            self.send(refusal(error))
         except (OSError, ProtocolError):
             pass  # it is going to be closed anyway
 

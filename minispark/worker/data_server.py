@@ -1,6 +1,6 @@
 """The data port: serves shuffle blocks and documented files of this worker, straight from the file.
 
-One thread a connection, at most CONNECTIONS_MAX. Must not know what is fetched for what.
+One thread a connection; `guests.py` says who may stay. Must not know what is fetched for what.
 """
 
 from __future__ import annotations
@@ -9,27 +9,31 @@ import logging
 import os
 import socket
 import threading
+import time
 
 from minispark.errors import CorruptBlock, ProtocolError
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, locate_block, open_below
+from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
+from minispark.worker.guests import Guests
 
-CONNECTIONS_MAX = 64
-HANDSHAKE_TIMEOUT_S = 5.0
+HANDSHAKE_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 120.0
+STALL_TIMEOUT_S = 30.0
+"""A fetcher that reads nothing of what it is sent is given up after this."""
 
 logger = logging.getLogger("minispark.worker")
 
 
 class DataServer:
-    """Accepts on a listening socket from a background thread."""
+    """Accepts on a listening socket from a background thread, until that socket is closed."""
 
-    def __init__(self, sock: socket.socket, state_dir: str, token: str) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, state_dir: str, token: str, guests: Guests) -> None:
+        self._acceptor = Acceptor(sock, "data", logger)
         self._state_dir = state_dir
         self._token = token
-        self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._guests = guests
         self._thread = threading.Thread(target=self._accept, name="data", daemon=True)
 
     def start(self) -> None:
@@ -37,19 +41,33 @@ class DataServer:
 
     def _accept(self) -> None:
         while True:
-            self._room.acquire()
             try:
-                sock, _ = self._sock.accept()
+                taken = self._acceptor.accept()
             except OSError:
                 return  # closed: the worker stops
+            if taken is not None:
+                self._serve_in_thread(taken[0])
+            if self._acceptor.is_exhausted:
+                time.sleep(ACCEPT_PAUSE_S)
+
+    def _serve_in_thread(self, sock: socket.socket) -> None:
+        self._guests.arrive(sock)
+        try:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+        except RuntimeError as error:
+            self._guests.leave(sock)
+            sock.close()
+            self._acceptor.exhausted(error)
 
     def _serve(self, sock: socket.socket) -> None:
         try:
             connection = Connection.accept(sock, self._token, HANDSHAKE_TIMEOUT_S)
             try:
+                self._guests.admit(sock)
                 while True:
-                    self._answer(connection, connection.receive(IDLE_TIMEOUT_S))
+                    question = connection.receive(IDLE_TIMEOUT_S)
+                    with self._guests.serving(sock):
+                        self._answer(connection, question)
             except ProtocolError as error:
                 connection.refuse(error)
                 raise
@@ -60,7 +78,7 @@ class DataServer:
         except (OSError, EOFError):
             pass  # the peer is done, or gone
         finally:
-            self._room.release()
+            self._guests.leave(sock)
 
     def _answer(self, connection: Connection, question: Message) -> None:
         try:
@@ -70,7 +88,7 @@ class DataServer:
             return
         try:
             connection.send(Bulk(count))
-            connection.send_file(fd, offset, count)
+            connection.send_file(fd, offset, count, STALL_TIMEOUT_S)
         finally:
             os.close(fd)
 

@@ -90,7 +90,14 @@ class Fetcher:
             os.close(fd)
 
     def _ask(self, location: OutputLocation, question: Message) -> bytes:
-        connection = self._connect(location)
+        try:
+            return self._answer(self._connect(location), question)
+        except (EOFError, ConnectionError):
+            self._forget(location)  # a data server that is full ends whoever has waited longest
+            return self._answer(self._connect(location), question)
+
+    @staticmethod
+    def _answer(connection: Connection, question: Message) -> bytes:
         connection.send(question)
         match connection.receive(ANSWER_TIMEOUT_S):
             case Bulk(size):

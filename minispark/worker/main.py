@@ -21,13 +21,15 @@ import psutil
 from minispark.config import Config, WorkerSpec
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.supervisor.notify import Notifier
+from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id
-from minispark.transport.http_server import HttpServer
+from minispark.transport.http_server import CONNECTIONS_MAX, HttpServer
 from minispark.transport.messages import Register
 from minispark.worker.agent import Agent
 from minispark.worker.agent_state import AgentState
 from minispark.worker.data_server import DataServer
 from minispark.worker.executor_server import ExecutorServer
+from minispark.worker.guests import FETCHERS_MAX, STRANGERS_MAX, Guests
 from minispark.worker.identity import WorkerIdFile
 from minispark.worker.master_link import MasterLink
 from minispark.worker.metrics_http import build_router, host_figures
@@ -55,6 +57,7 @@ def run_worker(
 ) -> int:
     """Serve until told to stop; returns the exit status."""
     spec = settings.spec
+    files = raise_file_limit()
     try:
         data_sock = _listen(settings.host, spec.port)
         port = data_sock.getsockname()[1]
@@ -120,8 +123,13 @@ def run_worker(
         token=settings.token,
         http_auth=config.security.http_auth,
         is_loopback=is_loopback,
+        connections_max=connections_within(files, 0.2, CONNECTIONS_MAX),
     )
-    DataServer(data_sock, config.state_dir, settings.token).start()
+    guests = Guests(
+        connections_within(files, 0.2, STRANGERS_MAX),
+        connections_within(files, 0.4, FETCHERS_MAX, files_each=3),
+    )
+    DataServer(data_sock, config.state_dir, settings.token, guests).start()
     http.start()
     stop = threading.Event()
     interval_s = config.metrics.log_interval_s

@@ -12,9 +12,10 @@ import pytest
 
 from minispark.errors import AuthenticationFailed, ProtocolError
 from minispark.transport.channel import Channel
+from minispark.transport.codec import encode
 from minispark.transport.connection import Connection
-from minispark.transport.framing import encode_frame
-from minispark.transport.handshake import ClientHandshake, ServerHandshake
+from minispark.transport.framing import STRANGER_FRAME_BYTES_MAX, encode_frame
+from minispark.transport.handshake import ClientHandshake, ServerHandshake, refusal
 from minispark.transport.messages import Bulk, Challenge, Heartbeat, Hello, Proof, Refused
 
 TIMEOUT_S = 10.0
@@ -117,7 +118,7 @@ def test_messages_and_raw_bytes_arrive_in_order(
     def send() -> None:
         left.send(Bulk(200_000))
         with path.open("rb") as file:
-            left.send_file(file.fileno(), 100_000, 200_000)
+            left.send_file(file.fileno(), 100_000, 200_000, TIMEOUT_S)
         left.send(Heartbeat("w", 1))
 
     thread, errors = in_thread(send)
@@ -147,6 +148,7 @@ def test_f50_a_peer_with_the_wrong_token_is_told_so(
     ("data", "code"),
     [
         (b"\xff\xff\xff\xffGET / HTTP/1.1", "frame_too_large"),
+        ((STRANGER_FRAME_BYTES_MAX + 1).to_bytes(4, "big"), "frame_too_large"),
         (encode_frame(b"garbage"), "bad_json"),
         (encode_frame(b'{"type": "surprise"}'), "unknown_type"),
     ],
@@ -160,6 +162,45 @@ def test_f50_garbage_ends_the_session_with_its_reason(
     assert isinstance(refused, Refused) and refused.code == code
     thread.join()
     assert isinstance(results[0], ProtocolError)
+
+
+def test_f50_a_server_that_proved_nothing_sends_little_either(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    pair[0].sendall((STRANGER_FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
+    with pytest.raises(ProtocolError) as caught:
+        Connection._authenticate(pair[1], ClientHandshake("secret"), TIMEOUT_S)
+    assert caught.value.code == "frame_too_large"
+
+
+def test_who_is_known_may_send_more(pair: tuple[socket.socket, socket.socket]) -> None:
+    thread, results = accept(pair[1], "secret")
+    client = Connection._authenticate(pair[0], ClientHandshake("secret"), TIMEOUT_S)
+    thread.join()
+    (server,) = results
+    assert isinstance(server, Connection)
+    long = Refused("x", "y" * 2 * STRANGER_FRAME_BYTES_MAX)
+    server.send(long)
+    client.send(long)
+    assert server.receive(TIMEOUT_S) == client.receive(TIMEOUT_S) == long
+
+
+@pytest.mark.parametrize("letter", ["x", "\x01", "\U0001f600", '"'])
+def test_f50_a_refusal_fits_into_a_strangers_frame(letter: str) -> None:
+    error = ProtocolError(letter * 100_000, "bad_message")
+    assert len(encode(refusal(error))) <= STRANGER_FRAME_BYTES_MAX
+
+
+def test_f50_a_peer_that_never_reads_a_file_is_given_up(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    path = tmp_path / "data"
+    with path.open("wb") as file:
+        file.truncate(2**24)
+    connection = Connection(pair[0])
+    pair[0].settimeout(TIMEOUT_S)  # what an earlier wait left
+    with path.open("rb") as file, pytest.raises(TimeoutError):
+        connection.send_file(file.fileno(), 0, 2**24, 0.05)
 
 
 def test_f50_a_truncated_message_is_an_end_of_stream(
