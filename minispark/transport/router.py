@@ -55,9 +55,11 @@ class Request:
                 415, "not_json", f"send {JSON_TYPE} as Content-Type, not {content_type}"
             )
         try:
-            return json.loads(self.body, parse_constant=_no_constant)
+            value = json.loads(self.body.decode("utf-8-sig"), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise HttpError(400, "malformed_json", f"the body is no JSON: {error}") from error
+        _refuse_half_pairs(value)
+        return value
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number of the query string. Raises HttpError 400 that names it."""
@@ -73,6 +75,28 @@ class Request:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _refuse_half_pairs(value: Any) -> None:
+    """JSON can escape half of a surrogate pair, which no file, database or answer can hold."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            try:
+                one.encode()
+            except UnicodeEncodeError as error:
+                near = one[max(0, error.start - 20) : error.start + 20]
+                raise HttpError(
+                    400,
+                    "invalid_json",
+                    f"the string {near!a} holds half of a surrogate pair, which is no text",
+                ) from error
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one
+            waiting += one.values()
 
 
 @dataclass(frozen=True, slots=True)
