@@ -6,7 +6,6 @@ know command lines.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import signal
@@ -35,6 +34,7 @@ from minispark.supervisor.process_log import configure_logging
 from minispark.supervisor.restart_policy import ProcessState, RestartLimits
 from minispark.supervisor.stop_signals import StopSignals
 from minispark.supervisor.supervisor import Supervisor
+from minispark.transport.host import is_loopback
 from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
@@ -226,11 +226,7 @@ def _log_to(config: Config, name: str) -> None:
 def check_security(config: Config) -> None:
     """Raises ConfigError for a master that the network could drive without a token."""
     host = config.master.host
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if is_loopback:
+    if is_loopback(host):
         return
     if config.security.token == "auto":
         raise ConfigError(

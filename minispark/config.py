@@ -18,6 +18,8 @@ from minispark.errors import ConfigError
 
 DEFAULT_STATE_DIR = "/tmp/minispark"
 WORKERS_MAX = 1000
+TOKEN_CHARS_MIN = 16
+"""Of a token of one's own: whoever guesses it runs code here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,17 @@ class LoggingSection:
 
 @dataclass(frozen=True, slots=True)
 class SecuritySection:
+    """Raises ConfigError for a token that is easily guessed, or empty."""
+
     token: str = "auto"
     http_auth: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.token != "auto" and len(self.token) < TOKEN_CHARS_MIN:
+            raise ConfigError(
+                f"security.token (or MINISPARK_TOKEN) has {len(self.token)} characters: "
+                f"a token of your own has at least {TOKEN_CHARS_MIN}; auto makes one"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import argparse
 import os
 from dataclasses import replace
 
-from minispark.cli.find import token_of_environment
 from minispark.cli.up import config_of
 
 
@@ -23,13 +22,11 @@ def run(args: argparse.Namespace) -> int:
     from minispark.supervisor.process_log import configure_logging
 
     config, is_default = config_of(args)
-    configured = token_of_environment() or config.security.token
-    config = replace(config, security=replace(config.security, token=configured))
     check_security(config)
     folder, _ = state_dirs.prepare(config.state_dir, is_default)
     config = replace(config, state_dir=str(folder))
     lock = state_dirs.lock(folder)
-    token = state_dirs.token_of(folder, configured)
+    token = state_dirs.token_of(folder, config.security.token)
     log = config.logging
     configure_logging("master", log.level, log.format, None, log.max_mb, log.backups)
     http_sock = listen(config.master.host, config.master.http_port)

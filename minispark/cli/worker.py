@@ -8,7 +8,6 @@ import socket
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from minispark.cli.find import token_of_environment
 from minispark.cli.up import config_of
 from minispark.client import DEFAULT_URL, Client
 from minispark.config import WorkerSpec
@@ -37,10 +36,8 @@ def run(args: argparse.Namespace) -> int:
     config, is_default = config_of(args)
     folder, _ = state_dirs.prepare(config.state_dir, is_default)
     config = replace(config, state_dir=str(folder))
-    token = token_of_environment()
-    if token is None and config.security.token != "auto":
-        token = config.security.token
-    if token is None:
+    token = config.security.token
+    if token == "auto":
         try:
             token = (folder / "token").read_text(encoding="utf-8").strip()
         except OSError as error:

@@ -48,7 +48,7 @@ from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.supervisor import TERMINATED
 from minispark.transport.file_limit import connections_within, raise_file_limit
-from minispark.transport.host import host_id
+from minispark.transport.host import host_id, is_loopback
 from minispark.transport.http_server import CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import Router
@@ -181,7 +181,7 @@ class _Master:
             router,
             token=settings.token,
             http_auth=config.security.http_auth,
-            is_loopback=config.master.host.startswith("127.") or config.master.host == "::1",
+            is_loopback=is_loopback(config.master.host),
             connections_max=connections_within(files, 0.25, HTTP_CONNECTIONS_MAX),
         )
 

@@ -1,4 +1,5 @@
-"""Which host this is: processes with the same host id may read each other's files by path.
+"""Which host this is: processes with the same host id may read each other's files by path; and
+which addresses only it can reach.
 
 Must not know who asks.
 """
@@ -6,6 +7,7 @@ Must not know who asks.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import socket
 from pathlib import Path
 
@@ -19,3 +21,13 @@ def host_id() -> str:
     except OSError:
         boot = ""
     return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:32]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only processes of this host reach what listens on that name or IP address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -22,7 +22,7 @@ from minispark.config import Config, WorkerSpec
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.supervisor.notify import Notifier
 from minispark.transport.file_limit import connections_within, raise_file_limit
-from minispark.transport.host import host_id
+from minispark.transport.host import host_id, is_loopback
 from minispark.transport.http_server import CONNECTIONS_MAX, HttpServer
 from minispark.transport.messages import Register
 from minispark.worker.agent import Agent
@@ -116,13 +116,12 @@ def run_worker(
         figures = host_figures(process)
         return counters.document(agent.worker_id, uptime_s, agent.active_tasks, figures)
 
-    is_loopback = settings.host.startswith("127.") or settings.host == "::1"
     http = HttpServer(
         metrics_sock,
         build_router(document),
         token=settings.token,
         http_auth=config.security.http_auth,
-        is_loopback=is_loopback,
+        is_loopback=is_loopback(settings.host),
         connections_max=connections_within(files, 0.2, CONNECTIONS_MAX),
     )
     guests = Guests(

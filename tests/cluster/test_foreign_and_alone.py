@@ -91,7 +91,7 @@ def free_port() -> int:
 def test_a_master_and_two_workers_started_by_hand(
     spawn: Spawn, tmp_path: Path, column: Path
 ) -> None:
-    http_port, token = free_port(), "a token of ours"
+    http_port, token = free_port(), "a token of our own"
     url = f"http://127.0.0.1:{http_port}"
     shared = {"MINISPARK_TOKEN": token, "LOG_LEVEL": "INFO", "HEARTBEAT_INTERVAL_SECS": "1"}
     spawn(

@@ -96,7 +96,23 @@ def test_environment_and_overrides_are_checked_too() -> None:
 
 def test_every_documented_variable_sets_a_key() -> None:
     values = {"MASTER_HOST": "h", "MINISPARK_STATE_DIR": "/s", "MINISPARK_INPUT_ROOTS": "/a:/b"}
-    values |= {"MINISPARK_TOKEN": "t", "LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
+    values |= {"MINISPARK_TOKEN": "t" * 16, "LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
     values |= {"HEARTBEAT_INTERVAL_SECS": "3"}
     environ = {name: values.get(name, "7") for name in ENVIRONMENT}
     assert set(load(None, environ).origins) == set(ENVIRONMENT.values())
+
+
+@pytest.mark.parametrize("token", ["", "fifteen letters"])
+def test_f54_a_token_that_is_easily_guessed_is_refused(tmp_path: Path, token: str) -> None:
+    file, yaml = tmp_path / "token", tmp_path / "c.yaml"
+    file.write_text(f"{token}\n")
+    yaml.write_text(f"security: {{token: '{token}'}}\n")
+    for load_it in (
+        lambda: load(None, {"MINISPARK_TOKEN": token}),
+        lambda: load(None, {"MINISPARK_TOKEN_FILE": str(file)}),
+        lambda: load(None, {}, [f"security.token={token}"]),
+        lambda: load(str(yaml), {}),
+    ):
+        with pytest.raises(ConfigError, match=f"has {len(token)} characters.*at least 16"):
+            load_it()
+    assert load(None, {"MINISPARK_TOKEN": "sixteen letters!"}).config.security.token

@@ -48,7 +48,7 @@ def build_router() -> Router:
 
 def make_server(listening: socket.socket | None = None, **options: Any) -> HttpServer:
     sock = listening or socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(sock, build_router(), token=TOKEN, **options)
+    server = HttpServer(sock, build_router(), **{"token": TOKEN, **options})
     server.port = sock.getsockname()[1]  # type: ignore[attr-defined]
     server.start()
     return server
@@ -146,6 +146,16 @@ def test_f54_errors_have_one_shape(
 
 def test_the_right_token_opens_everything(server: Any) -> None:
     assert call(server, "DELETE", "/doc/1", Authorization=f"Bearer {TOKEN}")[0] == 204
+
+
+@pytest.mark.parametrize("token", ["", None])
+@pytest.mark.parametrize("sent", ["Bearer", "Bearer ", "Bearer None"])
+def test_f54_no_token_is_no_token_that_somebody_could_know(token: str | None, sent: str) -> None:
+    server: Any = make_server(token=token)
+    try:
+        assert call(server, "DELETE", "/doc/1", Authorization=sent)[0] == 401
+    finally:
+        server.stop()
 
 
 def test_documented_routes_need_the_token_when_it_is_required() -> None:
