@@ -5,12 +5,11 @@ Must not know sockets, nor how the core decides.
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from typing import Any
 
-from minispark.errors import NotFound
+from minispark.errors import ClusterError, NotFound
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import (
     attempt_document,
@@ -18,7 +17,8 @@ from minispark.master.documents import (
     job_metrics_document,
     stage_document,
 )
-from minispark.master.loop import MasterLoop
+from minispark.master.idempotency import IdempotencyKeys
+from minispark.master.loop import JournalBlocked, MasterLoop
 from minispark.master.results import FORMATS, Results, render
 from minispark.master.submission import Submitter
 from minispark.model.events import JobCancelRequested, JobSubmitted
@@ -42,6 +42,7 @@ WAIT_S_MAX = 30
 TASKS_PAGE_MAX = 1000
 RECORDS_MAX = 10**9
 IDEMPOTENCY_KEY_CHARS_MAX = 200
+PUBLISH_S_MAX = 5.0
 
 
 class JobsApi:
@@ -54,17 +55,13 @@ class JobsApi:
         history: JobHistory,
         results: Results,
         submitter: Submitter,
-        keys: dict[str, str],
     ) -> None:
-        """`keys`: idempotency keys of earlier submissions, and their jobs."""
         self._loop = loop
         self._board = board
         self._history = history
         self._results = results
         self._submitter = submitter
-        self._keys_lock = threading.Lock()
-        # Protected by self._keys_lock:
-        self._keys = keys
+        self._keys = IdempotencyKeys()
 
     def add_routes(self, router: Router) -> None:
         jobs = "/api/v1/jobs"
@@ -102,11 +99,13 @@ class JobsApi:
         if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARS_MAX:
             most = IDEMPOTENCY_KEY_CHARS_MAX
             raise HttpError(400, "bad_key", f"Idempotency-Key has 1 to {most} characters")
-        with self._keys_lock:  # a repetition waits until the first one is durable
-            job_id = self._keys.get(key)
-            known = self._board.latest.jobs.get(job_id) if job_id is not None else None
-            if known is not None:
-                return json_response(job_document(known))
+        with self._keys.turn(key) as turn:
+            job_id = self._history.job_of_key(key)
+            if job_id is not None:
+                turn.is_held = False
+                return json_response(job_document(self._published(job_id)))
+            if turn.is_held:
+                raise JournalBlocked("the job of this Idempotency-Key is held; ask again later")
             return self._submit(request, key)
 
     def _submit(self, request: Request, key: str | None) -> Response:
@@ -114,9 +113,14 @@ class JobsApi:
         job_request, plans = self._submitter.prepare(document, request.is_authenticated)
         job_id = str(uuid.uuid4())
         self._loop.ask(JobSubmitted(job_id, job_request, plans, time.time(), idempotency_key=key))
-        if key is not None:
-            self._keys[key] = job_id
         return json_response(job_document(self._board.latest.jobs[job_id]))
+
+    def _published(self, job_id: str) -> JobView:
+        """A job that is durable, and in a moment published."""
+        snapshot = self._board.wait_for(lambda snapshot: job_id in snapshot.jobs, PUBLISH_S_MAX)
+        if job_id not in snapshot.jobs:
+            raise ClusterError(f"job {job_id} is not taken up; the master's log says why")
+        return snapshot.jobs[job_id]
 
     def explain(self, request: Request) -> Response:
         _, plans = self._submitter.prepare(request.json(), request.is_authenticated)

@@ -36,6 +36,8 @@ PUBLISH_INTERVAL_S = 0.05
 """At most 20 snapshots a second, unless somebody waits for one."""
 WRITE_RETRY_S = 0.5
 ANSWER_TIMEOUT_S = 30.0
+BLOCKED_POLL_S = 0.1
+"""How soon those who wait already learn that the journal cannot be written."""
 
 logger = logging.getLogger("minispark.master")
 
@@ -44,29 +46,27 @@ class JournalBlocked(ClusterError):
     """The journal cannot be written now (a full disk); nothing is taken in until it can."""
 
 
+class EventHeld(JournalBlocked):
+    """An event is not durable yet. It may still become so: whether it did must be looked up."""
+
+
 class Reply:
     """What a thread waits on after it asked: its event was handled, durable and published."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
         self.answer: AnswerTaskRequest | None = None
-        self.error: Exception | None = None
 
-    def complete(self, error: Exception | None = None) -> None:
-        self.error = error
+    def complete(self) -> None:
         self._done.set()
 
     @property
     def is_complete(self) -> bool:
         return self._done.is_set()
 
-    def wait(self, timeout_s: float) -> AnswerTaskRequest | None:
-        """Raises ClusterError when the loop stopped or did not answer in time."""
-        if not self._done.wait(timeout_s):
-            raise JournalBlocked(f"the master did not take this in within {timeout_s:g} s")
-        if self.error is not None:
-            raise self.error
-        return self.answer
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it came in time."""
+        return self._done.wait(timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +132,21 @@ class MasterLoop:
     def ask(self, event: Event) -> AnswerTaskRequest | None:
         """Return when the event was handled, durable and published.
 
-        Raises JournalBlocked while the journal cannot be written.
+        Raises JournalBlocked while the journal cannot be written, EventHeld when that came to
+        light only after the event was taken in.
         """
         if self.blocked_by is not None:
             raise JournalBlocked(f"the journal cannot be written: {self.blocked_by}")
         reply = Reply()
         self._queue.put((event, reply))
-        return reply.wait(ANSWER_TIMEOUT_S)
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while not reply.wait(BLOCKED_POLL_S):
+            why = self.blocked_by
+            if why is None and time.monotonic() > deadline:
+                why = f"the master is {ANSWER_TIMEOUT_S:g} s behind"
+            if why is not None:
+                raise EventHeld(f"this is held, and may still be accepted: {why}")
+        return reply.answer
 
     # --- the loop thread -----------------------------------------------------------------------
 

@@ -158,12 +158,7 @@ class _Master:
         self._loop = MasterLoop(
             core, self._store.write, performer.perform, self._board, self._on_failure
         )
-        keys = {
-            row.idempotency_key: row.job_id
-            for row in history.jobs()
-            if row.idempotency_key is not None
-        }
-        jobs = JobsApi(self._loop, self._board, history, results, submitter, keys)
+        jobs = JobsApi(self._loop, self._board, history, results, submitter)
         workers = WorkersApi(self._loop, self._board, history, config.state_dir, host_id())
         about: dict[str, Any] = {
             "http_port": http_sock.getsockname()[1],

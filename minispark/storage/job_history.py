@@ -36,7 +36,6 @@ class JobRow:
     updated_at: float
     started_at: float | None
     ended_at: float | None
-    idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +117,17 @@ class JobHistory:
             for row in self._rows(
                 "SELECT job_id, name, CAST(request AS BLOB), CAST(plan AS BLOB),"
                 " CAST(candidates AS BLOB), state, message, created_at, updated_at, started_at,"
-                " ended_at, idempotency_key FROM jobs ORDER BY job_no",
+                " ended_at FROM jobs ORDER BY job_no",
                 (),
             )
         ]
+
+    def job_of_key(self, idempotency_key: str) -> str | None:
+        """The id of the job that was submitted under that key."""
+        sql = "SELECT job_id FROM jobs WHERE idempotency_key = ?"
+        for (job_id,) in self._rows(sql, (idempotency_key,)):
+            return str(job_id)
+        return None
 
     def plan(self, job_id: str) -> bytes | None:
         """The text of the job's plan, as UTF-8; None while it has none."""

@@ -65,7 +65,7 @@ class HttpMaster:
         results = Results(history, str(state_dir), "here", TOKEN)
         submitter = Submitter(str(self.inputs), (str(self.inputs),), str(state_dir), PlanKind.FUSED)
         router = Router()
-        JobsApi(self.loop, board, history, results, submitter, {}).add_routes(router)
+        JobsApi(self.loop, board, history, results, submitter).add_routes(router)
         WorkersApi(self.loop, board, history, str(state_dir), "here").add_routes(router)
         ClusterApi(board, {}, 2, 0).add_routes(router)
         sock = socket.create_server(("127.0.0.1", 0))
