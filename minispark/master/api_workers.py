@@ -47,7 +47,13 @@ class WorkersApi:
         router.add("GET", workers, self.list, summary="All workers")
         router.add("POST", f"{workers}/register", self.register, summary="A worker registers")
         router.add("POST", f"{workers}/heartbeat", self.heartbeat, summary="A worker is alive")
-        router.add("GET", f"{workers}/task", self.task, summary="A task for a worker, or 204")
+        router.add(
+            "GET",
+            f"{workers}/task",
+            self.task,
+            has_effects=True,
+            summary="A task for a worker, or 204",
+        )
         router.add("POST", f"{workers}/task/complete", self.complete, summary="A task ended")
 
     def list(self, request: Request) -> Response:

@@ -1,18 +1,23 @@
 """The standard library's threading HTTP server over a socket that is bound already, with limits.
 
-One thread a connection, keep-alive, at most CONNECTIONS_MAX of them. It checks Host, Origin, the
-token and sizes, then calls the router's handler. Must not know what handlers do.
+One thread a connection, keep-alive, at most CONNECTIONS_MAX of them. It reads a request within its
+limits, passes it through the gate, then calls the router's handler. Must not know what handlers do.
 """
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
+import io
 import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +25,8 @@ from urllib.parse import parse_qsl, urlsplit
 from minispark import __version__
 from minispark.errors import ClusterError, InvalidRequest, NotFound
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
+from minispark.transport.gate import Gate, RefusalLog
+from minispark.transport.request_limits import BodyRoom, RequestReader
 from minispark.transport.router import (
     Access,
     HttpError,
@@ -34,8 +41,16 @@ CONNECTIONS_MAX = 256
 IDLE_TIMEOUT_S = 60.0
 """A connection that sends nothing for so long is closed; so is one that reads nothing."""
 QUERY_FIELDS_MAX = 32
-BACKLOG = 128
+LINE_BYTES_MAX = 65536
+LENGTH_DIGITS_MAX = 18
 
+_BROKEN_HEADERS = (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
+"""What the standard library thinks of lines that are no header; it drops them, and others too."""
 _FULL = b'{"error":{"code":"too_many_connections","message":"try again in a second"}}'
 
 logger = logging.getLogger("minispark.http")
@@ -56,8 +71,8 @@ class HttpServer:
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         """`http_auth`: `auto` opens documented routes on loopback, `required` none, `never` all."""
-        self._gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0])
-        self._server = _Server(sock, router, self._gate, idle_timeout_s, connections_max)
+        gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0])
+        self._server = _Server(sock, router, gate, idle_timeout_s, connections_max)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.1},
@@ -75,64 +90,6 @@ class HttpServer:
             self._thread.join()
         self._server.server_close()
         self._server.close_connections()
-
-
-class Gate:
-    """Who may do what: Host, Origin and token of a request."""
-
-    def __init__(self, token: str | None, http_auth: str, is_loopback: bool, address: str) -> None:
-        self._token = token or ""
-        self._is_open = http_auth == "never"
-        self._is_documented_open = self._is_open or (http_auth == "auto" and is_loopback)
-        self._is_loopback = is_loopback
-        self._address = address
-
-    def check_origin(self, headers: dict[str, str]) -> None:
-        """No web page of another site may drive the cluster. Raises HttpError 400 or 403."""
-        host = headers.get("host")
-        if host is None:
-            raise HttpError(400, "no_host", "send a Host header")
-        if self._is_loopback and not _is_own_name(host, self._address):
-            raise HttpError(403, "foreign_host", f"this server is not {host[:100]}")
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            raise HttpError(
-                403, "foreign_origin", f"pages of {origin[:100]} may not call this server"
-            )
-
-    def authenticate(self, headers: dict[str, str], access: Access) -> bool:
-        """Whether the caller proved to know the token. Raises HttpError 401."""
-        given = headers.get("authorization")
-        challenge = {"WWW-Authenticate": "Bearer"}
-        if given is not None:
-            scheme, _, value = given.partition(" ")
-            # nobody knows a token that is none, not even who sends an empty one
-            is_right = bool(self._token) and hmac.compare_digest(
-                value.strip().encode(), self._token.encode()
-            )
-            if scheme.lower() != "bearer" or not is_right:
-                raise HttpError(401, "wrong_token", "the token is wrong", headers=challenge)
-            return True
-        if access is Access.OPEN or self._is_open:
-            return False
-        if access is Access.DOCUMENTED and self._is_documented_open:
-            return False
-        raise HttpError(
-            401,
-            "token_needed",
-            "send the cluster's token: Authorization: Bearer <token>",
-            headers=challenge,
-        )
-
-
-def _is_own_name(host: str, address: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name in ("localhost", address):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -155,6 +112,8 @@ class _Server(ThreadingHTTPServer):
         self._acceptor = Acceptor(sock, "http", logger)
         self.router = router
         self.gate = gate
+        self.refusals = RefusalLog()
+        self.body_room = BodyRoom()
         self.idle_timeout_s = idle_timeout_s
         self._connections_max = connections_max
         self._lock = threading.Lock()
@@ -209,6 +168,10 @@ class _Server(ThreadingHTTPServer):
         logger.debug("the connection of %s broke", client_address)
 
 
+class _PeerGone(Exception):
+    """There is nobody left to answer."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection: requests one after the other."""
 
@@ -221,14 +184,43 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        self.request.settimeout(self.server.idle_timeout_s)
         super().setup()
+        self.rfile.close()
+        self._reader = RequestReader(self.connection, self.server.idle_timeout_s)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def finish(self) -> None:
+        try:
+            self.wfile.flush()
+            self._reader.linger()
+        except OSError:
+            pass  # nobody reads the last answer
+        super().finish()
+
+    def handle_one_request(self) -> None:
+        """Read one request and answer it, whatever its method: the router knows which there are."""
+        self.command = self.requestline = ""
+        self._reader.await_request()
+        try:
+            self.raw_requestline = self.rfile.readline(LINE_BYTES_MAX + 1)
+            if not self.raw_requestline:
+                self.close_connection = True
+            elif len(self.raw_requestline) > LINE_BYTES_MAX:
+                self.send_error(414)
+            elif self.parse_request():
+                self._serve()
+            self.wfile.flush()
+        except HttpError as error:  # of a head that does not end
+            self.send_error(error.status, error.message)
+        except (TimeoutError, ConnectionError):
+            self.close_connection = True
 
     def _serve(self) -> None:
         self._body_left = 0
         try:
             response = self._answer()
         except HttpError as error:
+            self.server.refusals.note(self.client_address[0], error)
             response = error_response(error)
         except InvalidRequest as error:
             response = error_response(HttpError(400, error.code, str(error), error.field))
@@ -237,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ClusterError as error:
             headers = {"Retry-After": "1"}
             response = error_response(HttpError(503, "unavailable", str(error), headers=headers))
-        except (TimeoutError, ConnectionError):
+        except _PeerGone:
             self.close_connection = True
             return
         except Exception:
@@ -249,15 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what was not read cannot be told from the next request
         self._send(response)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _serve
-
     def _answer(self) -> Response:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self._body_left = self._body_length(headers)
-        if self._body_left > BODY_BYTES_MAX:
-            raise HttpError(413, "body_too_large", f"a body has at most {BODY_BYTES_MAX} bytes")
+        headers = self._checked_headers()
         self.server.gate.check_origin(headers)
-        target = urlsplit(self.path)
+        try:
+            target = urlsplit(self.path)
+        except ValueError as error:
+            raise HttpError(400, "bad_target", f"this is no path: {error}") from error
         # a wrong token is wrong everywhere, whatever the path
         self.server.gate.authenticate(headers, Access.OPEN)
         route, params = self.server.router.resolve(self.command, target.path)
@@ -268,35 +258,48 @@ class _Handler(BaseHTTPRequestHandler):
             )
         except ValueError as error:
             raise HttpError(400, "invalid_query", str(error)) from error
-        body = self._read_body()
-        request = Request(
-            method=self.command,
-            path=target.path,
-            params=params,
-            query=query,
-            headers=headers,
-            body=body,
-            peer=str(self.client_address[0]),
-            is_authenticated=is_authenticated,
-        )
-        return route.handler(request)
+        with self.server.body_room.take(self._body_left):
+            request = Request(
+                method=self.command,
+                path=target.path,
+                params=params,
+                query=query,
+                headers=headers,
+                body=self._read_body(),
+                peer=str(self.client_address[0]),
+                is_authenticated=is_authenticated,
+            )
+            return route.handler(request)
 
-    def _body_length(self, headers: dict[str, str]) -> int:
+    def _checked_headers(self) -> dict[str, str]:
+        """By name in lower case. Raises HttpError for what makes it unclear where the body ends."""
+        self._body_left = 1  # or nobody knows how many
+        if any(isinstance(defect, _BROKEN_HEADERS) for defect in self.headers.defects):
+            raise HttpError(400, "bad_header", "a header line is no `name: value`")
+        for name in ("Host", "Content-Length"):
+            if len(set(self.headers.get_all(name, []))) > 1:
+                raise HttpError(400, "bad_header", f"there are several {name} headers")
+        headers = {name.lower(): value for name, value in self.headers.items()}
         if "transfer-encoding" in headers:
-            self._body_left = 1
             raise HttpError(411, "length_required", "send a body with Content-Length")
         text = headers.get("content-length", "0")
-        if len(set(self.headers.get_all("Content-Length", ["0"]))) > 1:
-            text = "several"
-        if not (text.isascii() and text.isdigit()):
-            self._body_left = 1
+        if not (text.isascii() and text.isdigit()) or len(text) > LENGTH_DIGITS_MAX:
             raise HttpError(400, "bad_content_length", "Content-Length is no whole number")
-        return int(text[:18])
+        self._body_left = int(text)
+        if self._body_left > BODY_BYTES_MAX:
+            raise HttpError(413, "body_too_large", f"a body has at most {BODY_BYTES_MAX} bytes")
+        return headers
 
     def _read_body(self) -> bytes:
-        body = self.rfile.read(self._body_left)
+        self._reader.await_body(self._body_left)
+        try:
+            body = self.rfile.read(self._body_left)
+        except TimeoutError as error:
+            raise HttpError(408, "too_slow", "the body did not arrive in time") from error
+        except ConnectionError as error:
+            raise _PeerGone from error
         if len(body) < self._body_left:
-            raise ConnectionError("the body ended early")
+            raise _PeerGone
         self._body_left = 0
         return body
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
+DIGITS_MAX = 18
+"""Of a number in a query string."""
 
 
 class HttpError(Exception):
@@ -66,7 +68,8 @@ class Request:
         text = self.query.get(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
+        is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+        if not is_number or not least <= int(text) <= most:
             raise HttpError(
                 400, "invalid_query", f"{name} must be a whole number from {least} to {most}", name
             )
@@ -120,9 +123,13 @@ def text_response(text: str, status: int = 200) -> Response:
 
 
 def error_response(error: HttpError) -> Response:
-    document: dict[str, Any] = {"code": error.code, "message": error.message}
+    """Never fails: what is no text (a file's name need not be UTF-8) is written as an escape."""
+    document: dict[str, str] = {"code": error.code, "message": error.message}
     if error.field is not None:
         document["field"] = error.field
+    document = {
+        name: text.encode("utf-8", "backslashreplace").decode() for name, text in document.items()
+    }
     answer = json_response({"error": document}, error.status)
     return Response(answer.status, answer.body, answer.content_type, error.headers)
 
@@ -150,6 +157,7 @@ class Route:
     handler: Handler
     access: Access
     summary: str
+    has_effects: bool
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
         mine = self.template.split("/")
@@ -178,12 +186,14 @@ class Router:
         *,
         access: Access = Access.DOCUMENTED,
         summary: str,
+        has_effects: bool = False,
     ) -> None:
-        self.routes.append(Route(method, template, handler, access, summary))
+        """`has_effects`: of a GET after which something is not as before; HEAD is none of it."""
+        self.routes.append(Route(method, template, handler, access, summary, has_effects))
 
     def resolve(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its parameters; HEAD finds GET's. Raises HttpError 404, or 405 with
-        Allow.
+        """The route and its parameters; HEAD finds GET's that have no effects. Raises HttpError
+        404, or 405 with Allow.
         """
         segments = path.split("/")
         allowed: list[str] = []
@@ -191,7 +201,8 @@ class Router:
             params = route.match(segments)
             if params is None:
                 continue
-            if route.method == ("GET" if method == "HEAD" else method):
+            is_head = method == "HEAD" and route.method == "GET" and not route.has_effects
+            if route.method == method or is_head:
                 return route, params
             allowed.append(route.method)
         if allowed:

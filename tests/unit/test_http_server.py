@@ -8,15 +8,18 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from minispark.transport import http_server
+from minispark.errors import InvalidRequest
+from minispark.transport import http_server, request_limits
+from minispark.transport.gate import REFUSAL_INTERVAL_S, RefusalLog
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import (
     Access,
+    HttpError,
     Request,
     Response,
     Router,
@@ -41,8 +44,13 @@ def build_router() -> Router:
     def fail(_: Request) -> Response:
         raise KeyError("a bug")
 
+    def refuse(_: Request) -> Response:
+        raise InvalidRequest("the link \udcff leads out", "dag.nodes[0].path")
+
     router.add("GET", "/stream", stream, summary="stream")
     router.add("GET", "/bug", fail, summary="bug")
+    router.add("GET", "/refuse", refuse, summary="refuses what is no UTF-8")
+    router.add("GET", "/take", lambda _: text_response("it"), has_effects=True, summary="takes")
     return router
 
 
@@ -71,7 +79,7 @@ def call(
     data = response.read()
     connection.close()
     is_json = response.headers.get_content_type() == "application/json"
-    return response.status, json.loads(data) if is_json else data, response
+    return response.status, json.loads(data) if is_json and data else data, response
 
 
 def raw(server: Any, data: bytes) -> bytes:
@@ -98,6 +106,22 @@ def test_many_requests_share_a_connection_without_a_stall(server: Any) -> None:
 def test_head_has_no_body(server: Any) -> None:
     status, body, response = call(server, "HEAD", "/open")
     assert (status, body, response.headers["Content-Length"]) == (200, b"", "2")
+
+
+def test_head_takes_nothing(server: Any) -> None:
+    status, _, response = call(server, "HEAD", "/take")
+    assert (status, response.headers["Allow"]) == (405, "GET")
+    assert call(server, "GET", "/take")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "get", "OPTIONS"])
+def test_f51_a_method_that_a_path_does_not_take_is_answered_with_those_it_does(
+    server: Any, method: str
+) -> None:
+    head = f"{method} /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = raw(server, head.encode())
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: POST\r\n" in answer
 
 
 def test_a_stream_is_chunked(server: Any) -> None:
@@ -189,6 +213,160 @@ def test_f50_two_lengths_are_refused(server: Any) -> None:
         b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n"
     )
     assert raw(server, head + b"{} ").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "length", ["00000000000000000000005", "9" * 30, "+5", "5, 5", "", "\u0665"]
+)
+def test_f50_a_length_that_is_none_is_refused(server: Any, length: str) -> None:
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    answer = raw(server, head.encode() + b"GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1, "what follows is no request"
+
+
+HOST = b"Host: localhost"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [HOST, b"Transfer-Encoding : chunked"],
+        [b"Transfer-Encoding : chunked", HOST],
+        [HOST, b"no colon"],
+        [b" folded: first", HOST],
+        [HOST, b": no name"],
+        [HOST, b"\xe9: x"],
+        [HOST, b"From me"],
+        [HOST, b"Host: evil.example"],
+        [b"Host: evil.example", HOST],
+    ],
+    ids=lambda lines: b", ".join(lines).decode("latin-1"),
+)
+def test_f50_a_line_that_is_no_header_is_refused(server: Any, lines: list[bytes]) -> None:
+    head = b"\r\n".join([b"POST /echo HTTP/1.1", *lines, b"Authorization: Bearer wrong"])
+    answer = raw(server, head + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "code"),
+    [
+        ("/open", "[", "bad_host"),
+        ("http://[/open", "localhost", "bad_target"),
+        ("x://[", "localhost", "bad_target"),
+        ("/doc/1?a=\xff", "localhost", None),
+        ("http://localhost/open", "localhost", None),
+    ],
+)
+def test_f54_a_malformed_host_or_target_is_the_callers_fault(
+    server: Any, target: str, host: str, code: str | None
+) -> None:
+    head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    answer = raw(server, head.encode("latin-1"))
+    assert answer.startswith(b"HTTP/1.1 200 " if code is None else b"HTTP/1.1 400 ")
+    assert (code or "").encode() in answer
+
+
+def test_f53_an_error_about_a_name_that_is_no_text_is_answered(server: Any) -> None:
+    status, body, _ = call(server, "GET", "/refuse")
+    assert (status, body["error"]["message"]) == (400, "the link \\udcff leads out")
+
+
+def trickle(server: Any, head: bytes) -> bytes:
+    """Send the head, then a byte whenever the server was silent for a moment; its last words."""
+    deadline = time.monotonic() + 10
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.02) as sock:
+        sock.sendall(head)
+        while time.monotonic() < deadline:
+            try:
+                return sock.recv(65536)
+            except TimeoutError:
+                sock.sendall(b"x")
+            except ConnectionError:
+                return b""
+    raise AssertionError("it was let in for 10 s")
+
+
+def test_f50_a_request_that_trickles_in_is_cut_off(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_limits, "REQUEST_S_MAX", 0.3)
+    assert trickle(server, b"GET /open HTTP/1.1\r\nX: ") == b""
+    head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n"
+    assert trickle(server, head).startswith(b"HTTP/1.1 408 ")
+    assert call(server, "GET", "/open")[0] == 200
+
+
+def test_f50_a_connection_may_idle_longer_than_a_request_may_take(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_limits, "REQUEST_S_MAX", 0.05)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.3) as sock:
+        for _ in range(2):
+            sock.sendall(b"GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in sock.recv(65536)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+
+
+def test_f50_a_head_without_end_is_refused(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "HEAD_BYTES_MAX", 20_000)
+    lines = b"".join(b"X-%d: %b\r\n" % (i, b"x" * 9000) for i in range(9))
+    assert b" 431 " in raw(server, b"GET /open HTTP/1.1\r\nHost: localhost\r\n" + lines)
+    body = b'"' + b"x" * 60_000 + b'"'
+    assert call(server, "POST", "/echo", body)[1] == "x" * 60_000
+
+
+def test_f50_large_bodies_share_a_room_that_small_ones_do_not_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_limits, "BODIES_BYTES_MAX", 200_000)
+    server: Any = make_server()
+    large = b'"' + b"x" * 100_000 + b'"'
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as half:
+            half.sendall(
+                b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 150000\r\n\r\n"
+            )
+            until(lambda: call(server, "POST", "/echo", large)[0] == 503)
+            assert call(server, "POST", "/echo", large)[1]["error"]["code"] == "too_many_bodies"
+            assert call(server, "POST", "/echo", b"{}")[0] == 200
+        until(lambda: call(server, "POST", "/echo", large)[0] == 200)
+    finally:
+        server.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def test_f54_who_is_refused_is_in_the_log(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    call(server, "GET", "/open", Authorization="Bearer wrong")
+    call(server, "GET", "/open", Host="evil.example")
+    call(server, "GET", "/open", Origin="http://evil.example")
+    call(server, "DELETE", "/doc/1")
+    call(server, "GET", "/nope")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    codes = ["wrong_token", "foreign_host", "foreign_origin", "token_needed"]
+    assert len(said) == len(codes)
+    for line, code in zip(said, codes, strict=True):
+        assert "127.0.0.1" in line
+        assert code in line
+
+
+def test_f54_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    now = 5.0
+    log = RefusalLog(lambda: now)
+    for _ in range(1000):
+        log.note("peer", HttpError(401, "wrong_token", "the token is wrong"))
+    assert len(caplog.records) == 1
+    now += REFUSAL_INTERVAL_S
+    log.note("peer", HttpError(401, "wrong_token", "the token is wrong"))
+    assert "999 more" in caplog.records[1].getMessage()
 
 
 def test_f50_garbage_is_answered_and_closed(server: Any) -> None:
