@@ -12,6 +12,7 @@ from minispark.model.job import JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
+from minispark.plan.size import PlanTooLarge
 from minispark.plan.validation import validate
 from minispark.storage.inputs import resolve_inputs
 
@@ -33,8 +34,8 @@ class Submitter:
         return request, self._plans(request, is_authenticated)
 
     def _plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
-        """The plan that was asked for; without one the default plan, and the naive one beside
-        it.
+        """The plan that was asked for; without one the default plan, and beside it the naive one
+        unless that is too large.
         """
         validate(request)
         inputs = resolve_inputs(
@@ -43,7 +44,10 @@ class Submitter:
             input_roots=None if is_authenticated else self.input_roots,
             state_dir=self.state_dir,
         )
-        if request.plan is not None:
-            return (plan(request, inputs, request.plan),)
-        kinds = dict.fromkeys((self.default_plan, PlanKind.NAIVE))
-        return tuple(plan(request, inputs, kind) for kind in kinds)
+        wanted = plan(request, inputs, request.plan or self.default_plan)
+        if request.plan is not None or wanted.kind is PlanKind.NAIVE:
+            return (wanted,)
+        try:
+            return wanted, plan(request, inputs, PlanKind.NAIVE)
+        except PlanTooLarge:
+            return (wanted,)  # foreign workers cannot help here

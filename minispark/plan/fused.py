@@ -64,6 +64,8 @@ class _Fuser:
         self._stages: list[Stage] = []
         self._shuffles: dict[tuple[str, ...], int] = {}
         """Stages that write a shuffle, by (parent, consumer, side)."""
+        self._pipes: dict[str, Pipe] = {}
+        """By the node that they end with."""
 
     def plan(self) -> PhysicalPlan:
         pipes = [(leaf, self._pipe(leaf)) for leaf in self._dag.leaves]
@@ -74,24 +76,29 @@ class _Fuser:
     # --- pipes -----------------------------------------------------------------------------
 
     def _pipe(self, node: LogicalNode) -> Pipe:
-        if node.is_reader:
-            return self._reader(node)
-        parent = node.parents[0]
+        """The node's pipe, made once: with nested diamonds its consumers are very many."""
+        if node.id in self._pipes:
+            return self._pipes[node.id]
         match node.op:
+            case "read_csv" | "read_jsonl" | "read_text":
+                pipe = self._reader(node)
             case "map" | "filter" | "flat_map":
                 assert node.fn is not None
-                return self._pipe(parent).then(node.id, Narrow(node.id, node.op, node.fn))
+                step = Narrow(node.id, node.op, node.fn)
+                pipe = self._pipe(node.parents[0]).then(node.id, step)
             case "reduce_by_key":
-                return self._reduce(node, parent)
+                pipe = self._reduce(node, node.parents[0])
             case "shuffle_write":
-                stage = self._shuffle(parent, node, node.partitions, None, ())
-                return self._fetch(node, stage)
+                stage = self._shuffle(node.parents[0], node, node.partitions, None, ())
+                pipe = self._fetch(node, stage)
             case "shuffle_read":
-                return self._pipe(parent).then(node.id)
+                pipe = self._pipe(node.parents[0]).then(node.id)
             case "join":
-                return self._join(node, *node.parents)
+                pipe = self._join(node, *node.parents)
             case op:
                 raise AssertionError(op)
+        self._pipes[node.id] = pipe
+        return pipe
 
     def _reader(self, node: LogicalNode) -> Pipe:
         found, options = self._inputs[node.id], node.node.reader

@@ -5,6 +5,8 @@ Must not know files beyond their sizes (whoever reads a range aligns it to line 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from minispark.model.job import InputFile, ReaderOptions
 from minispark.model.plan import Split
 
@@ -47,10 +49,7 @@ def whole_files(files: tuple[InputFile, ...], partitions: int) -> tuple[tuple[Sp
 
 def _task_of(offset: int, bounds: list[int]) -> int:
     """The task whose range holds the byte at `offset`."""
-    for task in range(len(bounds) - 1):
-        if offset < bounds[task + 1]:
-            return task
-    return len(bounds) - 2
+    return min(bisect_right(bounds, offset, lo=1) - 1, len(bounds) - 2)
 
 
 def _split(file: InputFile, start: int, end: int) -> Split:

@@ -11,11 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minispark.errors import InvalidRequest
+from minispark.master.submission import Submitter
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
-from minispark.model.plan import PhysicalPlan
+from minispark.model.plan import PhysicalPlan, Step
+from minispark.plan import fused
 from minispark.plan.explain import explain
+from minispark.plan.keying import keying_steps
+from minispark.plan.logical import LogicalNode
 from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
+from minispark.plan.size import PlanTooLarge
 from minispark.plan.splits import byte_splits
 from tests.jobs import job, join, word_count
 
@@ -206,3 +211,65 @@ def test_foreign_workers_may_run_only_what_means_the_same_there() -> None:
     assert documented(request, compression="gz") == everything[1:]
     assert "agg" not in documented(COURSE)
     assert not {"a", "b"} & set(documented(DIAMOND))
+
+
+def sized(partitions: int, kind: str, reduces: int, files: int = 1) -> PhysicalPlan:
+    chain = [{"id": "read", "op": "read_csv", "path": "x"}]
+    chain += [{"id": f"r{i}", "op": "reduce_by_key"} for i in range(reduces)]
+    request = parse_request(job(chain, partitions, kind))
+    found = ResolvedInput("read", (InputFile("/x", 100, 0),) * files, ("a",))
+    return plan(request, {"read": found}, PlanKind(kind))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ((10_000, "fused", 100), "1010000 tasks"),
+        ((10_000, "naive", 1), "read_shuffle_write writes 10000 x 10000 files"),
+        ((10_000, "naive", 0, 101), "1010000 pieces"),
+    ],
+)
+def test_a_plan_that_no_master_should_hold_is_refused(asked: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(PlanTooLarge, match=words) as refused:
+        sized(*asked)
+    assert refused.value.field == "parallelism"
+    assert "lower" in str(refused.value)
+
+
+def test_a_million_tasks_and_files_may_be_planned() -> None:
+    assert sized(10_000, "fused", 99).tasks_total == 1_000_000
+    assert sized(1000, "naive", 1).tasks_total == 3000
+
+
+def test_nested_diamonds_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[str] = []
+
+    def count(node: LogicalNode, *rest: Any) -> tuple[Step, ...]:
+        walked.append(node.id)
+        return keying_steps(node, *rest)
+
+    monkeypatch.setattr(fused, "keying_steps", count)
+    nodes: list[dict[str, Any]] = [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "j0", "op": "map", "fn": "pair_with_one"},
+    ]
+    edges = [["read", "j0"]]
+    for i in range(1, 120):
+        nodes.append({"id": f"f{i}", "op": "filter"})
+        nodes.append({"id": f"j{i}", "op": "join", "join_with": f"j{i - 1}"})
+        edges += [[f"j{i - 1}", f"f{i}"], [f"f{i}", f"j{i}"]]
+    request = parse_request(job(nodes, 2, edges=edges))
+    plan(request, {"read": ResolvedInput("read", (InputFile("/x", 100, 0),))}, PlanKind.FUSED)
+    assert len(walked) == 2 * 119, "the sides of each join"
+
+
+def test_a_job_that_is_too_large_for_the_naive_plan_has_the_other_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    submitter = Submitter(str(tmp_path), (str(tmp_path),), str(tmp_path / "s"), PlanKind.FUSED)
+    chain = [{"id": "read", "op": "read_text", "path": "a.txt"}, {"id": "r", "op": "reduce_by_key"}]
+    _, plans = submitter.prepare(job(chain, 10_000), False)
+    assert [made.kind for made in plans] == [PlanKind.FUSED]
+    with pytest.raises(PlanTooLarge):
+        submitter.prepare(job(chain, 10_000, "naive"), False)
+    _, plans = submitter.prepare(job(chain, 100), False)
+    assert [made.kind for made in plans] == [PlanKind.FUSED, PlanKind.NAIVE]
