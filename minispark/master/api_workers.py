@@ -16,6 +16,7 @@ from minispark.master.documents import task_document, worker_document
 from minispark.master.loop import MasterLoop
 from minispark.model import events as ev
 from minispark.model.ids import NIL_ID, is_uuid
+from minispark.model.safe_text import has_control
 from minispark.model.states import WorkerKind
 from minispark.storage.job_history import JobHistory
 from minispark.storage.result_files import size_of
@@ -23,6 +24,11 @@ from minispark.transport.router import HttpError, Request, Response, Router, jso
 
 PATHS_MAX = 100_000
 ERROR_CHARS_MAX = 8000
+COUNT_MAX = 2**40
+"""Of one task's records: over all tasks of a job they stay below what the database adds up."""
+PORT_MAX = 65535
+FOREIGN_WORKERS_MAX = 1000
+"""Anybody may register on loopback, and an id is valid until the master ends."""
 
 
 class WorkersApi:
@@ -62,10 +68,12 @@ class WorkersApi:
 
     def register(self, request: Request) -> Response:
         body = _object(request)
-        worker_id, host, port = _uuid(body, "id"), _text(body, "host"), _count(body, "port")
+        worker_id, host = _uuid(body, "id"), _text(body, "host")
+        port = _count(body, "port", PORT_MAX)
         if worker_id == NIL_ID:
             worker_id = str(uuid.uuid4())
         self._refuse_ours(worker_id)
+        self._refuse_too_many(worker_id)
         self._register(worker_id, host, port)
         return json_response({"id": worker_id, "host": host, "port": port})
 
@@ -85,7 +93,7 @@ class WorkersApi:
 
     def heartbeat(self, request: Request) -> Response:
         body = _object(request)
-        worker_id, active = _uuid(body, "worker_id"), _count(body, "active_tasks")
+        worker_id, active = _uuid(body, "worker_id"), _count(body, "active_tasks", COUNT_MAX)
         if not self._is_known(worker_id):
             raise NotFound(f"there is no worker {worker_id}; register first")
         self._refuse_ours(worker_id)
@@ -93,7 +101,7 @@ class WorkersApi:
         return Response(200)
 
     def task(self, request: Request) -> Response:
-        worker_id = request.query.get("worker_id", "")
+        worker_id = request.query.get("worker_id", "").lower()
         if not is_uuid(worker_id):
             raise HttpError(400, "bad_id", "worker_id must be the UUID of a worker", "worker_id")
         self._is_known(worker_id)
@@ -107,22 +115,19 @@ class WorkersApi:
     def complete(self, request: Request) -> Response:
         """A stale or duplicate completion is also 200, and changes nothing."""
         body = _object(request)
-        paths = body.get("shuffle_outputs") or []
-        output = body.get("output_path")
-        if output is not None:
-            paths = [output, *paths]
-        if not isinstance(paths, list) or not all(isinstance(p, str) for p in paths):
-            raise HttpError(400, "invalid_request", "paths are strings", "shuffle_outputs")
-        if len(paths) > PATHS_MAX or type(body.get("success")) is not bool:
+        if type(body.get("success")) is not bool:
             raise HttpError(400, "invalid_request", "success is true or false", "success")
+        output = _optional_text(body, "output_path")
+        paths = [*([] if output is None else [output]), *_paths(body, "shuffle_outputs")]
+        error = _optional_text(body, "error") or "the worker gave no reason"
         prefix = f"{self._state_dir}/"
         files = tuple(path.removeprefix(prefix) for path in paths)
         event = ev.HttpTaskCompleted(
             attempt_id=_uuid(body, "task_id"),
             is_success=body["success"],
-            error=str(body.get("error") or "the worker gave no reason")[:ERROR_CHARS_MAX],
+            error=error[:ERROR_CHARS_MAX],
             files=files,
-            records=_count(body, "records_processed"),
+            records=_count(body, "records_processed", COUNT_MAX),
             at_unix_s=time.time(),
             bytes_written=size_of(self._state_dir, files),
         )
@@ -138,6 +143,17 @@ class WorkersApi:
                 self._register(worker_id, row.host, row.port)
                 return True
         return False
+
+    def _refuse_too_many(self, worker_id: str) -> None:
+        known = self._board.latest.workers
+        foreign = sum(worker.identity.kind is WorkerKind.HTTP for worker in known.values())
+        if worker_id not in known and foreign >= FOREIGN_WORKERS_MAX:
+            raise HttpError(
+                429,
+                "too_many_workers",
+                f"{foreign} foreign workers have registered, which is the limit; "
+                "a restart of the master forgets those that do nothing",
+            )
 
     def _refuse_ours(self, worker_id: str) -> None:
         known = self._board.latest.workers.get(worker_id)
@@ -161,13 +177,31 @@ def _uuid(body: dict[str, Any], name: str) -> str:
 
 def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= 255:
-        raise HttpError(400, "invalid_request", f"{name} must be a string", name)
+    if not isinstance(value, str) or not 0 < len(value) <= 255 or has_control(value):
+        raise HttpError(400, "invalid_request", f"{name} must be a string of one line", name)
     return value
 
 
-def _count(body: dict[str, Any], name: str) -> int:
+def _optional_text(body: dict[str, Any], name: str) -> str | None:
     value = body.get(name)
-    if type(value) is not int or not 0 <= value < 2**62:
-        raise HttpError(400, "invalid_request", f"{name} must be a whole number", name)
+    if value is not None and not isinstance(value, str):
+        raise HttpError(400, "invalid_request", f"{name} must be a string or null", name)
+    return value
+
+
+def _paths(body: dict[str, Any], name: str) -> list[str]:
+    value = [] if body.get(name) is None else body[name]
+    is_right = isinstance(value, list) and all(isinstance(path, str) for path in value)
+    if not is_right or len(value) > PATHS_MAX:
+        message = f"{name} must be a list of up to {PATHS_MAX} strings"
+        raise HttpError(400, "invalid_request", message, name)
+    return list(value)
+
+
+def _count(body: dict[str, Any], name: str, most: int) -> int:
+    value = body.get(name)
+    if type(value) is not int or not 0 <= value <= most:
+        raise HttpError(
+            400, "invalid_request", f"{name} must be a whole number from 0 to {most}", name
+        )
     return value

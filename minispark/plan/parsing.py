@@ -5,7 +5,6 @@ Whether the request makes sense is `validation.py`'s business. Must not know HTT
 
 from __future__ import annotations
 
-import math
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,6 +18,7 @@ NAME_CHARS_MAX = 200
 PATH_CHARS_MAX = 16_384
 """Room for several paths in one."""
 PARTITIONS_MAX = 10_000
+SHOWN_CHARS_MAX = 40
 TIMEOUT_S_MAX = 30 * 24 * 3600.0
 
 _REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "timeout_s")
@@ -110,7 +110,9 @@ def _list(data: Any, at: str, most: int) -> list[Any]:
 
 
 def _required(data: dict[str, Any], name: str, at: str) -> Any:
-    if data.get(name) is None:
+    if name in data and data[name] is None:
+        raise InvalidRequest(f"{at}{name} is null; it needs a value", f"{at}{name}")
+    if name not in data:
         near = get_close_matches(name, data, 1)
         hint = f"; is {near[0]!r} meant to be it?" if near else ""
         raise InvalidRequest(f"{at}{name} is missing{hint}", f"{at}{name}")
@@ -143,7 +145,7 @@ def _choice(data: dict[str, Any], name: str, at: str, allowed: tuple[str, str]) 
 
 def _count(value: Any, at: str) -> int:
     if type(value) is not int or not 1 <= value <= PARTITIONS_MAX:
-        shown = value if type(value) in (int, float) else _kind(value)
+        shown = str(value)[:SHOWN_CHARS_MAX] if type(value) in (int, float) else _kind(value)
         raise InvalidRequest(f"{at} is a whole number from 1 to {PARTITIONS_MAX}, not {shown}", at)
     return value
 
@@ -151,8 +153,8 @@ def _count(value: Any, at: str) -> int:
 def _timeout(value: Any) -> float | None:
     if value is None:
         return None
-    is_number = type(value) in (int, float) and math.isfinite(value)
-    if not is_number or not 0 < value <= TIMEOUT_S_MAX:
+    # NaN and infinity compare as false; a whole number may be too large to become a float
+    if type(value) not in (int, float) or not 0 < value <= TIMEOUT_S_MAX:
         raise InvalidRequest(
             f"timeout_s is a number of seconds up to {TIMEOUT_S_MAX:g}", "timeout_s"
         )
@@ -171,4 +173,6 @@ def _warn_unknown(
 
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
-    return names.get(type(value), "null" if value is None else f"the number {value}")
+    return names.get(
+        type(value), "null" if value is None else f"the number {str(value)[:SHOWN_CHARS_MAX]}"
+    )

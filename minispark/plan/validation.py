@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from minispark.errors import InvalidRequest
 from minispark.model.function_names import DEFAULTS, FUNCTION_NAMES, NARROW, OPERATORS, READERS
 from minispark.model.job import DagNode, JobRequest
+from minispark.model.safe_text import has_control
 from minispark.plan.logical import LogicalDag, LogicalNode
 
 ID_CHARS_MAX = 64
@@ -21,6 +22,8 @@ _WRITER_SUFFIX = "_shuffle_write"
 
 def validate(request: JobRequest) -> LogicalDag:
     """The logical DAG. Raises InvalidRequest."""
+    if has_control(request.name):
+        raise InvalidRequest("a name has no control characters, such as newlines", "name")
     nodes = request.dag.nodes
     if not nodes:
         raise InvalidRequest("a job needs at least one node: a reader", "dag.nodes")

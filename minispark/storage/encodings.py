@@ -18,10 +18,10 @@ def is_text_encoding(name: str) -> bool:
     try:
         codecs.lookup(name)
         b"a".decode(name)
-    except LookupError:
-        return False
-    except ValueError:  # `a` alone is no valid text there (utf-16): an encoding all the same
+    except UnicodeError:  # `a` alone is no valid text there (utf-16): an encoding all the same
         return True
+    except (LookupError, ValueError):  # ValueError: NUL in the name
+        return False
     return True
 
 

@@ -96,7 +96,7 @@ class HttpMaster:
         finally:
             connection.close()
         is_json = response.headers.get_content_type() == "application/json"
-        return response.status, json.loads(data) if is_json else data.decode()
+        return response.status, json.loads(data) if is_json and data else data.decode()
 
     def submit(self, **headers: str) -> tuple[int, Any]:
         return self.call("POST", JOBS, one_reader(), **headers)
