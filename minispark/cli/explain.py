@@ -8,6 +8,7 @@ import os
 from minispark.cli.find import find_client
 from minispark.cli.job_files import read_job
 from minispark.cli.render import print_json
+from minispark.model.safe_text import escaped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        print(document["text"], end="")
+        print(escaped(str(document["text"])), end="")
     return 0
 
 

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from minispark.cli.render import table
 from minispark.client import Client
 from minispark.errors import ClusterError
+from minispark.model.safe_text import escaped
 
 FORMATS = ("table", "json", "csv", "tsv", "jsonl")
 HEAD_RECORDS = 20
@@ -93,7 +94,7 @@ def show_end(
     if job["state"] != "SUCCEEDED":
         status = job["status"]
         why = status["Failed"] if isinstance(status, dict) else status
-        print(f"minispark: job {job['id']} {job['state']}: {why}", file=sys.stderr)
+        print(f"minispark: job {job['id']} {job['state']}: {escaped(why)}", file=sys.stderr)
         return 1
     rows = client.results(job["id"])
     if top_n is not None:

@@ -22,6 +22,7 @@ from minispark.errors import (
     MiniSparkError,
     NoCluster,
 )
+from minispark.model.safe_text import escaped
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "start a master and workers"),
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MiniSparkError as error:
         where = error.field if isinstance(error, InvalidRequest) else None
         prefix = f"{where}: " if where and not str(error).startswith(where) else ""
-        print(f"minispark: {prefix}{error}", file=sys.stderr)
+        print(f"minispark: {escaped(f'{prefix}{error}')}", file=sys.stderr)
         return exit_status(error)
 
 

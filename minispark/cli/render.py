@@ -11,15 +11,28 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from minispark.model.safe_text import escaped
+
 BAR_CHARS = 24
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 
+class _Coloured(str):
+    """Text with escape sequences of our own."""
+
+
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
-    """A table for people; numbers as they were written."""
+    """A table for people; numbers as they were written, control characters as escapes."""
     from tabulate import tabulate
 
-    return tabulate(list(rows), headers=list(headers), tablefmt="simple", disable_numparse=True)
+    cells = [[_cell(value) for value in row] for row in rows]
+    return tabulate(cells, headers=list(headers), tablefmt="simple", disable_numparse=True)
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str) or isinstance(value, _Coloured):
+        return value
+    return escaped(value).replace("\n", "\\n")
 
 
 def print_json(value: Any) -> None:
@@ -32,7 +45,9 @@ def use_colour(stream: Any) -> bool:
 
 
 def colour(text: str, name: str, stream: Any = sys.stdout) -> str:
-    return f"\x1b[{_COLOURS[name]}m{text}\x1b[0m" if use_colour(stream) else text
+    if not use_colour(stream):
+        return text
+    return _Coloured(f"\x1b[{_COLOURS[name]}m{text}\x1b[0m")
 
 
 def bar(done: int, total: int, width: int = BAR_CHARS) -> str:
@@ -68,7 +83,7 @@ class Progress:
         if job.get("retries"):
             line += f", {job['retries']} retries"
         if job.get("note"):
-            line += f" ({job['note']})"
+            line += f" ({escaped(job['note'])})"
         if self._is_quiet or line == self._last:
             return
         self._last = line

@@ -8,6 +8,7 @@ import sys
 from minispark.cli.find import find_client
 from minispark.cli.job_output import add_output_options, top, write_records
 from minispark.cli.render import print_json, table
+from minispark.model.safe_text import escaped
 
 EXAMPLES = """\
 examples:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if job["state"] != "SUCCEEDED":
             status = job["status"]
             why = status["Failed"] if isinstance(status, dict) else f"it is {job['state']}"
-            print(f"minispark: job {job['id']} has no results: {why}", file=sys.stderr)
+            print(f"minispark: job {job['id']} has no results: {escaped(why)}", file=sys.stderr)
             return 1
         rows_of = client.results(job["id"], None if args.top is not None else args.limit)
         chosen = rows_of if args.top is None else top(rows_of, args.top)

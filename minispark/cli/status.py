@@ -11,6 +11,7 @@ from minispark.cli.find import find_client
 from minispark.cli.jobs import jobs_table
 from minispark.cli.render import age, bar, colour, print_json, table
 from minispark.client import Client
+from minispark.model.safe_text import escaped
 
 WATCH_S = 1.0
 JOBS_SHOWN = 10
@@ -79,6 +80,7 @@ def _job_text(job: dict[str, Any]) -> str:
         lines.append(job["note"])
     if isinstance(job["status"], dict):
         lines.append(job["status"]["Failed"])
+    lines = [escaped(line) for line in lines]
     rows = [
         (
             stage["node_id"],

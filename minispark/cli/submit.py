@@ -11,6 +11,7 @@ from minispark.cli.job_files import read_job, word_count
 from minispark.cli.job_output import show_end
 from minispark.cli.render import Progress, print_json
 from minispark.client import Client
+from minispark.model.safe_text import escaped
 
 EXAMPLES = """\
 examples:
@@ -63,7 +64,7 @@ def submit(client: Client, job: dict[str, Any], args: argparse.Namespace) -> int
     info = client.submit(job)
     for warning in info.get("warnings", []):
         if not args.quiet:
-            print(f"minispark: {warning}", file=sys.stderr)
+            print(f"minispark: {escaped(warning)}", file=sys.stderr)
     if not args.wait:
         if args.json:
             print_json(info)

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from minispark.model.safe_text import escaped
+
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -24,33 +26,34 @@ LEVELS = {
 
 
 class _TextFormatter(logging.Formatter):
+    """A line an entry; its further lines are indented, so that no text passes for an entry."""
+
     def __init__(self, process_name: str) -> None:
         super().__init__()
         self._process_name = process_name
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+        text = self._text(record).replace("\n", "\n    ")
         level = "WARN" if record.levelname == "WARNING" else record.levelname
         return f"{stamp(record.created)} {level:<5} {self._process_name} {text}"
 
-
-class _JsonFormatter(logging.Formatter):
-    def __init__(self, process_name: str) -> None:
-        super().__init__()
-        self._process_name = process_name
-
-    def format(self, record: logging.LogRecord) -> str:
+    def _text(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        return escaped(text)
+
+
+class _JsonFormatter(_TextFormatter):
+    """A JSON object an entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
         entry = {
             "ts": stamp(record.created),
             "level": record.levelname.lower(),
             "process": self._process_name,
             "component": record.name,
-            "msg": text,
+            "msg": self._text(record),
         }
         return json.dumps(entry, ensure_ascii=False)
 
