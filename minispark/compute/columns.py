@@ -12,6 +12,7 @@ from typing import Any
 from minispark.compute.batch import Batch, Keyed, value_list
 from minispark.errors import TaskError
 from minispark.model.plan import SelectColumns
+from minispark.model.safe_text import is_text
 
 
 def select_columns(step: SelectColumns, batch: Batch) -> Keyed:
@@ -64,4 +65,10 @@ def _text(step: SelectColumns, fields: dict[str, Any], name: str, row: str) -> s
     if name not in fields:
         raise TaskError(f"{step.node_id}: the line {row[:100]!r} has no field {name!r}")
     value = fields[name]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if not is_text(text):
+        raise TaskError(
+            f"{step.node_id}: {name!r} of the line {row[:100]!r} holds half of a surrogate pair, "
+            "which is no text"
+        )
+    return text

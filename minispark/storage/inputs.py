@@ -152,6 +152,8 @@ class _Reader:
         if ".." in rest.split(os.sep):
             raise self._refused(f"{text}: `..` after a wildcard is not followed")
         self._admitted(os.path.join(self.base_dir, folder))
+        if self.fence is not None:
+            self._refuse_ways_out(folder, rest.split(os.sep))
         # root_dir, not a join: the base directory's own name may hold a bracket.
         matches = sorted(glob.iglob(text, root_dir=self.base_dir))
         visible = [
@@ -160,6 +162,15 @@ class _Reader:
             if not _is_hidden(os.path.basename(path))
         ]
         yield from self._not_directories(visible, f"{text} matches no file")
+
+    def _refuse_ways_out(self, folder: str, parts: list[str]) -> None:
+        """Refuse a pattern that leads out through a link, whether or not it would match something
+        there: another answer for each would tell what is there.
+        """
+        for depth in range(1, len(parts)):
+            way = folder + os.sep.join([*parts[:depth], ""])  # directories only
+            for path in glob.iglob(way, root_dir=self.base_dir):
+                self._admitted(os.path.join(self.base_dir, path))
 
     def _not_directories(self, candidates: list[str], if_none: str) -> Iterator[str]:
         is_empty = True

@@ -12,6 +12,7 @@ from itertools import chain
 from minispark.compute.batch import Batch, Keyed, TextChunk, Values
 from minispark.errors import TaskError
 from minispark.model.plan import ReadRows, ReadSplits, Split
+from minispark.model.safe_text import is_text
 from minispark.storage.csv_rows import is_quote_open_after
 from minispark.storage.text_chunks import line_number, read_chunks
 
@@ -96,6 +97,9 @@ class Reader:
             if row.strip():
                 try:
                     fields = json.loads(row)
+                    key = fields.get("key") if isinstance(fields, dict) else None
+                    if isinstance(key, str) and not is_text(key):
+                        raise ValueError("its key holds half of a surrogate pair")
                 except (ValueError, RecursionError) as error:
                     if source.options.on_error == "skip":
                         self.records_skipped += 1
@@ -106,7 +110,6 @@ class Reader:
                             '"on_error": "skip" on the reader node'
                         ) from error
                 else:
-                    key = fields.get("key") if isinstance(fields, dict) else None
                     keys.append(key if isinstance(key, str) else None)
                     values.append(row)
             at += len(line.encode(encoding, "replace")) + 1

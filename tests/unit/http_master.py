@@ -15,7 +15,7 @@ from minispark.master.api_jobs import JobsApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.loop import MasterLoop
-from minispark.master.recovery import dump_plan, dump_request
+from minispark.master.recovery import open_store
 from minispark.master.results import Results
 from minispark.master.submission import Submitter
 from minispark.model.effects import Fact, ForgetJob
@@ -23,7 +23,6 @@ from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
 from minispark.storage.job_history import JobHistory
-from minispark.storage.job_store import JobStore
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import Router
 
@@ -47,8 +46,8 @@ class HttpMaster:
         self.inputs.mkdir()
         (self.inputs / "a.txt").write_text("a b\n")
         state_dir = folder / "state"
-        state_dir.mkdir()
-        self.store = JobStore(state_dir / "minispark.db", dump_request, dump_plan)
+        (state_dir / "state").mkdir(parents=True)
+        self.store = open_store(state_dir)
         self.write: Callable[[list[Fact | ForgetJob]], None] = self.store.write
         """How the journal is written: a test may put another one here."""
         self.has_failed = threading.Event()

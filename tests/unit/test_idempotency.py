@@ -39,7 +39,9 @@ class FullDisk:
 
     def _refuse(self, facts: Any) -> None:
         self.has_refused.set()
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     def free(self) -> None:
         self._master.write = self._write

@@ -96,6 +96,22 @@ def test_f53_what_is_no_file_is_refused_for_everyone(tree: Path, path: str, word
             resolve(path, tree)
 
 
+@pytest.mark.parametrize("end", ["there.txt", "not-there.txt", "*", "deeper/x"])
+@pytest.mark.parametrize("start", ["*", "fold?r/*", "folder/[w]ay"])
+def test_f53_a_pattern_does_not_tell_what_lies_outside(tree: Path, start: str, end: str) -> None:
+    (tree.parent / "out").mkdir()
+    (tree.parent / "out" / "there.txt").write_text("secret\n")
+    (tree / "way").symlink_to(tree.parent / "out")
+    (tree / "folder" / "way").symlink_to(tree.parent / "out")
+    with pytest.raises(InputRefused, match=r"way/? lies outside"):
+        resolve(f"{start}/{end}", tree, [tree])
+
+
+def test_a_pattern_goes_through_links_that_stay_inside(tree: Path) -> None:
+    (tree / "empty" / "way").symlink_to(tree / "folder")
+    assert names(resolve("*/way/b*", tree, [tree])) == ["b.txt"]
+
+
 def test_with_the_token_links_are_followed(tree: Path) -> None:
     assert names(resolve("link.txt", tree)) == ["outside.txt"]
 
@@ -266,3 +282,12 @@ def test_jsonl_keys_and_malformed_lines(tmp_path: Path) -> None:
         ("a", '{"key": "a", "v": 1}'), (None, '{"key": 5}'), (None, "[1]"), (None, '"last"'),
     ]  # fmt: skip
     assert reader.records_skipped == 1
+
+
+def test_f02_a_jsonl_key_that_is_no_text_is_named_by_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"key": "a", "v": "\\ud800"}\n{"key": "\\ud83d\\ude00"}\n')
+    assert len(read(path, "read_jsonl")) == 2
+    path.write_text('{"key": "a"}\n{"key": "x\\ud800"}\n')
+    with pytest.raises(TaskError, match=r"t\.jsonl: line 2 .*half of a surrogate pair"):
+        read(path, "read_jsonl")

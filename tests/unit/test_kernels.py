@@ -15,11 +15,13 @@ from minispark.compute.batch import (
     record_count,
     records,
 )
+from minispark.compute.columns import select_columns
 from minispark.compute.functions import NARROW_FUNCTIONS
 from minispark.compute.kernels import KERNELS
 from minispark.compute.pipeline import Pipeline, key_by_value, reorder
+from minispark.errors import TaskError
 from minispark.model.function_names import FUNCTION_NAMES
-from minispark.model.plan import Narrow
+from minispark.model.plan import Narrow, SelectColumns
 
 LETTERS = st.sampled_from("aAbΣσςİıßﬁé\u0301ש𝕏 \t\r\x0b\x1c\x1f\x85\u00a0\u2028\x00,'\"")
 TEXT = st.text(
@@ -85,3 +87,13 @@ def test_unkeyed_records_count_as_their_value_and_one(batch: Batch) -> None:
 def test_lines_of_a_chunk(chunk: TextChunk) -> None:
     lines = [line.removesuffix("\r") for line in chunk.text.split("\n")[:-1]]
     assert chunk.lines() == [line for line in lines if line or not chunk.skip_blank]
+
+
+@pytest.mark.parametrize("field", ['"key": "\\ud800", "v": 1', '"key": 1, "v": ["\\ud800"]'])
+def test_f02_a_selected_field_that_is_no_text_is_named(field: str) -> None:
+    step = SelectColumns("sum", "jsonl", "key", None, "v", None, "one")
+    with pytest.raises(TaskError, match=r"sum: '(key|v)' of the line .*half of a surrogate pair"):
+        select_columns(step, Values([f"{{{field}}}"]))
+    assert list(records(select_columns(step, Values(['{"key": "\\ud83d\\ude00", "v": 1}'])))) == [
+        ("\U0001f600", "1")
+    ]
