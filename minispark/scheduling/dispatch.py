@@ -33,6 +33,7 @@ from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import (
+    AVOIDERS_MAX,
     FAIR_JOBS_MAX,
     SPECULATION_COMPLETED_MIN,
     SPECULATION_RATIO,
@@ -59,24 +60,39 @@ class Dispatcher:
         """Assign ready tasks while there is room; one LaunchAttempts for each worker."""
         state, pool = self._state, self._state.pool
         launches: dict[str, LaunchAttempts] = {}
-        while state.ready_jobs:
+        passed_over: dict[str, None] = {}
+        while True:
             worker = pool.next_available()
             if worker is None and state.ready_count > pool.slots_total:
                 worker = pool.next_prefetching()
-            if worker is None:
+            job = self._least_served(passed_over)
+            if worker is None or job is None:
                 break
-            job = self._least_served()
             stage = job.stages[job.open_stages[0]]
-            task = stage.tasks[stage.ready[0]]
-            if task.avoided_worker == worker.identity.worker_id and now < task.avoid_until:
-                other = pool.other_than(task.avoided_worker)
-                if other is None and pool.has_other(task.avoided_worker):
-                    job.put_last(stage)
-                    break  # the others are busy: one of them will have room, and say so
-                worker = other or worker
-            attempt = self._assign(job, stage, worker, now, at_unix_s, effects)
+            placed = self._place_for_first(stage, worker, now)
+            if placed is None:
+                passed_over[job.id] = None
+                continue
+            attempt = self._assign(job, stage, placed, now, at_unix_s, effects)
             self._add_order(launches, attempt)
         self._send(launches, effects)
+
+    def _place_for_first(self, stage: StageRun, worker: Worker, now: float) -> Worker | None:
+        """Where the stage's first ready task goes: to that worker, whose turn it is, or to another
+        one if it avoids that. One that avoids the only worker with room lets the tasks behind it
+        go first; None when AVOIDERS_MAX of them do.
+        """
+        pool = self._state.pool
+        worker_id = worker.identity.worker_id
+        for _ in range(min(AVOIDERS_MAX, len(stage.ready))):
+            task = stage.tasks[stage.ready[0]]
+            if task.avoided_worker != worker_id or now >= task.avoid_until:
+                return worker
+            other = pool.other_than(worker_id)
+            if other is not None or not pool.has_other(worker_id):
+                return other or worker
+            stage.ready.rotate(-1)  # another worker will have room, and say so
+        return None
 
     def _send(self, launches: dict[str, LaunchAttempts], effects: list[Effect]) -> None:
         for worker_id, launch in launches.items():
@@ -103,11 +119,12 @@ class Dispatcher:
                 self._add_order(launches, copy)
         self._send(launches, effects)
 
-    def _least_served(self) -> JobRun:
+    def _least_served(self, passed_over: dict[str, None]) -> JobRun | None:
         """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready
-        tasks.
+        tasks, but for those.
         """
-        return min(self._candidates(), key=lambda job: job.live_count)
+        jobs = (job for job in self._candidates() if job.id not in passed_over)
+        return min(jobs, key=lambda job: job.live_count, default=None)
 
     def _candidates(self) -> list[JobRun]:
         return [self._state.jobs[i] for i in islice(self._state.ready_jobs, FAIR_JOBS_MAX)]

@@ -142,10 +142,6 @@ class JobRun:
             if run.missing_parents == 0:
                 self._open(run)
 
-    def put_last(self, stage: StageRun) -> None:
-        """The first ready task of the stage lets the others go first."""
-        stage.ready.rotate(-1)
-
     def take_ready(self, stage: StageRun) -> TaskRun:
         """Remove and return the first ready task of a runnable stage."""
         task = stage.tasks[stage.ready.popleft()]

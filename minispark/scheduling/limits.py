@@ -16,6 +16,8 @@ RETRY_DELAY_S_MAX = 2.0
 """A failed task waits so long before it runs again, twice as long after each further failure."""
 AVOID_S = 5.0
 """How long a task prefers other workers than the one on which it just failed."""
+AVOIDERS_MAX = 16
+"""How many tasks of one stage are passed over because they avoid the only worker with room."""
 SPECULATION_COMPLETED_MIN = 0.5
 """Part of a stage's tasks that must be complete before the others are compared with them."""
 SPECULATION_RATIO = 4.0

@@ -222,6 +222,39 @@ def test_a_task_avoids_the_worker_on_which_it_just_failed() -> None:
     assert all(before != after for before, after in itertools.pairwise(where))
 
 
+def test_a_task_that_avoids_the_only_free_worker_keeps_nobody_else_waiting() -> None:
+    talk = Dialogue(task_retries_max=9, prefetch=0)
+    first, second = talk.worker(0, slots=1), talk.worker(1, slots=1)
+    failing = talk.job(1, one_stage(1))
+    talk.job(2, one_stage(50))
+    busy = talk.launched.pop()
+    talk.fail()  # its worker is free, and the other one busy
+    talk.now += RETRY_DELAY_S_MIN
+    talk.succeed()
+    # the failed task is ready again, the least served job's, and still avoids the free worker
+    assert [worker for worker, _ in talk.launched] == [first]
+    assert talk.view(failing).tasks_running == 0
+    talk.launched = [busy]
+    talk.succeed()
+    assert [worker for worker, _ in talk.launched] == [second]
+    assert talk.view(failing).tasks_running == 1
+
+
+def test_a_task_that_avoids_a_worker_lets_the_ones_behind_it_go_first() -> None:
+    talk = Dialogue(task_retries_max=9, prefetch=0)
+    first = talk.worker(0, slots=1)
+    talk.worker(1, slots=1)
+    talk.job(1, one_stage(10))
+    failed = talk.launched[0]
+    assert failed[0] == first
+    talk.launched = [failed]
+    talk.fail()  # another task of the job takes its slot
+    for _ in range(4):
+        talk.now += RETRY_DELAY_S_MIN
+        assert [worker for worker, _ in talk.launched] == [first]
+        talk.succeed()
+
+
 def test_a_task_returns_to_the_only_worker() -> None:
     talk = Dialogue(task_retries_max=9)
     worker = talk.worker(0, slots=1)
