@@ -30,7 +30,7 @@ from minispark.worker.agent_state import (
     SendReport,
 )
 from minispark.worker.executor_server import ExecutorServer
-from minispark.worker.identity import WorkerIdFile
+from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
 
 DRAIN_SETTLE_S = 0.3
@@ -67,7 +67,7 @@ class Agent:
         link: MasterLink,
         state: AgentState,
         server: ExecutorServer,
-        id_file: WorkerIdFile,
+        worker_id: WorkerId,
         state_dir: str,
         counters: WorkerCounters,
         heartbeat_interval_s: float,
@@ -77,7 +77,7 @@ class Agent:
         self._link = link
         self._state = state
         self._server = server
-        self._id_file = id_file
+        self._worker_id = worker_id
         self._state_dir = state_dir
         self._counters = counters
         self._heartbeat_interval_s = heartbeat_interval_s
@@ -94,7 +94,8 @@ class Agent:
         """Told to end once nothing runs."""
         self._is_drain_said = False
         self._refuses_from = 0.0
-        self.worker_id = id_file.read()
+        self._unwritten: str | None = None
+        """Why its id could not be written, as the log has it."""
 
     @property
     def active_tasks(self) -> int:
@@ -172,7 +173,7 @@ class Agent:
                 self._server.fork(slot, now)
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
-            self._link.send(msg.Heartbeat(self.worker_id, self._state.active))
+            self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active))
         self._link.send_reports()
         if self._server.questions.is_stuck(now):
             # it may be stopped. Its end ends this worker, and the supervisor starts another
@@ -289,12 +290,14 @@ class Agent:
         try:
             if mask & selectors.EVENT_WRITE:
                 channel.flush()
-            for message in self._link.receive():
-                self._take(message, now)
+            messages = self._link.receive()
         except (EOFError, OSError) as error:
             logger.warning("the session with the master ended: %s", error)
             self._selector.unregister(channel)
             self._link.lose(now)
+            return
+        for message in messages:
+            self._take(message, now)
 
     def _take(self, message: msg.Message, now: float) -> None:
         match message:
@@ -325,17 +328,25 @@ class Agent:
                 raise ProtocolError(f"a master does not send {type(message).__name__}")
 
     def _registered(self, message: msg.Registered, now: float) -> None:
-        if message.worker_id != self.worker_id:
-            self.worker_id = message.worker_id
-            self._id_file.write(message.worker_id)
         self._heartbeat_interval_s = message.heartbeat_interval_s
         self._state.task_timeout_s = message.task_timeout_s
         self._link.is_registered = True
         self._is_drain_said = False
         self._next_heartbeat = now
-        logger.info("registered as %s", self.worker_id)
+        logger.info("registered as %s", message.worker_id)
         self._follow(self._state.cancelled(message.forget), now)
         self._notifier.send({"ready": True})
+        self._keep_id(message.worker_id)
+
+    def _keep_id(self, worker_id: str) -> None:
+        """Without its file the id is good for this process; that is said once."""
+        try:
+            self._worker_id.keep(worker_id)
+        except OSError as error:
+            if self._unwritten != str(error):
+                self._unwritten = str(error)
+                logger.error("%s", message := f"its id cannot be kept: {error}")
+                self._notifier.send({"error": message})
 
     def _commit(self, attempt_id: str, files: tuple[tuple[str, str], ...]) -> None:
         try:

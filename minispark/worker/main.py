@@ -30,7 +30,7 @@ from minispark.worker.agent_state import AgentState
 from minispark.worker.data_server import DataServer
 from minispark.worker.executor_server import ExecutorServer
 from minispark.worker.guests import FETCHERS_MAX, STRANGERS_MAX, Guests
-from minispark.worker.identity import WorkerIdFile
+from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
 from minispark.worker.metrics_http import build_router, host_figures
 from minispark.worker.task import TaskContext
@@ -80,12 +80,12 @@ def run_worker(
         spec.fail_probability,
         partial(random.Random(spec.name).uniform, 0, 100),
     )
-    id_file = WorkerIdFile(config.state_dir, spec.name)
+    worker_id = WorkerId(config.state_dir, spec.name)
     counters = WorkerCounters(config.metrics.latency_window)
 
     def registration() -> Register:
         return Register(
-            worker_id=id_file.read(),
+            worker_id=worker_id.value,
             name=spec.name,
             host=settings.host,
             port=port,
@@ -102,7 +102,7 @@ def run_worker(
         link=link,
         state=state,
         server=server,
-        id_file=id_file,
+        worker_id=worker_id,
         state_dir=config.state_dir,
         counters=counters,
         heartbeat_interval_s=config.scheduler.heartbeat_interval_s,
@@ -114,7 +114,7 @@ def run_worker(
     def document() -> dict[str, Any]:
         uptime_s = time.monotonic() - started_at
         figures = host_figures(process)
-        return counters.document(agent.worker_id, uptime_s, agent.active_tasks, figures)
+        return counters.document(worker_id.value, uptime_s, agent.active_tasks, figures)
 
     http = HttpServer(
         metrics_sock,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -249,6 +250,27 @@ def test_f21_a_directory_that_cannot_be_written_is_named(
         attempts.mkdir()
         info = client.wait(client.submit(jobs.word_count(str(SMALL), 1))["id"], timeout_s=30)
         assert info["state"] == "SUCCEEDED", info["status"]
+
+
+def test_f21_a_worker_that_cannot_keep_its_id_registers_once_and_says_so(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(workers=1)
+    shutil.rmtree(cluster.state_dir / "workers")
+    (cluster.state_dir / "workers" / "worker-1.new").mkdir(parents=True)  # no file can be there
+    before = cluster.process("worker-1")["pid"]
+    cluster.note_processes()
+    os.kill(before, signal.SIGKILL)
+    with cluster.client() as client:
+        wait_until(
+            lambda: [w["status"] for w in client.workers()] == ["Down", "Up"], "it is back, new"
+        )
+        for _ in range(5):  # it works on, and is the same worker all the time
+            info = client.wait(client.submit(jobs.word_count(str(SMALL), 2))["id"], timeout_s=30)
+            assert info["state"] == "SUCCEEDED"
+        assert [w["status"] for w in client.workers()] == ["Down", "Up"]
+    wait_until(lambda: "cannot be kept" in (cluster.process("worker-1")["reason"] or ""), "said")
+    assert cluster.logs().count("ERROR worker-1 its id cannot be kept") == 1
 
 
 def test_f21_a_task_far_over_its_memory_is_stopped_and_the_worker_survives(
