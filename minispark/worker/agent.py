@@ -334,7 +334,7 @@ class Agent:
         self._is_drain_said = False
         self._next_heartbeat = now
         logger.info("registered as %s", message.worker_id)
-        self._follow(self._state.cancelled(message.forget), now)
+        self._follow(self._state.registered(message.forget), now)
         self._notifier.send({"ready": True})
         self._keep_id(message.worker_id)
 

@@ -92,8 +92,12 @@ class AgentState:
     @property
     def held(self) -> tuple[str, ...]:
         """The attempts' ids, as a registration names them."""
-        running = [slot.run for slot in self.slots if slot.run is not None and not slot.killed_for]
-        return (*(run.order.attempt_id for run in running), *self._queue)
+        return (*self._running, *self._queue)
+
+    @property
+    def _running(self) -> tuple[str, ...]:
+        runs = [slot.run for slot in self.slots if slot.run is not None and not slot.killed_for]
+        return tuple(run.order.attempt_id for run in runs)
 
     def next_deadline(self) -> float | None:
         deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
@@ -108,6 +112,13 @@ class AgentState:
             if run.order.attempt_id not in held:
                 self._queue[run.order.attempt_id] = run
         return self._fill(now)
+
+    def registered(self, forget: tuple[str, ...]) -> list[Instruction]:
+        """A master took this worker in. It is told again what runs, because another one may not
+        know: that a task started is in no journal.
+        """
+        instructions = self.cancelled(forget)
+        return [*instructions, *(SendReport(Started(i)) for i in self._running)]
 
     def executor_ready(self, slot: int, now: float) -> list[Instruction]:
         self.slots[slot].is_ready = True

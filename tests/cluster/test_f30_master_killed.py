@@ -12,9 +12,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from minispark.client import Client
+from minispark.supervisor.supervisor import DRAIN_SIGNAL
 from tests import jobs, oracle
 from tests.cluster.foreign_worker import ForeignWorker, call
 from tests.cluster.harness import Cluster, attempts_left, wait_until
@@ -44,6 +46,19 @@ def kill_master(cluster: Cluster) -> int:
     pid: int = cluster.process("master")["pid"]
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+def executors_of(cluster: Cluster) -> list[psutil.Process]:
+    """Of all workers."""
+    workers = [p for p in cluster.document()["processes"] if p["name"].startswith("worker")]
+    servers = [s for p in workers for s in psutil.Process(p["pid"]).children()]
+    return [executor for server in servers for executor in server.children()]
+
+
+def wait_for_heartbeats(client: Client) -> None:
+    """Until every worker was heard: what they sent before now has arrived."""
+    now = time.time()
+    wait_until(lambda: all(w["last_heartbeat"] > now for w in client.workers()), "heartbeats")
 
 
 def accepted_twice(cluster: Cluster, job_id: str) -> list[tuple[Any, ...]]:
@@ -114,6 +129,27 @@ def test_f32_workers_come_back_with_what_they_still_run(
     now = {p["name"]: p["pid"] for p in cluster.document()["processes"]}
     assert now["master"] != workers["master"]
     assert all(now[name] == workers[name] for name in ("worker-1", "worker-2"))
+
+
+def test_f32_a_worker_that_drains_after_a_restart_of_the_master_ends_what_it_runs(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(workers=2, threads=1)
+    executors = executors_of(cluster)
+    with cluster.client() as client:
+        for executor in executors:
+            executor.suspend()  # their tasks take as long as this test wants
+        info = client.submit(jobs.word_count(str(INPUT), 2))
+        wait_until(lambda: client.job(info["id"])["tasks"]["running"] == 2, "both maps are placed")
+        wait_for_heartbeats(client)  # that they started was said, and confirmed, before that
+        kill_master(cluster)
+        wait_until(lambda: cluster.logs().count("master worker-2 registered") == 2, "it is back")
+        os.kill(cluster.process("worker-2")["pid"], DRAIN_SIGNAL)
+        wait_for_heartbeats(client)  # and before them, that it drains
+        for executor in executors:
+            executor.resume()
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+    assert rows(cluster, "SELECT * FROM attempts WHERE state != 'SUCCEEDED'") == []
 
 
 def test_f33_an_acknowledged_submit_is_never_lost_nor_doubled(

@@ -58,6 +58,12 @@ def test_a_repeated_order_changes_nothing() -> None:
     assert state.active == 2
 
 
+def test_f32_a_master_is_told_again_what_runs_and_not_what_it_forgets() -> None:
+    state = agent(slots=2)
+    state.launched([run(1), run(2), run(3)], 0.0)
+    assert state.registered((id_of(2),)) == [KillSlot(1), SendReport(Started(id_of(1)))]
+
+
 def test_nothing_runs_before_an_executor_is_ready() -> None:
     state = AgentState(1, 10.0, 100, 0.0, lambda: 0.0)
     assert state.launched([run(1)], 0.0) == []
