@@ -29,7 +29,7 @@ from minispark.worker.agent_state import (
     RunOnSlot,
     SendReport,
 )
-from minispark.worker.executor_server import ExecutorServer
+from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
 
@@ -44,18 +44,6 @@ _UNSAID = ("crash", "timeout", "memory", "injected")
 """Failures that no executor reports."""
 
 logger = logging.getLogger("minispark.worker")
-
-
-class Executor:
-    """The agent's end of one executor process."""
-
-    def __init__(self, slot: int, pid: int, channel: Channel, now: float) -> None:
-        self.slot = slot
-        self.pid = pid
-        self.channel = channel
-        self.forked_at = now
-        self.is_heard = True
-        """Its socket is watched; not so once it closed."""
 
 
 class Agent:
@@ -142,9 +130,7 @@ class Agent:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if self._link.channel is None and now >= self._link.retry_at and self._link.connect(now):
-            assert self._link.channel is not None
-            self._selector.register(self._link.channel, selectors.EVENT_READ, "master")
+        self._seek_master(now)
         self._watch_writes()
         for key, mask in self._selector.select(self._timeout(now)):
             now = time.monotonic()
@@ -160,7 +146,7 @@ class Agent:
                     self._hear_master(mask, now)
                 case Executor() as executor if executor.is_heard:
                     if mask & selectors.EVENT_WRITE:
-                        self._flush(executor)
+                        executor.flush()
                     self._hear_executor(executor, now)
         now = time.monotonic()
         self._follow(self._state.clock(now), now)
@@ -206,8 +192,8 @@ class Agent:
 
     def _timeout(self, now: float) -> float:
         due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
-        if self._link.channel is None:
-            due.append(self._link.retry_at)
+        if self._link.due is not None:
+            due.append(self._link.due)
         deadline = self._state.next_deadline()
         if deadline is not None:  # something runs
             due += [deadline, self._next_measure]
@@ -220,13 +206,13 @@ class Agent:
     def _watch_writes(self) -> None:
         """Wait for room where something is still to be sent."""
         if self._link.channel is not None:
-            self._watch(self._link.channel)
+            self._watch(self._link.channel, self._link.wants_write)
         for executor in self._executors.values():
             if executor.is_heard:
-                self._watch(executor.channel)
+                self._watch(executor.channel, executor.channel.wants_write)
 
-    def _watch(self, channel: Channel) -> None:
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.wants_write else 0)
+    def _watch(self, channel: Channel, wants_write: bool) -> None:
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if wants_write else 0)
         key = self._selector.get_key(channel)
         if key.events != wanted:
             self._selector.modify(channel, wanted, key.data)
@@ -284,20 +270,29 @@ class Agent:
 
     # --- the master ----------------------------------------------------------------------------
 
-    def _hear_master(self, mask: int, now: float) -> None:
-        channel = self._link.channel
-        assert channel is not None
+    def _seek_master(self, now: float) -> None:
+        """Where there is no session, begin one when it is time."""
+        had_channel = self._link.channel is not None
         try:
-            if mask & selectors.EVENT_WRITE:
-                channel.flush()
-            messages = self._link.receive()
+            self._link.follow_clock(now)
+        except OSError as error:
+            self._lose_master(error, now)
+        if self._link.channel is not None and not had_channel:
+            self._selector.register(self._link.channel, selectors.EVENT_READ, "master")
+
+    def _hear_master(self, mask: int, now: float) -> None:
+        try:
+            messages = self._link.receive(bool(mask & selectors.EVENT_WRITE))
         except (EOFError, OSError) as error:
-            logger.warning("the session with the master ended: %s", error)
-            self._selector.unregister(channel)
-            self._link.lose(now)
+            self._lose_master(error, now)
             return
         for message in messages:
             self._take(message, now)
+
+    def _lose_master(self, error: Exception, now: float) -> None:
+        assert self._link.channel is not None
+        self._selector.unregister(self._link.channel)
+        self._link.lose(error, now)
 
     def _take(self, message: msg.Message, now: float) -> None:
         match message:
@@ -362,7 +357,7 @@ class Agent:
         for instruction in instructions:
             match instruction:
                 case RunOnSlot(slot, run):
-                    self._send_run(self._executors[slot], run)
+                    self._executors[slot].send(run)
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):
@@ -373,17 +368,3 @@ class Agent:
                     drop_attempt(self._state_dir, attempt_id)
                 case _:
                     assert_never(instruction)
-
-    @staticmethod
-    def _flush(executor: Executor) -> None:
-        try:
-            executor.channel.flush()
-        except OSError:
-            pass  # it died just now; its death is announced
-
-    @staticmethod
-    def _send_run(executor: Executor, run: msg.Run) -> None:
-        try:
-            executor.channel.send(run)
-        except OSError:
-            pass  # it died just now; its death is announced, and the order is reported then

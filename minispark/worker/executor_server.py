@@ -20,6 +20,8 @@ from typing import Any
 
 from minispark.supervisor.forked import how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
+from minispark.transport.channel import Channel
+from minispark.transport.messages import Run
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
 
@@ -54,6 +56,32 @@ class OpenQuestions:
             if now >= due:
                 self._open[question] = (now + ANSWER_S_MAX, times + 1)
         return any(times >= 2 for _, times in self._open.values())
+
+
+class Executor:
+    """The agent's end of one executor process."""
+
+    def __init__(self, slot: int, pid: int, channel: Channel, now: float) -> None:
+        self.slot = slot
+        self.pid = pid
+        self.channel = channel
+        self.forked_at = now
+        self.is_heard = True
+        """Its socket is watched; not so once it closed."""
+
+    def send(self, order: Run) -> None:
+        """Have it run that. One that died just now reports nothing: its death is announced."""
+        try:
+            self.channel.send(order)
+        except OSError:
+            pass  # the order is reported when the server says how it died
+
+    def flush(self) -> None:
+        """Send what its socket takes now."""
+        try:
+            self.channel.flush()
+        except OSError:
+            pass  # as above
 
 
 class ExecutorServer:

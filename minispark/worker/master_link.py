@@ -7,18 +7,21 @@ Non-blocking: its owner's loop calls it. Must not know what the messages are for
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import Callable
 
-from minispark.errors import AuthenticationFailed, ProtocolError
+from minispark.errors import ProtocolError
 from minispark.transport.channel import Channel
-from minispark.transport.connection import Connection
+from minispark.transport.handshake import ClientHandshake
 from minispark.transport.messages import (
     REPORTS_MAX,
     CommitFailed,
     Failed,
     FetchFailed,
     Message,
+    Refused,
     Register,
     Report,
     Reports,
@@ -27,10 +30,13 @@ from minispark.transport.messages import (
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 1.0
-CONNECT_TIMEOUT_S = 2.0
 PAGE_CHARS_MAX = 2**20
 """Of names and errors in a page of reports, if there is more than one report in it: a page must fit
 into a frame, and be decoded quickly.
+"""
+WELCOME_TIMEOUT_S = 5.0
+"""A master that has not let this worker in by then is tried anew. While no master runs, who holds
+its listening socket lets connections queue up: the next master finds them there.
 """
 
 logger = logging.getLogger("minispark.worker")
@@ -46,51 +52,118 @@ class MasterLink:
         self._token = token
         self._registration = registration
         self._retry_s = RETRY_MIN_S
+        self._tries = 0
+        self._handshake = ClientHandshake(token)
+        self._is_connecting = False
         self._reports: list[Report] = []
         self._unconfirmed: deque[Reports] = deque()
         """Pages sent in this session that the master has not called durable yet."""
         self._pages = 0
-        self.retry_at = 0.0
+        self._due: float | None = 0.0
+        """When to connect, or to give up being let in; None within a session."""
         self.channel: Channel | None = None
         self.is_registered = False
 
-    def connect(self, now: float) -> bool:
-        """Try once to open a session and register; sets `retry_at` when that fails.
+    # --- coming and going --------------------------------------------------------------------
 
-        Raises AuthenticationFailed or ProtocolError: trying again would not help.
-        """
+    @property
+    def due(self) -> float | None:
+        """When `follow_clock` has something to do, if nothing is heard before."""
+        return self._due
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether to wait for room to send; or for the connection, which shows like that."""
+        return self._is_connecting or (self.channel is not None and self.channel.wants_write)
+
+    def follow_clock(self, now: float) -> None:
+        """Begin to connect when it is time. Raises OSError: the master did not answer in time."""
+        if self._due is None or now < self._due:
+            return
+        if self.channel is not None:
+            raise TimeoutError(f"it did not answer within {WELCOME_TIMEOUT_S:g} s")
+        self._due = now + WELCOME_TIMEOUT_S
+        self._handshake = ClientHandshake(self._token)
         try:
-            connection = Connection.connect(*self._address, self._token, CONNECT_TIMEOUT_S)
-        except (AuthenticationFailed, ProtocolError):
-            raise
-        except (OSError, EOFError) as error:
-            self.retry_at = now + self._retry_s
-            self._retry_s = min(RETRY_MAX_S, 2 * self._retry_s)
-            logger.debug("no master at %s:%d: %s", *self._address, error)
-            return False
-        self._retry_s = RETRY_MIN_S
-        self.is_registered = False
-        self.channel = Channel(connection.sock, on_want_write=lambda: None)
-        self.send(self._registration())
-        return True
+            self.channel = Channel(self._connect(), on_want_write=lambda: None)
+            self._is_connecting = True
+        except OSError as error:
+            self.lose(error, now)
 
-    def receive(self) -> list[Message]:
-        """What the master sent. Raises EOFError, OSError, ProtocolError: the session is over
-        then.
+    def _connect(self) -> socket.socket:
+        """A socket that connects, to one of the host's addresses after the other.
+
+        Only a name that must be looked up makes this wait.
         """
-        return self.channel.receive() if self.channel is not None else []
+        found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[self._tries % len(found)]
+        self._tries += 1
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(address)
+        except BlockingIOError:
+            pass  # under way
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
-    def lose(self, now: float) -> None:
-        """The session ended; another one is tried at once, then ever more slowly."""
+    def receive(self, is_writable: bool) -> list[Message]:
+        """What the master sent since it let this worker in. Raises EOFError, OSError: the session
+        is over then. Raises ProtocolError: trying again would not help.
+        """
+        channel = self.channel
+        assert channel is not None
+        if self._is_connecting:
+            if not is_writable:
+                return []
+            self._end_connecting(channel)
+        elif is_writable:
+            channel.flush()
+        messages = channel.receive()
+        while messages and not self._handshake.is_done:
+            self._shake_hands(channel, messages.pop(0))
+        return messages
+
+    def _end_connecting(self, channel: Channel) -> None:
+        error = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        self._is_connecting = False
+        for message in self._handshake.begin():
+            channel.send(message)
+
+    def _shake_hands(self, channel: Channel, message: Message) -> None:
+        try:
+            answers = self._handshake.receive(message)
+        except ProtocolError as error:
+            self.send(Refused(error.code, str(error)))
+            raise
+        for answer in answers:
+            channel.send(answer)
+        if self._handshake.is_done:
+            self._retry_s, self._due = RETRY_MIN_S, None
+            self.send(self._registration())
+
+    def lose(self, error: Exception, now: float) -> None:
+        """The session ended, or never began; another one is tried soon, then ever more slowly."""
+        level = logging.WARNING if self._handshake.is_done else logging.DEBUG
+        logger.log(level, "no session with the master at %s:%d: %s", *self._address, error)
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+        self._is_connecting = False
         sent = [report for page in self._unconfirmed for report in page.reports]
         self._reports = [*sent, *self._reports]
         self._unconfirmed.clear()
         self._pages = 0
         self.is_registered = False
-        self.retry_at = now + self._retry_s
+        self._due = now + self._retry_s
+        self._retry_s = min(RETRY_MAX_S, 2 * self._retry_s)
+
+    # --- talking -----------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
         """Send within the session; a failure shows when it is read from."""

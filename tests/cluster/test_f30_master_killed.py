@@ -152,6 +152,30 @@ def test_f32_a_worker_that_drains_after_a_restart_of_the_master_ends_what_it_run
     assert rows(cluster, "SELECT * FROM attempts WHERE state != 'SUCCEEDED'") == []
 
 
+def test_f32_while_the_master_is_away_a_dead_executor_is_replaced_at_once(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster("restart.backoff_min_s=8", workers=1, threads=1)
+    agent = psutil.Process(cluster.process("worker-1")["pid"])
+    (executor,) = executors_of(cluster)
+    cluster.note_processes()
+    before = {c.laddr for c in agent.net_connections("tcp") if c.status == "ESTABLISHED"}
+    kill_master(cluster)
+    wait_until(
+        lambda: (
+            {c.laddr for c in agent.net_connections("tcp") if c.status == "ESTABLISHED"} - before
+        ),
+        "it waits in the queue of the socket that the supervisor holds",
+    )
+    executor.kill()
+    wait_until(
+        lambda: [e for e in executors_of(cluster) if e.pid != executor.pid and e.is_running()],
+        "another executor",
+        timeout_s=1.0,
+    )
+    assert cluster.process("master")["state"] == "BACKOFF"
+
+
 def test_f33_an_acknowledged_submit_is_never_lost_nor_doubled(
     make_cluster: Callable[..., Cluster],
 ) -> None:
