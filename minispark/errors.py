@@ -84,7 +84,7 @@ class FetchError(MiniSparkError):
 
 
 class CorruptBlock(MiniSparkError):
-    """A shuffle block's checksum or structure is wrong."""
+    """The checksum or the structure of what a task wrote is wrong."""
 
 
 class InvariantViolation(MiniSparkError):

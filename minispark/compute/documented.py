@@ -13,7 +13,7 @@ from itertools import islice
 from json.encoder import encode_basestring as _escape
 
 from minispark.compute.batch import Batch, Constant, Keyed, Record, value_list
-from minispark.errors import TaskError
+from minispark.errors import CorruptBlock
 
 RECORDS_PER_PIECE = 8192
 
@@ -53,9 +53,9 @@ def _key(key: str | None) -> str:
 
 
 def parse(text: str | bytes) -> list[Record]:
-    """The records of a documented file. Raises TaskError when it is none."""
+    """The records of a documented file. Raises CorruptBlock when it is none."""
     try:
         rows = json.loads(text)["records"]
         return [(row["key"], row["value"]) for row in rows]
     except (ValueError, KeyError, TypeError) as error:
-        raise TaskError(f"this is no documented partition file: {error!r}") from error
+        raise CorruptBlock(f"this is no documented partition file: {error!r}") from error

@@ -16,7 +16,7 @@ from typing import Any
 
 from minispark.compute.batch import Record
 from minispark.compute.documented import parse
-from minispark.errors import ClusterError, NotFound
+from minispark.errors import ClusterError, CorruptBlock, NotFound
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.ids import attempt_id
@@ -91,7 +91,10 @@ class Results:
             stage = finals.get(row.stage_index)
             if stage is not None and isinstance(stage.program.sink, PartitionFile):
                 name = partition_file(job_id, stage.program.sink.node_id, row.partition)
-                yield from parse(self._read(row, name))
+                try:
+                    yield from parse(self._read(row, name))
+                except CorruptBlock as error:
+                    raise ClusterError(f"the result file {name} is damaged: {error}") from error
 
     def _read(self, row: AttemptRow, name: str) -> bytes:
         if row.host_id == self._host_id and row.state_dir is not None:

@@ -276,6 +276,8 @@ class OutputLocation:
     host_id: str
     state_dir: str
     """The owner's state directory; a process with the same host id may read there directly."""
+    is_foreign: bool = False
+    """An HTTP worker wrote it: documented files, of which nobody knows checksums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class TaskOutcome:
     operators: tuple[OperatorCount, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     """(name below attempts/<attempt id>/, documented name below the state directory), to be
-    committed.
+    committed. Of a shuffle they are in the order of their target.
     """
     records_skipped: int = 0
     """Malformed JSONL lines under `on_error: skip`."""

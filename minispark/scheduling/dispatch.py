@@ -29,7 +29,7 @@ from minispark.model.plan import (
     Source,
     TaskOrder,
 )
-from minispark.model.states import JobState, WorkerState
+from minispark.model.states import JobState, WorkerKind, WorkerState
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import (
@@ -239,6 +239,7 @@ class Dispatcher:
                         port=owner.port,
                         host_id=owner.host_id,
                         state_dir=owner.state_dir,
+                        is_foreign=owner.kind is WorkerKind.HTTP,
                     )
                 )
         return locations

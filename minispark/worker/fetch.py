@@ -8,18 +8,30 @@ tasks that made it run again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Self
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Self, TypeVar
 
+from minispark.compute import documented
+from minispark.compute.batch import Record
 from minispark.compute.blocks import Column, Keys, decode_block
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
-from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, open_below, read_block
+from minispark.storage.task_files import (
+    SHUFFLE_FILE,
+    attempt_dir,
+    open_below,
+    read_block,
+    read_checksum,
+)
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
+
+T = TypeVar("T")
 
 
 class Fetcher:
@@ -41,55 +53,68 @@ class Fetcher:
     def blocks(
         self, locations: list[OutputLocation], partition: int
     ) -> Iterator[tuple[Keys, Column]]:
-        """The columns of the block for `partition` of every output, in order, one at a time.
+        """The columns of the block for `partition` of every output. Raises FetchError."""
+        return self._each([(place, partial(self._block, place, partition)) for place in locations])
 
-        After the first one that cannot be read the rest is only tried, and FetchError names them
-        all.
+    def files(self, wanted: list[tuple[OutputLocation, str]], index: int) -> Iterator[list[Record]]:
+        """The records of one documented file of every output: its name, and which of its
+        attempt's files it is. Raises FetchError.
+        """
+        return self._each(
+            [(place, partial(self._file, place, name, index)) for place, name in wanted]
+        )
+
+    def _each(self, reads: list[tuple[OutputLocation, Callable[[], T]]]) -> Iterator[T]:
+        """What the reads give, in order, one at a time.
+
+        After the first one that fails the rest is only tried, and FetchError names them all.
         """
         lost: list[str] = []
         first_error: Exception | None = None
-        for location in locations:
+        for location, read in reads:
             try:
-                block = decode_block(self._block(location, partition))
+                value = read()
             except (OSError, EOFError, ProtocolError, CorruptBlock) as error:
                 lost.append(location.attempt_id)
                 first_error = first_error or error
                 self._forget(location)
             else:
                 if first_error is None:
-                    yield block
+                    yield value
         if first_error is not None:
-            names = f"{len(lost)} of {len(locations)} map outputs cannot be fetched: {first_error}"
+            names = f"{len(lost)} of {len(reads)} outputs cannot be fetched: {first_error}"
             raise FetchError(names, tuple(lost)) from first_error
-
-    def file(self, location: OutputLocation, name: str) -> bytes:
-        """A documented file of an output. Raises FetchError."""
-        try:
-            if self._is_near(location):
-                with os.fdopen(open_below(location.state_dir, name), "rb") as file:
-                    return file.read()
-            return self._ask(location, FetchFile(name))
-        except (OSError, EOFError, ProtocolError) as error:
-            self._forget(location)
-            raise FetchError(
-                f"{name} cannot be fetched: {error}", (location.attempt_id,)
-            ) from error
 
     # --- near and far ------------------------------------------------------------------------
 
     def _is_near(self, location: OutputLocation) -> bool:
         return self._short_circuit and location.host_id == self._host_id
 
-    def _block(self, location: OutputLocation, partition: int) -> bytes:
+    def _block(self, location: OutputLocation, partition: int) -> tuple[Keys, Column]:
         if not self._is_near(location):
-            return self._ask(location, FetchBlock(location.attempt_id, partition))
+            data, _ = self._ask(location, FetchBlock(location.attempt_id, partition))
+            return decode_block(data)
         fd = open_below(attempt_dir(location.state_dir, location.attempt_id), SHUFFLE_FILE)
         try:
-            return read_block(fd, partition)
+            return decode_block(read_block(fd, partition))
         finally:
             os.close(fd)
 
-    def _ask(self, location: OutputLocation, question: Message) -> bytes:
+    def _file(self, location: OutputLocation, name: str, index: int) -> list[Record]:
+        if self._is_near(location):
+            with os.fdopen(open_below(location.state_dir, name), "rb") as file:
+                data = file.read()
+            folder = attempt_dir(location.state_dir, location.attempt_id)
+            expected = None if location.is_foreign else read_checksum(folder, index)
+        else:
+            writer = None if location.is_foreign else location.attempt_id
+            data, expected = self._ask(location, FetchFile(name, writer, index))
+        if expected is not None and zlib.crc32(data) != expected:
+            raise CorruptBlock(f"{name} is not what its task wrote")
+        return documented.parse(data)
+
+    def _ask(self, location: OutputLocation, question: Message) -> tuple[bytes, int | None]:
+        """The answer's bytes, and the crc32 that they should have if that is not in them."""
         try:
             return self._answer(self._connect(location), question)
         except (EOFError, ConnectionError):
@@ -97,11 +122,11 @@ class Fetcher:
             return self._answer(self._connect(location), question)
 
     @staticmethod
-    def _answer(connection: Connection, question: Message) -> bytes:
+    def _answer(connection: Connection, question: Message) -> tuple[bytes, int | None]:
         connection.send(question)
         match connection.receive(ANSWER_TIMEOUT_S):
-            case Bulk(size):
-                return connection.receive_bulk(size, ANSWER_TIMEOUT_S)
+            case Bulk(size, crc32):
+                return connection.receive_bulk(size, ANSWER_TIMEOUT_S), crc32
             case Missing(message):
                 raise FileNotFoundError(message)
             case answer:

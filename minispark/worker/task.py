@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented
@@ -38,7 +37,13 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.storage.readers import Reader
-from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, write_shuffle_file
+from minispark.storage.task_files import (
+    SHUFFLE_FILE,
+    attempt_dir,
+    write_checksums,
+    write_documented_file,
+    write_shuffle_file,
+)
 from minispark.worker.fetch import Fetcher
 from minispark.worker.map_output import MapOutput
 
@@ -87,12 +92,15 @@ class _Task:
         self._folder = attempt_dir(context.state_dir, order.attempt_id)
         self._records = 0
         self._files: list[tuple[str, str]] = []
+        self._crc32s: list[int] = []
 
     def run(self) -> TaskOutcome:
         self._folder.mkdir(parents=True, exist_ok=True)
         pipeline = Pipeline(self._program.steps)
         batches = pipeline.run(self._source())
         written = self._write(self._program.sink, batches)
+        if self._files:
+            write_checksums(self._folder, self._crc32s)
         return TaskOutcome(
             records=self._records,
             bytes_written=written,
@@ -130,20 +138,21 @@ class _Task:
                 yield Keyed(keys, values)  # type: ignore[arg-type]
 
     def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
-        for location in self._of_stage(source.stage_index):
-            if source.every or location.partition == self._order.partition:
-                name = partition_file(self._order.job_id, source.node_id, location.partition)
-                yield batch_of(documented.parse(self._fetcher.file(location, name)))
+        every, own = self._of_stage(source.stage_index), self._order.partition
+        wanted = [
+            (place, partition_file(self._order.job_id, source.node_id, place.partition))
+            for place in every
+            if source.every or place.partition == own
+        ]
+        return map(batch_of, self._fetcher.files(wanted, 0))
 
     def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
-        for location in self._of_stage(source.stage_index):
-            name = shuffle_file(
-                self._order.job_id,
-                source.writer_node_id,
-                location.partition,
-                self._order.partition,
-            )
-            yield batch_of(documented.parse(self._fetcher.file(location, name)))
+        job_id, writer, own = self._order.job_id, source.writer_node_id, self._order.partition
+        wanted = [
+            (place, shuffle_file(job_id, writer, place.partition, own))
+            for place in self._of_stage(source.stage_index)
+        ]
+        return map(batch_of, self._fetcher.files(wanted, own))
 
     def _of_stage(self, stage_index: int) -> list[OutputLocation]:
         found = [place for place in self._outputs if place.stage_index == stage_index]
@@ -185,10 +194,10 @@ class _Task:
         return write_shuffle_file(self._folder / SHUFFLE_FILE, output.blocks())
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
-        path = self._folder / name
-        _write_text(path, documented.render(batches))
+        size, crc32 = write_documented_file(self._folder / name, documented.render(batches))
         self._files.append((name, name))
-        return path.stat().st_size
+        self._crc32s.append(crc32)
+        return size
 
     def _write_shuffle(self, sink: DocumentedShuffle, batches: Iterator[Batch]) -> int:
         rows: list[list[tuple[str | None, str]]] = [[] for _ in range(sink.partitions)]
@@ -204,9 +213,3 @@ class _Task:
             self._write_documented(name, [batch_of(part)])
             for name, part in zip(names, rows, strict=True)
         )
-
-
-def _write_text(path: Path, pieces: Iterable[str]) -> None:
-    # newline="" keeps the text as it is; one large buffer saves a system call for each piece
-    with path.open("w", encoding="utf-8", newline="", buffering=1 << 20) as file:
-        file.writelines(pieces)

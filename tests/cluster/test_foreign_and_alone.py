@@ -171,6 +171,36 @@ def test_f16_a_damaged_shuffle_file_is_made_again(
         assert info["retries"] > 0
 
 
+@pytest.mark.parametrize("short_circuit", ["true", "false"])
+def test_f16_a_damaged_documented_file_is_made_again(
+    make_cluster: Callable[..., Cluster], tmp_path: Path, short_circuit: str
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"word{i % 5000} and more words\n" for i in range(40_000)))
+    cluster = make_cluster(f"workers.short_circuit={short_circuit}", workers=1, threads=1)
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(text), 6, "naive"))
+
+        def finished() -> list[Path]:
+            found = sorted(cluster.state_dir.glob(f"{info['id']}_map_shuffle_write_shuffle_p*"))
+            return found if len(found) >= 2 * 6 else []
+
+        # of two writers; nobody reads before all six have written
+        shuffle_files = wait_until(finished, "two writers of the shuffle are done")
+        altered, truncated, *_ = shuffle_files
+        altered.write_bytes(altered.read_bytes().replace(b"word", b"WORD"))
+        truncated.write_bytes(truncated.read_bytes()[:-100])
+        shuffle_files[6].unlink()
+        info = client.wait(info["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED", info["status"]
+        expected = oracle.word_count(oracle.lines_of([text]))
+        assert sorted(client.results(info["id"])) == expected
+        lost = client.tasks(info["id"], limit=1000, state="LOST")["tasks"]
+        writers = [t for t in lost if t["node_id"] == "map_shuffle_write"]
+        assert len(writers) == 2  # and nothing else of them ran again
+        assert {task["node_id"] for task in lost} == {"map_shuffle_write", "reduce"}
+
+
 def test_a_data_error_fails_the_job_with_its_reason(
     make_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from minispark.compute import documented
 from minispark.compute.batch import Constant, Keyed, Values, records
 from minispark.compute.blocks import decode_block, encode_block
 from minispark.compute.partition import crc32_partition, crc32_partitions, documented_partition
-from minispark.errors import CorruptBlock, TaskError
+from minispark.errors import CorruptBlock
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = st.lists(TEXT, max_size=8) | st.lists(st.none() | TEXT, max_size=8)
@@ -88,5 +88,5 @@ def test_every_kind_of_batch_is_rendered() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"records": 1}', '{"records": [{"key": 1}]}'])
 def test_what_is_no_documented_file_is_refused(text: str) -> None:
-    with pytest.raises(TaskError):
+    with pytest.raises(CorruptBlock):
         documented.parse(text)

@@ -1,0 +1,122 @@
+"""What a reader makes of damaged outputs, and of workers that do not answer (F14, F16)."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minispark.compute import documented
+from minispark.compute.batch import Keyed
+from minispark.errors import FetchError
+from minispark.model.plan import OutputLocation
+from minispark.storage.task_files import (
+    CHECKSUMS_FILE,
+    attempt_dir,
+    commit_files,
+    write_checksums,
+    write_documented_file,
+)
+from minispark.worker.data_server import DataServer
+from minispark.worker.fetch import Fetcher
+
+HERE, TOKEN = "this host", "secret"
+NAME = "job_w_p0.json"
+RECORDS = [("a", "1"), ("b", "2")]
+
+
+def id_of(number: int) -> str:
+    return str(uuid.UUID(int=number))
+
+
+def place(folder: Path, number: int, address: tuple[str, int], **more: bool) -> OutputLocation:
+    return OutputLocation(0, number, id_of(number), "w", *address, HERE, str(folder), **more)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """Of a data server over `tmp_path`."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    DataServer(sock, str(tmp_path), TOKEN).start()
+    yield sock.getsockname()
+    sock.close()
+
+
+@pytest.fixture(params=[True, False], ids=["near", "far"])
+def fetcher(request: pytest.FixtureRequest) -> Iterator[Fetcher]:
+    with Fetcher(HERE, TOKEN, short_circuit=request.param) as made:
+        yield made
+
+
+def write(folder: Path, number: int) -> Path:
+    """A committed documented file, as a task writes it."""
+    attempt = attempt_dir(str(folder), id_of(number))
+    attempt.mkdir(parents=True)
+    name = f"job_w_p{number}.json"
+    text = documented.render([Keyed([k for k, _ in RECORDS], [v for _, v in RECORDS])])
+    _, crc32 = write_documented_file(attempt / name, text)
+    write_checksums(attempt, [crc32])
+    commit_files(str(folder), id_of(number), [(name, name)])
+    return folder / name
+
+
+def alter(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"2"', b'"3"'))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def replace(path: Path) -> None:
+    path.write_text('{"records":[]}')
+
+
+def forget_checksums(path: Path) -> None:
+    (attempt_dir(str(path.parent), id_of(0)) / CHECKSUMS_FILE).unlink()
+
+
+@pytest.mark.parametrize("damage", [alter, truncate, replace, Path.unlink, forget_checksums])
+def test_f16_a_damaged_documented_file_is_a_lost_output(
+    tmp_path: Path,
+    fetcher: Fetcher,
+    address: tuple[str, int],
+    damage: Callable[[Path], None],
+) -> None:
+    paths = [write(tmp_path, number) for number in range(3)]
+    wanted = [(place(tmp_path, i, address), path.name) for i, path in enumerate(paths)]
+    assert list(fetcher.files(wanted, 0)) == [RECORDS] * 3
+    damage(paths[0])
+    with pytest.raises(FetchError, match="1 of 3") as caught:
+        list(fetcher.files(wanted, 0))
+    assert caught.value.attempt_ids == (id_of(0),)
+
+
+def test_f16_all_damaged_files_are_named_at_once(
+    tmp_path: Path, fetcher: Fetcher, address: tuple[str, int]
+) -> None:
+    paths = [write(tmp_path, number) for number in range(4)]
+    alter(paths[1])
+    truncate(paths[3])
+    wanted = [(place(tmp_path, i, address), path.name) for i, path in enumerate(paths)]
+    reading = fetcher.files(wanted, 0)
+    assert next(reading) == RECORDS
+    with pytest.raises(FetchError) as caught:
+        list(reading)
+    assert caught.value.attempt_ids == (id_of(1), id_of(3))
+
+
+def test_f16_a_foreign_file_has_no_checksum_and_must_be_whole_all_the_same(
+    tmp_path: Path, fetcher: Fetcher, address: tuple[str, int]
+) -> None:
+    path = tmp_path / NAME
+    path.write_text('{"records": [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]}')
+    wanted = [(place(tmp_path, 0, address, is_foreign=True), NAME)]
+    assert list(fetcher.files(wanted, 0)) == [RECORDS]
+    truncate(path)
+    with pytest.raises(FetchError) as caught:
+        list(fetcher.files(wanted, 0))
+    assert caught.value.attempt_ids == (id_of(0),)
