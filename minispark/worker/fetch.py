@@ -8,6 +8,7 @@ tasks that made it run again.
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,7 +31,12 @@ from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, M
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
+PATIENCE_S = 3.0
+"""How long one task waits, in all, for workers that refuse connections: they may be starting."""
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 0.5
 
+Address = tuple[str, int]
 T = TypeVar("T")
 
 
@@ -41,7 +47,10 @@ class Fetcher:
         self._host_id = host_id
         self._token = token
         self._short_circuit = short_circuit
-        self._connections: dict[tuple[str, int], Connection] = {}
+        self._connections: dict[Address, Connection] = {}
+        self._silent: dict[Address, Exception] = {}
+        """Where nobody answered, and how that showed: what else lies there is lost at once."""
+        self._patience_s = PATIENCE_S
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +86,6 @@ class Fetcher:
             except (OSError, EOFError, ProtocolError, CorruptBlock) as error:
                 lost.append(location.attempt_id)
                 first_error = first_error or error
-                self._forget(location)
             else:
                 if first_error is None:
                     yield value
@@ -114,33 +122,63 @@ class Fetcher:
         return documented.parse(data)
 
     def _ask(self, location: OutputLocation, question: Message) -> tuple[bytes, int | None]:
-        """The answer's bytes, and the crc32 that they should have if that is not in them."""
-        try:
-            return self._answer(self._connect(location), question)
-        except (EOFError, ConnectionError):
-            self._forget(location)  # a data server that is full ends whoever has waited longest
-            return self._answer(self._connect(location), question)
+        """The answer's bytes, and the crc32 that they should have if that is not in them.
 
-    @staticmethod
-    def _answer(connection: Connection, question: Message) -> tuple[bytes, int | None]:
-        connection.send(question)
-        match connection.receive(ANSWER_TIMEOUT_S):
-            case Bulk(size, crc32):
-                return connection.receive_bulk(size, ANSWER_TIMEOUT_S), crc32
-            case Missing(message):
-                raise FileNotFoundError(message)
-            case answer:
-                raise ProtocolError(f"a data server does not answer {type(answer).__name__}")
-
-    def _connect(self, location: OutputLocation) -> Connection:
+        Raises CorruptBlock when the worker has nothing like that, and as `_connect` does.
+        """
         address = (location.host, location.port)
-        connection = self._connections.get(address)
-        if connection is None:
-            connection = Connection.connect(*address, self._token, CONNECT_TIMEOUT_S)
-            self._connections[address] = connection
-        return connection
+        try:
+            return self._exchange(address, question)
+        except (ConnectionError, EOFError):
+            # it ended between two questions: it starts again, or it is full and ended whoever had
+            # waited longest
+            self._hang_up(address)
+            return self._exchange(address, question)
 
-    def _forget(self, location: OutputLocation) -> None:
-        connection = self._connections.pop((location.host, location.port), None)
+    def _exchange(self, address: Address, question: Message) -> tuple[bytes, int | None]:
+        connection = self._connect(address)
+        try:
+            connection.send(question)
+            match connection.receive(ANSWER_TIMEOUT_S):
+                case Bulk(size, crc32):
+                    return connection.receive_bulk(size, ANSWER_TIMEOUT_S), crc32
+                case Missing(message):
+                    raise CorruptBlock(message)
+                case answer:
+                    raise ProtocolError(f"a data server does not answer {type(answer).__name__}")
+        except (TimeoutError, ProtocolError) as error:
+            self._hang_up(address)
+            self._silent[address] = error
+            raise
+
+    def _connect(self, address: Address) -> Connection:
+        """The connection to a data server. Raises OSError, EOFError, ProtocolError: nobody answers
+        there, and nobody will be asked again.
+        """
+        connection = self._connections.get(address)
+        if connection is not None:
+            return connection
+        if address in self._silent:
+            reason = self._silent[address]
+            raise ConnectionError(f"{address[0]}:{address[1]}: {reason}") from reason
+        wait_s = RETRY_MIN_S
+        while True:
+            try:
+                connection = Connection.connect(*address, self._token, CONNECT_TIMEOUT_S)
+            except (OSError, EOFError, ProtocolError) as error:
+                # refused, or hung up on: a worker that starts again is there in a moment
+                is_starting = isinstance(error, (ConnectionError, EOFError))
+                if not is_starting or self._patience_s <= 0:
+                    self._silent[address] = error
+                    raise
+            else:
+                self._connections[address] = connection
+                return connection
+            time.sleep(wait_s)
+            self._patience_s -= wait_s
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
+
+    def _hang_up(self, address: Address) -> None:
+        connection = self._connections.pop(address, None)
         if connection is not None:
             connection.close()

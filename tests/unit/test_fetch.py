@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from minispark.storage.task_files import (
     write_checksums,
     write_documented_file,
 )
+from minispark.transport.connection import Connection
+from minispark.worker import fetch
 from minispark.worker.data_server import DataServer
 from minispark.worker.fetch import Fetcher
 
@@ -43,6 +47,12 @@ def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
     DataServer(sock, str(tmp_path), TOKEN).start()
     yield sock.getsockname()
     sock.close()
+
+
+@pytest.fixture
+def far() -> Iterator[Fetcher]:
+    with Fetcher(HERE, TOKEN, short_circuit=False) as made:
+        yield made
 
 
 @pytest.fixture(params=[True, False], ids=["near", "far"])
@@ -120,3 +130,70 @@ def test_f16_a_foreign_file_has_no_checksum_and_must_be_whole_all_the_same(
     with pytest.raises(FetchError) as caught:
         list(fetcher.files(wanted, 0))
     assert caught.value.attempt_ids == (id_of(0),)
+
+
+# --- workers that do not answer -----------------------------------------------------------------
+
+
+def test_f14_of_a_worker_that_does_not_answer_everything_is_lost_at_once(
+    tmp_path: Path, far: Fetcher, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 0.3)
+    path = write(tmp_path, 4)
+    with socket.create_server(("127.0.0.1", 0)) as stopped:  # takes connections, and says nothing
+        silent = [(place(tmp_path, i, stopped.getsockname()), NAME) for i in range(4)]
+        begun = time.monotonic()
+        with pytest.raises(FetchError, match="4 of 5") as caught:
+            list(far.files([*silent, (place(tmp_path, 4, address), path.name)], 0))
+        assert time.monotonic() - begun < 3 * 0.3  # not four times
+    assert caught.value.attempt_ids == tuple(id_of(i) for i in range(4))
+
+
+def test_f14_patience_with_refused_connections_is_bounded_for_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "PATIENCE_S", 0.3)
+    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(9)]
+    addresses = [sock.getsockname() for sock in socks]
+    for sock in socks:
+        sock.close()
+    gone = [(place(tmp_path, i, address), NAME) for i, address in enumerate(addresses)]
+    begun = time.monotonic()
+    with Fetcher(HERE, TOKEN, short_circuit=False) as far, pytest.raises(FetchError) as caught:
+        list(far.files(gone, 0))
+    assert 0.3 <= time.monotonic() - begun < 2.0  # not for each of them
+    assert len(caught.value.attempt_ids) == 9
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_f17_a_worker_that_is_back_soon_is_waited_for(
+    tmp_path: Path, far: Fetcher, was_there: bool
+) -> None:
+    path = write(tmp_path, 0)
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    servers = [listening]
+
+    def start() -> None:
+        servers.append(socket.create_server(address))
+        DataServer(servers[-1], str(tmp_path), TOKEN).start()
+
+    def die_when_asked() -> None:
+        peer = Connection.accept(listening.accept()[0], TOKEN, 10.0)
+        peer.receive(10.0)
+        listening.close()
+        peer.close()
+
+    killed = threading.Thread(target=die_when_asked)
+    if was_there:
+        killed.start()
+    else:
+        listening.close()
+    timer = threading.Timer(0.3, start)
+    timer.start()
+    assert list(far.files([(place(tmp_path, 0, address), path.name)], 0)) == [RECORDS]
+    timer.join()
+    if was_there:
+        killed.join()
+    for server in servers:
+        server.close()
