@@ -14,9 +14,6 @@ from minispark.model import effects as fx
 from minispark.model.states import JobState
 from minispark.transport import messages as msg
 
-IDS_PER_MESSAGE = 10_000
-"""Attempt ids in one Cancel or Drop: 400 kB, far below a frame's limit."""
-
 logger = logging.getLogger("minispark.master")
 
 
@@ -62,6 +59,8 @@ class Performer:
                 case fx.DropOutputs():
                     for ids in _pages(effect.attempt_ids):
                         self._sessions.send(effect.worker_id, msg.Drop(ids))
+                case fx.FindAttempts(worker_id):
+                    self._sessions.send(worker_id, msg.FindAttempts())
                 case fx.ForgetJob(job_id):
                     self._delete_results(job_id)
                 case fx.Warn(message):
@@ -73,7 +72,8 @@ class Performer:
 
 
 def _pages(ids: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return [ids[i : i + IDS_PER_MESSAGE] for i in range(0, len(ids), IDS_PER_MESSAGE)]
+    size = msg.ATTEMPTS_PER_PAGE
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
 
 
 def _log(fact: fx.Fact) -> None:

@@ -258,6 +258,8 @@ class Sessions:
                     self._post(event)
                 worker_id, confirmed = session.worker_id, msg.Confirmed(message.number)
                 self._when_durable(worker_id, partial(self._confirm, worker_id, session, confirmed))
+            case msg.AttemptsFound(attempt_ids):
+                self._post(ev.AttemptsFound(session.worker_id, attempt_ids, now_unix_s))
             case msg.Draining():
                 self._post(ev.WorkerDraining(session.worker_id, now_unix_s))
             case _:

@@ -165,6 +165,13 @@ class DropOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class FindAttempts:
+    """Have the worker say which attempts' directories are on its disk (`AttemptsFound`)."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob:
     """An old job left the history (`retention.jobs_max`): delete its rows and its files."""
 
@@ -187,6 +194,7 @@ Effect: TypeAlias = (
     | CancelAttempts
     | CommitOutput
     | DropOutputs
+    | FindAttempts
     | ForgetJob
     | Warn
 )

@@ -13,6 +13,9 @@ from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan, TaskOutcome
 from minispark.model.states import WorkerKind
 
+Disk: TypeAlias = tuple[str, str]
+"""Where workers keep what they write: a state directory on a host, which several may share."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
@@ -29,6 +32,10 @@ class WorkerIdentity:
     host_id: str
     state_dir: str
     metrics_url: str | None = None
+
+    @property
+    def disk(self) -> Disk:
+        return self.host_id, self.state_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,15 @@ class OutputsUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptsFound:
+    """The directories of these attempts, of whatever worker, are on the worker's disk."""
+
+    worker_id: str
+    attempt_ids: tuple[str, ...]
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class OutputCommitted:
     worker_id: str
     attempt_id: str
@@ -186,6 +202,7 @@ Event: TypeAlias = (
     | AttemptSucceeded
     | AttemptFailed
     | OutputsUnreadable
+    | AttemptsFound
     | OutputCommitted
     | CommitRefused
     | HttpTaskCompleted

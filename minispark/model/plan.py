@@ -264,7 +264,9 @@ class PhysicalPlan:
 
 @dataclass(frozen=True, slots=True)
 class OutputLocation:
-    """Where an accepted attempt's output lies. `host` and `port` are the worker's data server."""
+    """Where an accepted attempt's output lies. `host` and `port` are of the data server that has
+    it: its worker's, or that of another one on its disk.
+    """
 
     stage_index: int
     partition: int

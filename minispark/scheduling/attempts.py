@@ -77,12 +77,12 @@ class AttemptOutcomes:
     def commit_refused(self, event: ev.CommitRefused, now: float, effects: list[Effect]) -> None:
         worker = self.state.pool.workers.get(event.worker_id)
         attempt = worker.committing.pop(event.attempt_id, None) if worker is not None else None
-        if attempt is None:
+        if worker is None or attempt is None:
             return
         attempt.move(AttemptState.LOST, event)
-        attempt.task.has_orphans = True
         error = f"its output could not be committed: {event.error}"
         self._count_failure(attempt, "commit", error, now, event, effects)
+        self._endings.drop(worker, (attempt.id,), effects)
 
     def fail(
         self,
@@ -136,15 +136,19 @@ class AttemptOutcomes:
         effects.append(attempt_moved(attempt, event.at_unix_s, reason, Cause.WORKER))
         task = attempt.task
         task.losses += 1
-        task.has_orphans = True
         task.remember(f"attempt {attempt.number}: {reason}")
         if task.losses <= self.state.limits.worker_losses_max:
             self._retry(attempt, event)
         else:
-            message = f"{attempt.stage.stage.id} partition {task.partition} lost its worker "
-            message += f"{task.losses} times; scheduler.worker_losses_max is "
-            message += f"{self.state.limits.worker_losses_max}"
-            self._give_up(attempt, message, event, effects)
+            self._give_up(attempt, self._too_many_losses(attempt), event, effects)
+
+    def _too_many_losses(self, attempt: Attempt) -> str:
+        task = attempt.task
+        return (
+            f"{attempt.stage.stage.id} partition {task.partition} lost its worker "
+            f"{task.losses} times; scheduler.worker_losses_max is "
+            f"{self.state.limits.worker_losses_max}"
+        )
 
     def _retry(self, attempt: Attempt, event: ev.Event, due: float | None = None) -> None:
         """The task waits again, until `due` where that is said; unless its backup goes on."""
@@ -189,24 +193,61 @@ class AttemptOutcomes:
         self._retry(attempt, event)
         for attempt_id in event.lost:
             lost = job.accepted.get(attempt_id)
-            if (
-                lost is None or lost.task.state is not TaskState.SUCCEEDED
-            ):  # somebody else noticed first, and it is being made again
-                continue
-            if lost.task.recomputes >= RECOMPUTES_MAX:
-                message = f"{event.error}\nthe output of {lost.stage.stage.id} partition "
-                message += f"{lost.task.partition} was lost {RECOMPUTES_MAX + 1} times"
-                self._endings.end(job, JobState.FAILED, message, event, effects)
+            if lost is None or lost.task.state is not TaskState.SUCCEEDED:
+                continue  # somebody else noticed first, and it is being made again
+            cause = self._cause_of_loss(attempt, lost)
+            if cause is not None and not self._forget(lost, cause, event.error, event, effects):
                 return
-            job.forget_output(lost, event)
-            lost.task.has_orphans = True
-            error = f"lost: {event.error}"
-            effects.append(attempt_moved(lost, event.at_unix_s, error, Cause.OUTPUT))
         self.state.touch(job)
+
+    def _cause_of_loss(self, reader: Attempt, lost: Attempt) -> Cause | None:
+        """Whose fault it is that the reader could not read that output; None when it is not lost:
+        it lies at another place than the reader was told, or its worker was away for a moment.
+        """
+        pool = self.state.pool
+        owner = pool.workers[lost.worker_id]
+        if pool.server(owner) is None:
+            return Cause.WORKER
+        return None if pool.has_changed(owner, reader.pool_version) else Cause.OUTPUT
+
+    def lose_outputs(self, disk: ev.Disk, event: ev.Event, effects: list[Effect]) -> None:
+        """Nobody can read that disk any more: what lies there is made again elsewhere."""
+        workers = self.state.pool.workers
+        for job in list(self.state.jobs.values()):
+            for attempt in list(job.accepted.values()):
+                owner = workers[attempt.worker_id]
+                is_there = owner.is_pushed and owner.identity.disk == disk
+                if is_there and attempt.task.state is TaskState.SUCCEEDED:
+                    why = f"{owner.identity.name} is away, and nobody else has its disk"
+                    if not self._forget(attempt, Cause.WORKER, why, event, effects):
+                        break
+            self.state.touch(job)
+
+    def _forget(
+        self, lost: Attempt, cause: Cause, why: str, event: ev.Event, effects: list[Effect]
+    ) -> bool:
+        """The accepted output is gone, and its task runs again; or it did so too often, and its job
+        fails. Returns whether the job goes on.
+        """
+        job, task = lost.stage.job, lost.task
+        job.forget_output(lost, event)
+        effects.append(attempt_moved(lost, event.at_unix_s, f"lost: {why}", cause))
+        if cause is Cause.WORKER:
+            task.losses += 1
+            is_too_often = task.losses > self.state.limits.worker_losses_max
+            message = self._too_many_losses(lost)
+        else:
+            task.recomputes += 1
+            is_too_often = task.recomputes > RECOMPUTES_MAX
+            message = f"{why}\nthe output of {lost.stage.stage.id} partition "
+            message += f"{task.partition} was lost {task.recomputes} times"
+        if is_too_often:
+            self._endings.end(job, JobState.FAILED, message, event, effects)
+        return not is_too_often
 
     def drop_late(self, event: ev.AttemptSucceeded, effects: list[Effect]) -> None:
         """A superseded attempt went on and wrote its output; nobody will ever read that."""
-        if self.state.is_accepted(event.attempt_id):
+        if self.state.is_needed(event.attempt_id):
             return  # said twice
         self.state.late_results += 1
         worker = self.state.pool.workers.get(event.worker_id)
@@ -218,19 +259,11 @@ class AttemptOutcomes:
     def http_completed(
         self, event: ev.HttpTaskCompleted, now: float, effects: list[Effect]
     ) -> None:
-        attempt = next(
-            (
-                worker.attempts[event.attempt_id]
-                for worker in self.state.pool.workers.values()
-                if not worker.is_pushed and event.attempt_id in worker.attempts
-            ),
-            None,
-        )
-        if attempt is None:
+        attempt = self.state.pool.live.get(event.attempt_id)
+        worker = self.state.pool.workers[attempt.worker_id] if attempt is not None else None
+        if attempt is None or worker is None or worker.is_pushed:
             self.state.late_results += 1
-            return
-        worker = self.state.pool.workers[attempt.worker_id]
-        if not event.is_success:
+        elif not event.is_success:
             self.fail(attempt, "error", event.error, now, event, effects)
         elif event.files != expected_files(attempt):
             worker.is_refused = True

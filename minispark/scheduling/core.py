@@ -96,6 +96,8 @@ class SchedulingCore:
                 self._attempts.committed(event, effects)
             case ev.CommitRefused():
                 self._attempts.commit_refused(event, now, effects)
+            case ev.AttemptsFound():
+                self._endings.found(event, effects)
             case ev.HttpTaskCompleted():
                 self._attempts.http_completed(event, now, effects)
             case ev.ClockTicked():
@@ -205,10 +207,7 @@ class SchedulingCore:
         forget = (*(a for a in held if not self.state.is_accepted(a)), *lost)
         if worker.is_pushed:
             effects.append(AcceptWorker(worker.identity.worker_id, event.session, forget))
-        drops = tuple(worker.pending_drops)
-        worker.pending_drops.clear()
-        self._endings.drop(worker, drops, effects)
-        self._endings.drop_unheard(worker, effects)
+        self._endings.sweep(worker, effects)
         for attempt in worker.committing.values():
             assert attempt.outcome is not None
             files = attempt.outcome.files
@@ -221,7 +220,6 @@ class SchedulingCore:
         if worker is None:
             return
         worker.last_heartbeat, worker.last_heartbeat_unix_s = now, event.at_unix_s
-        self.state.pool.heard(worker, now, self.limits.heartbeat_timeout_s)
         if worker.state is WorkerState.DOWN and not worker.is_pushed:
             self.state.pool.bring_up(worker, event)
             self._decide_plans(effects)
@@ -246,8 +244,7 @@ class SchedulingCore:
     ) -> None:
         if worker.state is WorkerState.DOWN:
             return
-        self.state.pool.take_down(worker, event)
-        self._endings.drop_unheard(worker, effects)
+        self.state.pool.take_down(worker, event, self.state.now)
         self._take_from(worker, reason, event, effects)
 
     def _take_from(
@@ -265,6 +262,7 @@ class SchedulingCore:
         while worker.committing:
             attempt = worker.committing.pop(next(iter(worker.committing)))
             self._attempts.lose_accepted(attempt, why, event, effects)
+        self._endings.sweep(worker, effects)
         self.state.touch_worker(worker)
 
     def _tick(self, event: ev.ClockTicked, now: float, effects: list[Effect]) -> None:
@@ -284,6 +282,7 @@ class SchedulingCore:
                     effects.append(CloseSession(worker.identity.worker_id, worker.session))
             elif not worker.is_pushed:
                 self._time_out_foreign(worker, event, now, effects)
+        self._give_up_disks(is_gap, event, now, effects)
         for job in list(self.state.jobs.values()):
             limit_s = job.request.timeout_s
             if limit_s is not None and now - job.submitted_at > limit_s:
@@ -303,6 +302,24 @@ class SchedulingCore:
             self._take_from(
                 worker, "it did not come back after the master restarted", event, effects
             )
+
+    def _give_up_disks(
+        self, is_gap: bool, event: ev.Event, now: float, effects: list[Effect]
+    ) -> None:
+        """Outputs that nobody can read for so long are made again, where somebody can: readers
+        elsewhere shall not run into them first.
+        """
+        disks = self.state.pool.disks
+        for disk, use in list(disks.items()):
+            if use.left_at is None:
+                continue
+            if is_gap:
+                use.left_at = now
+            elif (
+                now - use.left_at > self.limits.heartbeat_timeout_s and self.state.pool.slots_total
+            ):
+                del disks[disk]
+                self._attempts.lose_outputs(disk, event, effects)
 
     def _time_out_foreign(
         self, worker: Worker, event: ev.ClockTicked, now: float, effects: list[Effect]

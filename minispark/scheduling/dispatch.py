@@ -29,7 +29,7 @@ from minispark.model.plan import (
     Source,
     TaskOrder,
 )
-from minispark.model.states import JobState, WorkerKind, WorkerState
+from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import (
@@ -164,6 +164,7 @@ class Dispatcher:
     def _add_order(self, launches: dict[str, LaunchAttempts], attempt: Attempt) -> None:
         stage = attempt.stage
         outputs_id, locations = self._outputs(stage, attempt.task.partition)
+        attempt.pool_version = self._state.pool.version
         order = _order(attempt, outputs_id)
         launch = launches.get(attempt.worker_id)
         if launch is None:
@@ -228,21 +229,24 @@ class Dispatcher:
             tasks = parent.tasks if is_every else parent.tasks[partition : partition + 1]
             for task in tasks:
                 assert task.accepted is not None
-                owner = self._state.pool.workers[task.accepted.worker_id].identity
-                locations.append(
-                    OutputLocation(
-                        stage_index=index,
-                        partition=task.partition,
-                        attempt_id=task.accepted.id,
-                        worker_id=owner.worker_id,
-                        host=owner.host,
-                        port=owner.port,
-                        host_id=owner.host_id,
-                        state_dir=owner.state_dir,
-                        is_foreign=owner.kind is WorkerKind.HTTP,
-                    )
-                )
+                locations.append(self._location(index, task.accepted))
         return locations
+
+    def _location(self, stage_index: int, accepted: Attempt) -> OutputLocation:
+        pool = self._state.pool
+        owner = pool.workers[accepted.worker_id]
+        server = pool.server(owner) or owner
+        return OutputLocation(
+            stage_index=stage_index,
+            partition=accepted.task.partition,
+            attempt_id=accepted.id,
+            worker_id=accepted.worker_id,
+            host=server.identity.host,
+            port=server.identity.port,
+            host_id=owner.identity.host_id,
+            state_dir=owner.identity.state_dir,
+            is_foreign=not owner.is_pushed,
+        )
 
 
 def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:

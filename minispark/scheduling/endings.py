@@ -10,11 +10,11 @@ from minispark.model.effects import (
     CancelAttempts,
     DropOutputs,
     Effect,
+    FindAttempts,
     ForgetJob,
     JobMoved,
 )
-from minispark.model.events import Event
-from minispark.model.ids import attempt_id
+from minispark.model.events import AttemptsFound, Event
 from minispark.model.states import AttemptState, Cause, JobState, WorkerState
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved
@@ -41,26 +41,24 @@ class Endings:
         job.message = message
         job.move(new, event, event.at_unix_s)
         effects.append(AppendJournal(JobMoved(job.id, new, message, event.at_unix_s)))
-        cancelled = self._cancel_live(job, event, effects)
-        self._drop_written(job, cancelled, effects)
+        self._cancel_live(job, event, effects)
+        self._drop_written(job, effects)
         for job_id in self._state.retire(job):
             effects.append(ForgetJob(job_id))
 
     def cancel(
         self, attempt: Attempt, cause: Cause | None, event: Event, effects: list[Effect]
     ) -> None:
-        """Stop one live attempt: its worker deletes what it wrote."""
+        """Stop one live attempt: its worker deletes what it wrote, now or when it is back."""
         worker = self._state.pool.workers[attempt.worker_id]
         self._state.pool.remove(attempt)
         attempt.stage.job.release(attempt, AttemptState.CANCELLED, event)
         effects.append(attempt_moved(attempt, event.at_unix_s, cause=cause))
-        if _can_delete(worker):
-            self._tell(worker, CancelAttempts(attempt.worker_id, (attempt.id,)), effects)
-        else:
-            attempt.task.has_orphans = True
+        if _can_cancel(worker):
+            effects.append(CancelAttempts(attempt.worker_id, (attempt.id,)))
 
-    def _cancel_live(self, job: JobRun, event: Event, effects: list[Effect]) -> dict[str, None]:
-        """Cancel every live attempt of the job; returns the ids that their workers clean up."""
+    def _cancel_live(self, job: JobRun, event: Event, effects: list[Effect]) -> None:
+        """Cancel every live attempt of the job."""
         by_worker: dict[str, list[str]] = {}
         for stage in job.stages:
             if not stage.running:
@@ -75,66 +73,45 @@ class Endings:
                     worker = self._state.pool.workers[task.accepted.worker_id]
                     worker.committing.pop(task.accepted.id, None)
             stage.running = 0
-        cancelled: dict[str, None] = {}
         for worker_id, ids in by_worker.items():
             worker = self._state.pool.workers[worker_id]
             self._state.touch_worker(worker)
-            if _can_delete(worker):
-                self._tell(worker, CancelAttempts(worker_id, tuple(ids)), effects)
-                cancelled.update(dict.fromkeys(ids))
-            else:
-                self._state.pool.defer_drops(worker, tuple(ids))
-        return cancelled
+            if _can_cancel(worker):
+                effects.append(CancelAttempts(worker_id, tuple(ids)))
 
-    def _drop_written(self, job: JobRun, cancelled: dict[str, None], effects: list[Effect]) -> None:
-        """Delete what attempts wrote, by whoever made them: accepted ones, and those whose worker
-        could not.
-        """
+    def _drop_written(self, job: JobRun, effects: list[Effect]) -> None:
+        """Delete what the job's attempts wrote."""
         by_worker: dict[str, list[str]] = {}
-        for stage in job.stages:
-            for task in stage.tasks:
-                accepted = task.accepted
-                if accepted is not None:
-                    by_worker.setdefault(accepted.worker_id, []).append(accepted.id)
-                if not task.has_orphans:
-                    continue
-                # whoever made it: any worker on that disk may delete it
-                worker_id = accepted.worker_id if accepted is not None else ""
-                for number in range(task.attempts_made):
-                    written = attempt_id(job.id, stage.stage.id, task.partition, number)
-                    is_accepted = accepted is not None and written == accepted.id
-                    if written not in cancelled and not is_accepted:
-                        by_worker.setdefault(worker_id, []).append(written)
-        anybody = next((w for w in self._state.pool.workers.values() if _can_delete(w)), None)
+        for attempt in job.accepted.values():
+            by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
+        for attempt_id, worker_id in job.unreadable.items():
+            by_worker.setdefault(worker_id, []).append(attempt_id)
         for worker_id, ids in by_worker.items():
-            worker = self._state.pool.workers.get(worker_id, anybody)
-            if worker is not None:
-                self.drop(worker, tuple(ids), effects)
+            self.drop(self._state.pool.workers[worker_id], tuple(ids), effects)
 
     def drop(self, worker: Worker, attempt_ids: tuple[str, ...], effects: list[Effect]) -> None:
-        """Have the attempts' files deleted: by their worker, by one on the same disk, or later."""
-        if not attempt_ids or not worker.is_pushed:
-            return
-        disk = (worker.identity.host_id, worker.identity.state_dir)
-        candidates = [worker, *self._state.pool.workers.values()]
-        for other in candidates:
-            if _can_delete(other) and disk == (other.identity.host_id, other.identity.state_dir):
-                self._tell(other, DropOutputs(other.identity.worker_id, attempt_ids), effects)
-                return
-        self._state.pool.defer_drops(worker, attempt_ids)
+        """Have what attempts of that worker wrote deleted, by whoever is Up on its disk. Where
+        nobody is, the next one that comes there finds it.
+        """
+        server = self._state.pool.server(worker)
+        if server is not None and worker.is_pushed:  # a foreign worker writes no such directories
+            effects.append(DropOutputs(server.identity.worker_id, attempt_ids))
 
-    def _tell(
-        self, worker: Worker, what: CancelAttempts | DropOutputs, effects: list[Effect]
-    ) -> None:
-        worker.told.append((self._state.now, what.attempt_ids))
-        effects.append(what)
+    def sweep(self, worker: Worker, effects: list[Effect]) -> None:
+        """Ask which attempts' directories are on the worker's disk: it came, or went, and what it
+        was told before may not have reached it.
+        """
+        server = self._state.pool.server(worker)
+        if server is not None and worker.is_pushed:
+            effects.append(FindAttempts(server.identity.worker_id))
 
-    def drop_unheard(self, worker: Worker, effects: list[Effect]) -> None:
-        """The worker's session ended: what it was told last may have been lost with it."""
-        unheard = [attempt_id for _, ids in worker.told for attempt_id in ids]
-        worker.told.clear()
-        self.drop(worker, tuple(unheard), effects)
+    def found(self, event: AttemptsFound, effects: list[Effect]) -> None:
+        """The directories on a worker's disk; those that nobody needs are deleted."""
+        worker = self._state.pool.workers.get(event.worker_id)
+        waste = tuple(i for i in event.attempt_ids if not self._state.is_needed(i))
+        if worker is not None and waste:
+            self.drop(worker, waste, effects)
 
 
-def _can_delete(worker: Worker) -> bool:
+def _can_cancel(worker: Worker) -> bool:
     return worker.is_pushed and worker.state is WorkerState.UP

@@ -113,6 +113,13 @@ def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
             slots += worker.slots
     _require(pool.slots_total == slots, f"{pool.slots_total} slots counted, {slots} exist")
     _require(state.live_count == held, f"{state.live_count} live attempts, workers hold {held}")
+    _require(len(pool.live) == held, f"{len(pool.live)} attempts by id, workers hold {held}")
+    up = [w for w in pool.workers.values() if w.is_pushed and w.state is WorkerState.UP]
+    for disk, use in pool.disks.items():
+        there = {w.identity.worker_id for w in up if w.identity.disk == disk}
+        _require(use.up.keys() == there, f"on {disk} are {there} Up, and {list(use.up)} are known")
+        _require(bool(use.up) != (use.left_at is not None), f"{disk} was left at {use.left_at}")
+    _require(all(w.identity.disk in pool.disks for w in up), "an Up worker is on no known disk")
 
 
 def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: ClusterState) -> None:
@@ -121,6 +128,7 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
         is_its = attempt in attempt.task.attempts
         _require(is_its, f"{name} holds {attempt.id}, its task another one")
         _require(attempt.worker_id == worker_id, f"{name} holds {attempt.id} of another worker")
+        _require(pool.live.get(attempt.id) is attempt, f"{name} holds {attempt.id}, unknown by id")
         _require(attempt.stage.job.id in state.jobs, f"{name} holds an attempt of an ended job")
     for attempt in worker.committing.values():
         is_it = attempt.task.accepted is attempt and attempt.task.state is TaskState.COMMITTING

@@ -102,6 +102,10 @@ class JobRun:
         """Indices of runnable stages, sorted: earlier stages are served first."""
         self.accepted: dict[str, Attempt] = {}
         """Accepted attempts by id: whose outputs can be read, or are being committed."""
+        self.unreadable: dict[str, str] = {}
+        """Attempts that were accepted until somebody could not read their outputs, and their
+        workers. Others may be reading them, so their files stay as long as the job.
+        """
         self.incomplete_finals = 0
         self.live_count = 0
         """Attempts assigned or running: what fair sharing compares."""
@@ -253,7 +257,7 @@ class JobRun:
         self._move_task(stage, task, TaskState.PENDING, event)
         task.accepted = None
         del self.accepted[attempt.id]
-        task.recomputes += 1
+        self.unreadable[attempt.id] = attempt.worker_id
         stage.outputs_version += 1
         if stage.is_complete:
             stage.ended_at = None

@@ -37,8 +37,6 @@ CLOCK_GAP_S_MIN = 1.0
 """Ticks further apart than this, and than half the heartbeat timeout, are a gap of the clock."""
 HISTORY_MAX = 8
 """Failed attempts that a failed job's message names."""
-PENDING_DROPS_MAX = 10_000
-"""Attempts whose files a lost worker is told to delete when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)

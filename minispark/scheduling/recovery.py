@@ -96,7 +96,7 @@ class Recovery:
         worker = self._state.pool.workers.get(worker_id)
         if worker is None and worker_id in self._workers:
             until = self._now + self._state.limits.heartbeat_timeout_s
-            worker = self._state.pool.expect(self._workers[worker_id], until)
+            worker = self._state.pool.expect(self._workers[worker_id], self._now, until)
         return worker
 
 
@@ -113,7 +113,6 @@ def _count(stage: StageRun, task: TaskRun, fact: AttemptMoved) -> None:
             task.recomputes += 1
         case _:
             pass
-    task.has_orphans = True
     if fact.state in (AttemptState.FAILED, AttemptState.LOST):
         task.remember(f"attempt {fact.attempt}: {fact.error}")
         stage.failed_attempts += 1

@@ -87,6 +87,12 @@ class ClusterState:
         """Whether a running job reads, or will read, that attempt's output."""
         return any(attempt_id in job.accepted for job in self.jobs.values())
 
+    def is_needed(self, attempt_id: str) -> bool:
+        """Whether the attempt is live, or something reads what it wrote, or tries to."""
+        return attempt_id in self.pool.live or any(
+            attempt_id in job.accepted or attempt_id in job.unreadable for job in self.jobs.values()
+        )
+
     @property
     def counted_jobs(self) -> int:
         """Of how many jobs the totals hold something."""

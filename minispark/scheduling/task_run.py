@@ -24,6 +24,7 @@ class Attempt:
         "id",
         "number",
         "outcome",
+        "pool_version",
         "stage",
         "started_at",
         "state",
@@ -45,6 +46,8 @@ class Attempt:
         """When an executor took it up; None while it is queued."""
         self.state = AttemptState.ASSIGNED
         self.outcome: TaskOutcome | None = None
+        self.pool_version = 0
+        """When it was told where its input lies."""
 
     def move(self, new: AttemptState, event: object) -> None:
         self.state = check_transition(
@@ -65,7 +68,6 @@ class TaskRun:
         "backup",
         "failures",
         "fetch_failures",
-        "has_orphans",
         "history",
         "is_delayed",
         "live",
@@ -95,8 +97,6 @@ class TaskRun:
         self.avoided_worker: str | None = None
         """Where it failed last; another worker is preferred until `avoid_until`."""
         self.avoid_until = 0.0
-        self.has_orphans = False
-        """Some attempt of it ended without its worker deleting what it wrote."""
 
     @property
     def attempts(self) -> list[Attempt]:

@@ -7,11 +7,10 @@ Must not know jobs or tasks beyond the attempts' ids.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
-from minispark.model.events import WorkerIdentity
+from minispark.model.events import Disk, WorkerIdentity
 from minispark.model.snapshot import WorkerView
 from minispark.model.states import (
     WORKER_TRANSITIONS,
@@ -19,7 +18,7 @@ from minispark.model.states import (
     WorkerState,
     check_transition,
 )
-from minispark.scheduling.limits import HTTP_SLOTS, PENDING_DROPS_MAX, PLACEMENT_SCAN_MAX
+from minispark.scheduling.limits import HTTP_SLOTS, PLACEMENT_SCAN_MAX
 from minispark.scheduling.task_run import Attempt
 
 
@@ -35,10 +34,8 @@ class Worker:
         "is_refused",
         "last_heartbeat",
         "last_heartbeat_unix_s",
-        "pending_drops",
         "session",
         "state",
-        "told",
     )
 
     def __init__(self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float):
@@ -51,10 +48,6 @@ class Worker:
         """Live attempts by id: queued and running."""
         self.committing: dict[str, Attempt] = {}
         """Accepted attempts whose files it was told to name."""
-        self.pending_drops: list[str] = []
-        """Attempts whose files it must delete when it comes back."""
-        self.told: deque[tuple[float, tuple[str, ...]]] = deque()
-        """When it was told to delete which attempts' files, as far as it may not have heard yet."""
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""
         self.is_draining = False
@@ -85,6 +78,18 @@ class Presence:
     has_refused: bool = False
 
 
+@dataclass(slots=True)
+class DiskUse:
+    """Who is on one disk. Only our own workers count: a foreign one serves and deletes nothing."""
+
+    up: dict[str, Worker] = field(default_factory=dict)
+    """Each of them can read, serve and delete everything there."""
+    left_at: float | None = None
+    """Since when nobody is Up there (monotonic seconds)."""
+    version: int = 0
+    """The pool's, when somebody came or went last."""
+
+
 class WorkerPool:
     """All workers, by id in order of first registration."""
 
@@ -96,8 +101,11 @@ class WorkerPool:
         """Slots of Up workers that tasks are pushed to."""
         self.placed = 0
         """Attempts placed so far: where the round robin stands."""
+        self.live: dict[str, Attempt] = {}
+        """The attempts of all workers."""
+        self.disks: dict[Disk, DiskUse] = {}
         self.version = 0
-        """Grows when an address changes: cached locations are stale then."""
+        """Grows when a worker comes or goes: outputs may be read at another place then."""
         self.changed: dict[str, None] = {}
         """Workers that readers have not seen as they are now."""
         self._max_load_diff = max_load_diff
@@ -105,11 +113,6 @@ class WorkerPool:
         self._available_by_load: list[dict[str, None]] = []
 
     # --- coming and going --------------------------------------------------------------------
-
-    def heard(self, worker: Worker, now: float, patience_s: float) -> None:
-        """A heartbeat: what it was told longer ago than that, it has done."""
-        while worker.told and worker.told[0][0] < now - patience_s:
-            worker.told.popleft()
 
     def register(
         self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float
@@ -121,11 +124,10 @@ class WorkerPool:
             self.workers[identity.worker_id] = worker
         else:
             if worker.state is WorkerState.UP:
-                self.take_down(worker, "registered again")
+                self.take_down(worker, "registered again", now)
             worker.identity, worker.session = identity, session
             worker.expected_until = None
             worker.is_draining = False
-        self.version += 1
         if worker.state is WorkerState.DOWN:
             worker.state = check_transition(
                 WORKER_TRANSITIONS, f"worker {identity.name}", worker.state, WorkerState.UP, session
@@ -134,6 +136,8 @@ class WorkerPool:
         if worker.is_pushed:
             self.slots_total += worker.slots
             self._enlist(worker)
+            disk = self._change(worker)
+            disk.up[identity.worker_id], disk.left_at = worker, None
         return worker
 
     def bring_up(self, worker: Worker, event: object) -> None:
@@ -147,10 +151,12 @@ class WorkerPool:
             event,
         )
 
-    def expect(self, identity: WorkerIdentity, until: float) -> Worker:
+    def expect(self, identity: WorkerIdentity, now: float, until: float) -> Worker:
         """One that an earlier master knew: Down, and waited for until then."""
         worker = Worker(identity, 0, until, 0.0)
         worker.state, worker.expected_until = WorkerState.DOWN, until
+        if worker.is_pushed:
+            self.disks.setdefault(identity.disk, DiskUse(left_at=now))
         self.workers[identity.worker_id] = worker
         self.changed[identity.worker_id] = None
         return worker
@@ -170,7 +176,7 @@ class WorkerPool:
             has_refused=any(worker.is_refused for worker in up),
         )
 
-    def take_down(self, worker: Worker, event: object) -> None:
+    def take_down(self, worker: Worker, event: object, now: float) -> None:
         """No more tasks for it; its attempts are the caller's to end."""
         worker.state = check_transition(
             WORKER_TRANSITIONS,
@@ -179,7 +185,12 @@ class WorkerPool:
             WorkerState.DOWN,
             event,
         )
-        if worker.is_pushed and not worker.is_draining:
+        if not worker.is_pushed:
+            return
+        disk = self._change(worker)
+        del disk.up[worker.identity.worker_id]
+        disk.left_at = None if disk.up else now
+        if not worker.is_draining:
             self.slots_total -= worker.slots
             self._delist(worker, len(worker.attempts))
 
@@ -190,18 +201,40 @@ class WorkerPool:
             self.slots_total -= worker.slots
             self._delist(worker, len(worker.attempts))
 
+    # --- disks -----------------------------------------------------------------------------------
+
+    def server(self, worker: Worker) -> Worker | None:
+        """Who can read, serve and delete now what the worker wrote: itself, or an Up one on its
+        disk.
+        """
+        if worker.state is WorkerState.UP and worker.is_pushed:
+            return worker
+        disk = self.disks.get(worker.identity.disk)
+        return next(iter(disk.up.values()), None) if disk is not None else None
+
+    def has_changed(self, worker: Worker, version: int) -> bool:
+        """Whether somebody came to, or went from, the worker's disk since the pool's version."""
+        disk = self.disks.get(worker.identity.disk)
+        return disk is not None and disk.version > version
+
+    def _change(self, worker: Worker) -> DiskUse:
+        self.version += 1
+        disk = self.disks.setdefault(worker.identity.disk, DiskUse())
+        disk.version = self.version
+        return disk
+
     # --- load ----------------------------------------------------------------------------------
 
     def add(self, worker: Worker, attempt: Attempt) -> None:
         before = len(worker.attempts)
-        worker.attempts[attempt.id] = attempt
+        worker.attempts[attempt.id] = self.live[attempt.id] = attempt
         self._relist(worker, before)
 
     def remove(self, attempt: Attempt) -> None:
         """The attempt no longer occupies its worker."""
         worker = self.workers[attempt.worker_id]
         before = len(worker.attempts)
-        del worker.attempts[attempt.id]
+        del worker.attempts[attempt.id], self.live[attempt.id]
         self._relist(worker, before)
 
     def next_available(self) -> Worker | None:
@@ -300,8 +333,3 @@ class WorkerPool:
         worker_id = worker.identity.worker_id
         del self.available[worker_id]
         self.available[worker_id] = None
-
-    def defer_drops(self, worker: Worker, attempt_ids: tuple[str, ...]) -> None:
-        """Remember what a Down worker must delete, up to PENDING_DROPS_MAX."""
-        room = PENDING_DROPS_MAX - len(worker.pending_drops)
-        worker.pending_drops.extend(attempt_ids[:room])

@@ -135,7 +135,7 @@ def read_checksum(folder: Path, index: int) -> int:
     return int(crc32)
 
 
-# --- commit and delete ----------------------------------------------------------------------
+# --- commit, find and delete ----------------------------------------------------------------------
 
 
 def commit_files(state_dir: str, attempt_id: str, files: Iterable[tuple[str, str]]) -> None:
@@ -156,6 +156,11 @@ def commit_files(state_dir: str, attempt_id: str, files: Iterable[tuple[str, str
         temporary.unlink(missing_ok=True)
         os.link(source, temporary, follow_symlinks=False)
         temporary.replace(target)
+
+
+def attempts_on_disk(state_dir: str) -> list[str]:
+    """The attempts that have a directory. Raises OSError."""
+    return [name for name in os.listdir(Path(state_dir) / "attempts") if is_uuid(name)]
 
 
 def drop_attempt(state_dir: str, attempt_id: str) -> None:

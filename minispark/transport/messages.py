@@ -16,6 +16,8 @@ REPORTS_MAX = 1000
 """Reports in one page."""
 ERROR_CHARS_MAX = 8000
 """Of a report's error."""
+ATTEMPTS_PER_PAGE = 10_000
+"""Attempt ids in one message: 400 kB, far below a frame's limit."""
 
 # --- handshake (both directions; `handshake.py` drives it) ---------------------------------
 
@@ -135,6 +137,13 @@ class CommitFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptsFound:
+    """The directories of these attempts are on this worker's disk; at most ATTEMPTS_PER_PAGE."""
+
+    attempt_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """The worker finishes what it runs and then ends: it gets no more orders."""
 
@@ -214,6 +223,11 @@ class Drop:
     attempt_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FindAttempts:
+    """Say which attempts' directories are on the disk, in one AttemptsFound or more."""
+
+
 # --- data port (executor or master -> worker) -------------------------------------------------
 
 
@@ -272,6 +286,7 @@ Message: TypeAlias = (
     | Register
     | Heartbeat
     | Reports
+    | AttemptsFound
     | Draining
     | Registered
     | Confirmed
@@ -279,6 +294,7 @@ Message: TypeAlias = (
     | Cancel
     | Commit
     | Drop
+    | FindAttempts
     | FetchBlock
     | FetchFile
     | Bulk

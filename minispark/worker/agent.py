@@ -14,9 +14,8 @@ from typing import assert_never
 
 import psutil
 
-from minispark.errors import CorruptBlock, ProtocolError
+from minispark.errors import ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
-from minispark.storage.task_files import commit_files, drop_attempt
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.supervisor import DRAIN_SIGNAL, TERMINATED
 from minispark.transport import messages as msg
@@ -29,6 +28,7 @@ from minispark.worker.agent_state import (
     RunOnSlot,
     SendReport,
 )
+from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
@@ -56,7 +56,7 @@ class Agent:
         state: AgentState,
         server: ExecutorServer,
         worker_id: WorkerId,
-        state_dir: str,
+        files: AttemptFiles,
         counters: WorkerCounters,
         heartbeat_interval_s: float,
         lifeline: int | None,
@@ -66,7 +66,7 @@ class Agent:
         self._state = state
         self._server = server
         self._worker_id = worker_id
-        self._state_dir = state_dir
+        self._files = files
         self._counters = counters
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lifeline = lifeline
@@ -312,11 +312,13 @@ class Agent:
                 self._follow(self._state.launched(runs, now), now)
             case msg.Cancel(attempt_ids):
                 self._follow(self._state.cancelled(attempt_ids), now)
-            case msg.Commit(attempt_id, files):
-                self._commit(attempt_id, files)
+            case msg.Commit():
+                self._link.report(self._files.commit(message))
             case msg.Drop(attempt_ids):
-                for attempt_id in attempt_ids:
-                    drop_attempt(self._state_dir, attempt_id)
+                self._files.drop(*attempt_ids)
+            case msg.FindAttempts():
+                for page in self._files.find():
+                    self._link.send(page)
             case msg.Refused():
                 raise ProtocolError(f"the master refused this worker: {message.message}")
             case _:
@@ -343,14 +345,6 @@ class Agent:
                 logger.error("%s", message := f"its id cannot be kept: {error}")
                 self._notifier.send({"error": message})
 
-    def _commit(self, attempt_id: str, files: tuple[tuple[str, str], ...]) -> None:
-        try:
-            commit_files(self._state_dir, attempt_id, files)
-        except (OSError, CorruptBlock) as error:
-            self._link.report(msg.CommitFailed(attempt_id, str(error)))
-        else:
-            self._link.report(msg.Committed(attempt_id))
-
     # --- what the state decided ------------------------------------------------------------------
 
     def _follow(self, instructions: list[Instruction], now: float) -> None:
@@ -365,6 +359,6 @@ class Agent:
                         self._counters.count(False, 0, 0.0)
                     self._link.report(report)
                 case DropFiles(attempt_id):
-                    drop_attempt(self._state_dir, attempt_id)
+                    self._files.drop(attempt_id)
                 case _:
                     assert_never(instruction)

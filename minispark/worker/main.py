@@ -27,6 +27,7 @@ from minispark.transport.http_server import CONNECTIONS_MAX, HttpServer
 from minispark.transport.messages import Register
 from minispark.worker.agent import Agent
 from minispark.worker.agent_state import AgentState
+from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.data_server import DataServer
 from minispark.worker.executor_server import ExecutorServer
 from minispark.worker.guests import FETCHERS_MAX, STRANGERS_MAX, Guests
@@ -103,7 +104,7 @@ def run_worker(
         state=state,
         server=server,
         worker_id=worker_id,
-        state_dir=config.state_dir,
+        files=AttemptFiles(config.state_dir),
         counters=counters,
         heartbeat_interval_s=config.scheduler.heartbeat_interval_s,
         lifeline=lifeline,

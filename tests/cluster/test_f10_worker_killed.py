@@ -14,6 +14,8 @@ import pytest
 from tests import jobs, oracle
 from tests.cluster.harness import Cluster, attempts_left, wait_until
 
+INPUT = Path(__file__).parents[2] / "data" / "input.csv"
+
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -113,6 +115,58 @@ def test_f11_three_kills_in_a_row_during_one_shuffle(
         assert info["state"] == "SUCCEEDED", info["status"]
         expected = oracle.word_count(oracle.lines_of([text]))
         assert sorted(client.results(info["id"])) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_f17_outputs_are_read_where_they_are_after_their_worker_moved(
+    make_cluster: Callable[..., Cluster], number: signal.Signals
+) -> None:
+    """Over sockets, with free ports: a worker that starts again has another address."""
+    cluster = make_cluster(
+        "workers.short_circuit=false", "scheduler.heartbeat_timeout_s=1", workers=2, threads=1
+    )
+    executors = {}
+    for name in ("worker-1", "worker-2"):
+        (server,) = psutil.Process(cluster.process(name)["pid"]).children()
+        (executors[name],) = server.children()
+    with cluster.client() as client:
+        for executor in executors.values():
+            executor.suspend()
+        info = client.submit(jobs.word_count(str(INPUT), 1))
+        (mapper,) = wait_until(lambda: running_on(cluster, client, info["id"], "read"), "the map")
+        executors[mapper].resume()
+        reader = wait_until(
+            lambda: next(iter(running_on(cluster, client, info["id"], "reduce")), None),
+            "the reduce is placed",
+        )
+        assert reader != mapper
+        agent = psutil.Process(cluster.process(mapper)["pid"])
+        cluster.note_processes()
+        agent.send_signal(number)
+        try:
+            wait_until(
+                lambda: (
+                    cluster.logs().count(f"{mapper} is Down") == 1
+                    and (number == signal.SIGSTOP or up_count(client) == 2)
+                ),
+                "the master knows where it is",
+            )
+            executors[reader].resume()
+            info = client.wait(info["id"], timeout_s=60)
+        finally:
+            if number == signal.SIGSTOP:
+                agent.resume()
+        assert info["state"] == "SUCCEEDED", info["status"]
+        assert sorted(client.results(info["id"])) == oracle.word_count(oracle.lines_of([INPUT]))
+        tasks = client.tasks(info["id"])["tasks"]
+        states = sorted((t["node_id"].startswith("read"), t["state"]) for t in tasks)
+        # the reduce ran twice, the map once
+        assert states == [(False, "LOST"), (False, "SUCCEEDED"), (True, "SUCCEEDED")]
+        wait_until(lambda: up_count(client) == 2, "both are Up")
+
+
+def up_count(client: Any) -> int:
+    return sum(worker["status"] == "Up" for worker in client.workers())
 
 
 def test_chaos_kill_worker_says_whom_and_watches_it_return(

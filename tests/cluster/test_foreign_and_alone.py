@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from minispark.client import Client
@@ -169,6 +170,49 @@ def test_f16_a_damaged_shuffle_file_is_made_again(
         expected = oracle.word_count(oracle.lines_of([text]))
         assert sorted(client.results(info["id"])) == expected
         assert info["retries"] > 0
+
+
+def test_f32_what_a_killed_worker_left_on_a_disk_of_its_own_goes_when_it_is_back(
+    make_cluster: Callable[..., Cluster], spawn: Spawn, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"word{i % 50_000} and more words\n" for i in range(300_000)))
+    cluster, folder = make_cluster(workers=0), tmp_path / "far"
+    words = ("worker", "--name", "far", "--master", cluster.document()["master_url"])
+    env = {
+        "MINISPARK_TOKEN": (cluster.state_dir / "token").read_text(),
+        "MINISPARK_STATE_DIR": str(folder),
+        "WORKER_PORT": "0",
+        "WORKER_THREADS": "1",
+    }
+
+    def left() -> list[Path]:
+        return list((folder / "attempts").glob("*"))
+
+    first = subprocess.Popen(
+        [sys.executable, str(ROOT / "minispark.py"), *words],
+        cwd=ROOT,
+        env={**PLAIN_ENVIRONMENT, **env},
+        stderr=subprocess.DEVNULL,
+    )
+    with cluster.client() as client:
+        try:
+            info = client.submit(jobs.word_count(str(text), 8))
+            wait_until(lambda: len(left()) >= 2, "it has written something")
+            family = psutil.Process(first.pid).children(recursive=True)
+        finally:
+            first.kill()
+            first.wait()
+        psutil.wait_procs(family, timeout=5)
+        client.cancel(info["id"])
+        cluster.note_processes()
+        pid = cluster.process("master")["pid"]
+        os.kill(pid, signal.SIGKILL)  # and nobody remembers that something is to be deleted
+        wait_until(lambda: cluster.process("master")["pid"] not in (pid, None), "another master")
+        assert left()
+        spawn(*words, **env)
+        wait_until(lambda: left() == [], "its directories are deleted", timeout_s=10)
+    cluster.note_processes()
 
 
 @pytest.mark.parametrize("short_circuit", ["true", "false"])

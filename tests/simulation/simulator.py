@@ -39,6 +39,8 @@ KILLS_AT_SUBMIT = 50
 FAULTS_END_S = 60.0
 """Faults stop then; from then on every job must end."""
 END_S = 600.0
+SETTLE_S = 15.0
+"""So long after the last fault every worker is back, and every message has arrived."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Faults:
 
     crash_every_s: float = 20.0
     pause_every_s: float = 25.0
+    drain_every_s: float = 60.0
     fail: float = 0.05
     lose_output: float = 0.03
     duplicate: float = 0.05
@@ -58,24 +61,31 @@ class Faults:
     delay_s: float = 0.05
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass
 class SimulatedWorker:
-    """A worker process: its session, its slots and queue, the outputs on its disk."""
+    """A worker process: its session, its slots and queue, and what it wrote on its host's disk."""
 
     name: str
     worker_id: str
     slots: int
     speed: float
+    host: str
+    port: int = 0
+    """Of its data server: another one after each start, where ports are not configured."""
     kind: WorkerKind = WorkerKind.SOCKET
     is_alive: bool = False
     session: int = 0
     paused_until: float = 0.0
     queue: list[TaskOrder] = field(default_factory=list)
     running: dict[str, TaskOrder] = field(default_factory=dict)
-    outputs: dict[str, None] = field(default_factory=dict)
+    directories: dict[str, bool] = field(default_factory=dict)
+    """Of attempts, and whether the attempt wrote all of its output."""
+    is_draining: bool = False
+    said: dict[str, None] = field(default_factory=dict)
+    """Attempts of which a master was told in this session that they started."""
     outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
     unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
     """Ends of attempts that the master has not called durable, by attempt."""
@@ -158,6 +168,11 @@ class Simulation:
             max_load_diff=self.rng.randint(0, 3),
             prefetch=self.rng.choice([None, 0, 3]),
         )
+        self.hosts = self.rng.choice([1, 1, 2, 3])
+        self.is_short_circuit = self.rng.random() < 0.7
+        self.has_fixed_ports = self.rng.random() < 0.5
+        self._ports = 0
+        self._faults_end_s = FAULTS_END_S
         self.journal = Journal()
         self.watch = Watch(self)
         self.kills = 0
@@ -191,6 +206,7 @@ class Simulation:
             worker_id=self._uuid(),
             slots=self.rng.randint(1, 3),
             speed=self.rng.choice([1.0, 1.0, 1.0, 0.1]) if self.faults.crash_every_s else 1.0,
+            host=f"host{index % self.hosts}",
             kind=WorkerKind.HTTP if is_foreign and self.faults.fail else WorkerKind.SOCKET,
         )
 
@@ -209,19 +225,28 @@ class Simulation:
     def run(self) -> None:
         """Until every job has ended. Fails when that takes longer than END_S of virtual time."""
         while not self._is_over():
-            self.now, _, what = heapq.heappop(self._heap)
+            self._step()
             if self.now > END_S:
                 states = {i: self.core.state.jobs[i].state for i in self.core.state.jobs}
                 raise AssertionError(f"jobs never ended: {states}")
-            what()
         self.watch.check_end()
+        if self.is_checked:
+            self._faults_end_s = min(self.now, FAULTS_END_S)
+            end = self.now + SETTLE_S
+            while self.now < end:
+                self._step()
+            self.watch.check_disks()
+
+    def _step(self) -> None:
+        self.now, _, what = heapq.heappop(self._heap)
+        what()
 
     def _is_over(self) -> bool:
         return self.now > 11 and self._is_up and not self.core.state.jobs
 
     @property
     def is_faulty(self) -> bool:
-        return self.now < FAULTS_END_S
+        return self.now < self._faults_end_s
 
     def happens(self, chance: float) -> bool:
         return self.is_faulty and self.rng.random() < chance
@@ -231,6 +256,7 @@ class Simulation:
     def _begin_master(self) -> None:
         """A master starts on what the journal holds."""
         self.core = SchedulingCore(self.limits)
+        self.watch.see_master()
         self._life += 1
         self._is_up = True
         effects = self.core.restore(
@@ -280,27 +306,26 @@ class Simulation:
         if self.log is not None:
             self.log(f"{self.now:9.3f}  {event}")
         self.reply = Reply() if isinstance(event, ev.JobSubmitted) else None
-        lost = self._newly_unreadable(event)
+        lost = self.watch.newly_unreadable(event)
+        kept = self.watch.keeps_running(event)
         try:
             self.loop.handle([(event, self.reply)])
         except MasterKilled:
             self._kill_master()
             return []
         self.watch.unreadable.update(lost)
+        if isinstance(event, ev.ClockTicked):
+            self.watch.see_tick()
+        cancelled = [e for e in self._performed if isinstance(e, fx.CancelAttempts)]
+        for effect in cancelled:
+            told = [i for i in effect.attempt_ids if i in kept]
+            assert not told, f"{told} were running when their worker was to end what it runs"
         if self._doom is not None:
             # a batch without facts: it dies after it
             self._kill_master()
         elif self.is_checked:
             invariants.check(self.core)
         return self._performed
-
-    def _newly_unreadable(self, event: ev.Event) -> dict[str, None]:
-        """Outputs that nobody may be sent to any more once the event was taken in."""
-        if not isinstance(event, ev.OutputsUnreadable):
-            return {}
-        reader = self.core.state.pool.workers.get(event.worker_id)
-        is_live = reader is not None and event.attempt_id in reader.attempts
-        return dict.fromkeys(event.lost) if is_live else {}
 
     def _write(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
         if self._doom == "before":
@@ -331,6 +356,8 @@ class Simulation:
                 self._send(effect.worker_id, lambda w: self._commit(w, effect.attempt_id))
             case fx.DropOutputs():
                 self._send(effect.worker_id, lambda w: self._drop(w, effect.attempt_ids))
+            case fx.FindAttempts():
+                self._send(effect.worker_id, self._find)
             case fx.CloseSession():
                 self._closed(self.workers[effect.worker_id], effect.session)
             case fx.AcceptWorker():
@@ -360,7 +387,10 @@ class Simulation:
 
     def _tick(self) -> None:
         self.feed(ev.ClockTicked(self.now))
-        gap = 4.0 if self.happens(self.faults.lose_message) else TICK_S  # a stopped master
+        gap = TICK_S
+        if self.happens(self.faults.lose_message):  # a stopped master
+            gap = 4.0
+            self.after(gap, self.watch.see_gap)
         self.after(gap, self._tick)
 
     def _submit(self) -> None:
@@ -388,7 +418,10 @@ class Simulation:
     # --- workers -------------------------------------------------------------------------------
 
     def _start(self, worker: SimulatedWorker) -> None:
-        worker.is_alive = True
+        worker.is_alive, worker.is_draining = True, False
+        if not (self.has_fixed_ports and worker.port):
+            self._ports += 1
+            worker.port = self._ports
         self._register(worker)
 
     def _register(self, worker: SimulatedWorker) -> None:
@@ -400,8 +433,17 @@ class Simulation:
             return
         self._sessions += 1
         worker.session = self._sessions
+        worker.said = {}
         identity = ev.WorkerIdentity(
-            worker.worker_id, worker.kind, worker.name, "h", 1, worker.slots, 1, "host", "/s"
+            worker_id=worker.worker_id,
+            kind=worker.kind,
+            name=worker.name,
+            host="h",
+            port=worker.port,
+            slots=worker.slots,
+            pid=1,
+            host_id=worker.host,
+            state_dir="/s",
         )
         queued = (order.attempt_id for order in worker.queue)
         running = (*worker.running, *queued, *worker.unconfirmed)
@@ -467,6 +509,7 @@ class Simulation:
         while worker.queue and len(worker.running) < worker.slots:
             order = worker.queue.pop(0)
             worker.running[order.attempt_id] = order
+            worker.directories[order.attempt_id] = False
             self._report(worker, ev.AttemptStarted(worker.worker_id, order.attempt_id, self.now))
             duration_s = self.rng.uniform(0.05, 1.0) / worker.speed
             self.after(duration_s, lambda order=order: self._finish(worker, order))
@@ -479,7 +522,7 @@ class Simulation:
             return
         del worker.running[order.attempt_id]
         places = worker.outputs_of.pop(order.attempt_id, ())
-        lost = tuple(p.attempt_id for p in places if self._is_unreadable(p))
+        lost = tuple(p.attempt_id for p in places if self._is_unreadable(worker, p))
         who, attempt_id = worker.worker_id, order.attempt_id
         event: ev.Event
         if lost:
@@ -487,18 +530,26 @@ class Simulation:
         elif self.happens(self.faults.fail):
             event = ev.AttemptFailed(who, attempt_id, "error", "boom", self.now)
         else:
-            worker.outputs[attempt_id] = None
+            worker.directories[attempt_id] = True
             event = ev.AttemptSucceeded(who, attempt_id, self._outcome(order), self.now)
+        if not isinstance(event, ev.AttemptSucceeded):
+            self._delete(worker, (attempt_id,))
         self._report(worker, event)
         self._fill(worker)
 
-    def _is_unreadable(self, place: OutputLocation) -> bool:
+    def _is_unreadable(self, reader: SimulatedWorker, place: OutputLocation) -> bool:
+        """Not on the reader's own disk, nor served at that address."""
         owner = self.workers[place.worker_id]
         if owner.kind is WorkerKind.HTTP:
             return False
         if self.happens(self.faults.lose_output):
-            owner.outputs.pop(place.attempt_id, None)
-        return place.attempt_id not in owner.outputs
+            owner.directories.pop(place.attempt_id, None)
+        is_near = self.is_short_circuit and reader.host == place.host_id
+        is_served = any(
+            other.is_alive and (other.host, other.port) == (place.host_id, place.port)
+            for other in self.workers.values()
+        )
+        return not (is_near or is_served) or not owner.directories.get(place.attempt_id)
 
     def _outcome(self, order: TaskOrder) -> TaskOutcome:
         sink = self.watch.stage_of(order).program.sink
@@ -531,7 +582,11 @@ class Simulation:
         life = self._life
         self.feed(event)
         if self._is_up and self._life == life and worker.session == session:
-            worker.unconfirmed.pop(getattr(event, "attempt_id", ""), None)
+            attempt_id = getattr(event, "attempt_id", "")
+            if isinstance(event, ev.AttemptStarted):
+                worker.said[attempt_id] = None
+            else:
+                worker.unconfirmed.pop(attempt_id, None)
 
     def _accepted(self, worker: SimulatedWorker, forget: tuple[str, ...]) -> None:
         """The master registered it: it forgets what nobody waits for, and repeats itself."""
@@ -540,6 +595,10 @@ class Simulation:
             worker.unconfirmed.pop(attempt_id, None)
         for event in list(worker.unconfirmed.values()):
             self._report(worker, event)
+        for attempt_id in worker.running:
+            self._report(worker, ev.AttemptStarted(worker.worker_id, attempt_id, self.now))
+        if worker.is_draining:
+            self._report(worker, ev.WorkerDraining(worker.worker_id, self.now))
 
     def _commit(self, worker: SimulatedWorker, attempt_id: str) -> None:
         if self.happens(self.faults.fail / 5):
@@ -553,12 +612,25 @@ class Simulation:
         worker.queue = [order for order in worker.queue if order.attempt_id not in gone]
         for attempt_id in gone:
             worker.running.pop(attempt_id, None)
+        self._delete(worker, attempt_ids)
         self._fill(worker)
 
     def _drop(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
-        for attempt_id in attempt_ids:
-            for other in self.workers.values():
-                other.outputs.pop(attempt_id, None)
+        needed = [i for i in attempt_ids if i in self.watch.accepted_attempts]
+        assert not needed, f"{needed} are deleted, and are what running jobs read"
+        self._delete(worker, attempt_ids)
+
+    def _delete(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        for other in self._on_disk_of(worker):
+            for attempt_id in attempt_ids:
+                other.directories.pop(attempt_id, None)
+
+    def _find(self, worker: SimulatedWorker) -> None:
+        found = tuple(i for other in self._on_disk_of(worker) for i in other.directories)
+        self._report(worker, ev.AttemptsFound(worker.worker_id, found, self.now))
+
+    def _on_disk_of(self, worker: SimulatedWorker) -> list[SimulatedWorker]:
+        return [other for other in self.workers.values() if other.host == worker.host]
 
     # --- faults --------------------------------------------------------------------------------
 
@@ -569,6 +641,33 @@ class Simulation:
         if self.faults.pause_every_s:
             when = self.rng.expovariate(1 / self.faults.pause_every_s)
             self.after(when, lambda: self._pause(worker))
+        if self.faults.drain_every_s and worker.kind is WorkerKind.SOCKET:
+            when = self.rng.expovariate(1 / self.faults.drain_every_s)
+            self.after(when, lambda: self._drain(worker))
+
+    def _drain(self, worker: SimulatedWorker) -> None:
+        """It ends once it has nothing to do, and comes back after a while."""
+        if not self.is_faulty:
+            return
+        if worker.is_alive and not worker.is_draining:
+            worker.is_draining = True
+            if worker.session:
+                self._report(worker, ev.WorkerDraining(worker.worker_id, self.now))
+            self.after(0.3, lambda: self._end_drained(worker))
+        when = self.rng.expovariate(1 / self.faults.drain_every_s)
+        self.after(when, lambda: self._drain(worker))
+
+    def _end_drained(self, worker: SimulatedWorker) -> None:
+        if not (worker.is_alive and worker.is_draining):
+            return
+        is_busy = worker.running or worker.queue or worker.unconfirmed or not worker.session
+        if is_busy or worker.paused_until > self.now:
+            self.after(0.3, lambda: self._end_drained(worker))
+            return
+        worker.is_alive = False
+        event = ev.WorkerDisconnected(worker.worker_id, worker.session, self.now)
+        self.after(self._delay(), lambda: self.feed(event) and None)
+        self.after(self.rng.uniform(0.2, 6), lambda: self._start(worker))
 
     def _crash(self, worker: SimulatedWorker) -> None:
         """SIGKILL; the process comes back after a while, with what lies on its disk, or without."""
@@ -578,7 +677,7 @@ class Simulation:
             worker.is_alive = False
             worker.running, worker.queue, worker.unconfirmed = {}, [], {}
             if self.rng.random() < 0.3:
-                worker.outputs = {}
+                worker.directories = {}
             if worker.kind is WorkerKind.SOCKET:
                 event = ev.WorkerDisconnected(worker.worker_id, worker.session, self.now)
                 self.after(self._delay(), lambda: self.feed(event) and None)
@@ -621,7 +720,62 @@ class Watch:
         self.reported: dict[str, None] = {}
         """Attempts whose worker said that they succeeded."""
         self.unreadable: dict[str, None] = {}
-        """Outputs that a live attempt could not read, and said so."""
+        """Outputs that a live attempt could not read, and said so, though nobody had come to their
+        disk, or gone, since it was launched.
+        """
+        self.accepted_attempts: dict[str, str] = {}
+        """Of jobs that have not ended: accepted attempts, and their jobs."""
+        self._changes: dict[str, int] = {}
+        """How often somebody came to, or went from, the disk of a host."""
+        self._up: dict[str, dict[str, None]] = {}
+        self._left_at: dict[str, float] = {}
+        """Since when no worker of ours is Up on the disk of a host, as far as a master knows."""
+        self._looked_at = 0.0
+        self._launched_at: dict[str, dict[str, int]] = {}
+        """`_changes` when the attempt was launched."""
+        self._host_of: dict[str, str] = {}
+        """On whose disk an accepted attempt's output is."""
+
+    def see_master(self) -> None:
+        """Another master begins: it has seen nobody come yet."""
+        self._up, self._looked_at = {}, 0.0
+        for host in self._changes:
+            self._change(host)
+
+    def see_tick(self) -> None:
+        """A master looked at the clock, and maybe had slots to give work to."""
+        if self._simulation.core.state.pool.slots_total:
+            self._looked_at = self._simulation.now
+
+    def see_gap(self) -> None:
+        """The master was stopped: all deadlines begin anew."""
+        now = self._simulation.now
+        self._left_at = dict.fromkeys(self._left_at, now)
+
+    def _change(self, host: str) -> None:
+        self._changes[host] = self._changes.get(host, 0) + 1
+        if self._up.get(host):
+            self._left_at.pop(host, None)
+        else:
+            self._left_at[host] = self._simulation.now
+
+    def newly_unreadable(self, event: ev.Event) -> dict[str, None]:
+        """Outputs that nobody may be sent to any more once the event was taken in."""
+        live = self._simulation.core.state.pool.live
+        if not isinstance(event, ev.OutputsUnreadable) or event.attempt_id not in live:
+            return {}
+        before = self._launched_at.get(event.attempt_id, {})
+        owners = {i: self._host_of.get(i, "") for i in event.lost}
+        return dict.fromkeys(
+            i for i, host in owners.items() if before.get(host) == self._changes.get(host)
+        )
+
+    def keeps_running(self, event: ev.Event) -> list[str]:
+        """What a worker that drains runs, and said so."""
+        if not isinstance(event, ev.WorkerDraining):
+            return []
+        worker = self._simulation.workers[event.worker_id]
+        return [attempt_id for attempt_id in worker.running if attempt_id in worker.said]
 
     def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
         """It is durable now."""
@@ -632,6 +786,16 @@ class Watch:
                 old = self.job_states.get(job_id)
                 assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
                 self.job_states[job_id] = state
+                if state.is_terminal:
+                    kept = self.accepted_attempts.items()
+                    self.accepted_attempts = {i: job for i, job in kept if job != job_id}
+            case fx.WorkerSeen(worker) if worker.kind is WorkerKind.SOCKET:
+                self._up.setdefault(worker.host_id, {})[worker.worker_id] = None
+                self._change(worker.host_id)
+            case fx.WorkerLost(worker_id):
+                host = self._simulation.workers[worker_id].host
+                self._up.get(host, {}).pop(worker_id, None)
+                self._change(host)
             case fx.AttemptMoved():
                 self._see_attempt(fact)
             case _:
@@ -650,8 +814,11 @@ class Watch:
                 assert fact.attempt_id in self.reported, said
                 assert task not in self._accepted, f"two outputs were accepted for {task}"
                 self._accepted[task] = fact.attempt_id
+                self.accepted_attempts[fact.attempt_id] = fact.job_id
+                self._host_of[fact.attempt_id] = self._simulation.workers[fact.worker_id].host
             case AttemptState.LOST if self._accepted.get(task) == fact.attempt_id:
                 del self._accepted[task]
+                del self.accepted_attempts[fact.attempt_id]
             case _:
                 pass
 
@@ -661,13 +828,23 @@ class Watch:
         for places in launch.outputs.values():
             stale = [p.attempt_id for p in places if p.attempt_id in self.unreadable]
             assert not stale, f"readers are sent to {stale}, which somebody could not read"
+            self._see_places(places)
         for order in launch.orders:
+            self._launched_at[order.attempt_id] = dict(self._changes)
             for parent in self.stage_of(order).parents:
                 width = self._stages[order.job_id][parent].partitions
                 missing = [
                     p for p in range(width) if (order.job_id, parent, p) not in self._accepted
                 ]
                 assert not missing, f"{order} was launched before {parent}/{missing} had outputs"
+
+    def _see_places(self, places: tuple[OutputLocation, ...]) -> None:
+        simulation = self._simulation
+        given_up = self._looked_at - simulation.limits.heartbeat_timeout_s
+        for place in places:
+            is_ours = simulation.workers[place.worker_id].kind is WorkerKind.SOCKET
+            left_at = self._left_at.get(place.host_id, simulation.now)
+            assert not is_ours or left_at >= given_up, f"{place} is gone since {left_at}"
 
     def stage_of(self, order: TaskOrder):  # type: ignore[no-untyped-def]
         return self._stages[order.job_id][order.stage_index]
@@ -695,3 +872,12 @@ class Watch:
                 assert view is None or view.progress == 100.0
         for worker in snapshot.workers.values():
             assert worker.load == 0
+
+    def check_disks(self) -> None:
+        """Every fault is over, and so is every job: nothing of them is left on a disk that somebody
+        can reach.
+        """
+        workers = self._simulation.workers.values()
+        hosts = {w.host for w in workers if w.is_alive and w.kind is WorkerKind.SOCKET}
+        left = {w.name: list(w.directories) for w in workers if w.host in hosts and w.directories}
+        assert not left, f"directories of attempts are left: {left}"

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from minispark.master.loop import MasterLoop
+from minispark.model.states import AttemptState
 from minispark.scheduling.attempts import AttemptOutcomes
+from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
 from tests.simulation.simulator import Simulation
 
@@ -106,7 +108,6 @@ def test_f61_sending_before_the_journal_is_caught(
 def test_f61_a_restart_that_forgets_accepted_outputs_is_caught(
     monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
 ) -> None:
-    from minispark.model.states import AttemptState
     from minispark.scheduling.recovery import Recovery
 
     restore = Recovery.restore
@@ -116,4 +117,39 @@ def test_f61_a_restart_that_forgets_accepted_outputs_is_caught(
         restore(self, replace(record, attempts=tuple(kept)), event, effects)
 
     monkeypatch.setattr(Recovery, "restore", forgetful)
-    assert "has an output" in caught()
+    how = caught()
+    assert "has an output" in how or "are what running jobs read" in how
+
+
+def test_f61_a_disk_that_nobody_looks_at_again_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(Endings, "sweep", lambda *_: None)
+    assert "are left" in caught()
+
+
+def test_f61_sending_readers_for_ever_to_a_lost_disk_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(AttemptOutcomes, "_cause_of_loss", lambda *_: None)
+    assert "somebody could not read" in caught()
+
+
+def test_f61_waiting_for_readers_to_run_into_a_lost_disk_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(AttemptOutcomes, "lose_outputs", lambda *_: None)
+    assert "is gone since" in caught()
+
+
+def test_f61_taking_from_a_draining_worker_what_it_runs_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    start = JobRun.start
+
+    def forget_that_it_started(self: JobRun, attempt: Any, *args: Any) -> None:
+        start(self, attempt, *args)
+        attempt.state = AttemptState.ASSIGNED
+
+    monkeypatch.setattr(JobRun, "start", forget_that_it_started)
+    assert "were running" in caught()

@@ -14,7 +14,7 @@ from minispark.model import events as ev
 from minispark.model.job import PlanKind
 from minispark.model.plan import PhysicalPlan, TaskOutcome
 from minispark.model.records import JobRecord
-from minispark.model.states import JobState, WorkerKind, WorkerState
+from minispark.model.states import Cause, JobState, WorkerKind, WorkerState
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import RECOMPUTES_MAX, RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN, Limits
@@ -56,8 +56,9 @@ class Dialogue:
     def worker(
         self, number: int, slots: int = 2, kind: WorkerKind = WorkerKind.SOCKET, **more: object
     ) -> str:
+        host, port = str(more.get("host", "host")), int(more.get("port", 1))  # type: ignore[call-overload]
         identity = ev.WorkerIdentity(
-            name_of(number), kind, f"w{number}", "h", 1, slots, 1, "host", "/s"
+            name_of(number), kind, f"w{number}", "h", port, slots, 1, host, "/s"
         )
         running = more.get("running", ())
         self.tell(ev.WorkerRegistered(identity, number, running, 0.0))  # type: ignore[arg-type]
@@ -416,12 +417,29 @@ def test_what_a_worker_was_told_to_delete_just_before_it_died_is_deleted_by_anot
     talk.job(1, one_stage(2))
     made = dict(talk.launched)
     talk.succeed(2)
-    effects = talk.tell(ev.WorkerDisconnected(first, 0, 0.0))
-    assert fx.DropOutputs(second, (made[first],)) in effects
-    # and not again, when it had time to hear
-    talk.now += 11.0
-    talk.tell(ev.HeartbeatReceived(second, 0, 0.0))
-    assert not talk.core.state.pool.workers[second].told
+    # somebody on its disk looks there, and finds it; and something that another job needs
+    assert fx.FindAttempts(second) in talk.tell(ev.WorkerDisconnected(first, 0, 0.0))
+    talk.job(2, one_stage(1))
+    needed = talk.launched[-1][1]
+    effects = talk.tell(ev.AttemptsFound(second, (made[first], needed), 0.0))
+    assert effects == [fx.DropOutputs(second, (made[first],))]
+
+
+def test_f32_a_worker_that_is_back_is_asked_what_lies_on_its_disk() -> None:
+    talk = Dialogue()
+    worker = talk.worker(0)
+    job = talk.job(1, map_reduce(2, 1))
+    done = talk.launched[0][1]
+    talk.succeed()
+    running = talk.launched[0][1]
+    talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
+    talk.tell(ev.JobCancelRequested(job, "test", 0.0))
+    talk.effects.clear()
+    talk.worker(0)
+    assert fx.FindAttempts(worker) in talk.effects
+    effects = talk.tell(ev.AttemptsFound(worker, (done, running, name_of(7)), 0.0))
+    assert effects == [fx.DropOutputs(worker, (done, running, name_of(7)))]
+    assert talk.tell(ev.AttemptsFound(worker, (), 0.0)) == []
 
 
 def test_old_results_go_by_size_and_never_the_last_one() -> None:
@@ -503,6 +521,90 @@ def test_f16_recomputing_is_bounded() -> None:
         talk.tell(ev.OutputsUnreadable(worker, reduce, (made,), "gone", 0.0))
     assert talk.view(job).state is JobState.FAILED
     assert "was lost" in talk.view(job).message
+
+
+def places_of(talk: Dialogue) -> dict[str, tuple[str, int]]:
+    """What the last orders say: where each output is read."""
+    launch = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts) and e.outputs][-1]
+    return {p.attempt_id: (p.host_id, p.port) for t in launch.outputs.values() for p in t}
+
+
+def reading_from_afar(**limits: object) -> tuple[Dialogue, str, str, str, tuple[str, str]]:
+    """Worker 0 made an output, and worker 1, on another host, reads it: dialogue, job, worker 0,
+    its output, the reader.
+    """
+    talk = Dialogue(**limits)
+    owner = talk.worker(0, slots=1, host="there", port=10)
+    job = talk.job(1, map_reduce(1, 1))
+    made = talk.launched[0][1]
+    talk.tell(ev.AttemptStarted(owner, made, 0.0))
+    talk.tell(ev.WorkerDraining(owner, 0.0))
+    talk.worker(1, host="here", port=11)
+    talk.succeed()
+    assert places_of(talk) == {made: ("there", 10)}
+    return talk, job, owner, made, talk.launched.pop()
+
+
+def test_f17_an_output_is_read_at_the_address_to_which_its_worker_moved() -> None:
+    talk, job, owner, made, reader = reading_from_afar()
+    talk.tell(ev.WorkerDisconnected(owner, 0, 0.0))
+    talk.worker(0, host="there", port=20)
+    talk.launched.clear()
+    talk.tell(ev.OutputsUnreadable(*reader, (made,), "refused", 0.0))
+    assert places_of(talk) == {made: ("there", 20)}
+    assert talk.view(job).stages[0].tasks_completed == 1  # nothing of it runs again
+    # and when that does not help, it is lost
+    talk.tell(ev.OutputsUnreadable(*talk.launched.pop(), (made,), "refused", 0.0))
+    assert talk.view(job).stages[0].tasks_completed == 0
+    assert talk.core.state.jobs[job].stages[0].tasks[0].recomputes == 1
+
+
+def test_f17_an_output_of_a_dead_worker_is_read_through_another_one_on_its_disk() -> None:
+    talk, job, owner, made, reader = reading_from_afar()
+    talk.worker(2, host="there", port=30)
+    talk.tell(ev.WorkerDisconnected(owner, 0, 0.0))
+    talk.launched.clear()
+    talk.tell(ev.OutputsUnreadable(*reader, (made,), "refused", 0.0))
+    assert places_of(talk) == {made: ("there", 30)}
+    assert talk.view(job).stages[0].tasks_completed == 1
+
+
+def test_f17_an_output_lost_with_its_worker_counts_as_a_lost_worker() -> None:
+    talk, job, owner, made, reader = reading_from_afar(worker_losses_max=1)
+    talk.tell(ev.WorkerDisconnected(owner, 0, 0.0))
+    talk.tell(ev.OutputsUnreadable(*reader, (made,), "refused", 0.0))
+    task = talk.core.state.jobs[job].stages[0].tasks[0]
+    assert (task.losses, task.recomputes) == (1, 0)
+    lost = [f for f in facts_of(talk, job) if f.attempt_id == made]
+    assert lost[0].cause is Cause.WORKER
+
+
+def test_f14_outputs_that_nobody_can_reach_are_made_again_before_anybody_runs_into_them() -> None:
+    talk, job, owner, *_ = reading_from_afar(heartbeat_timeout_s=2.0)
+    talk.tell(ev.WorkerDisconnected(owner, 0, 0.0))
+    talk.let_pass(1.9)
+    assert talk.view(job).stages[0].tasks_completed == 1
+    talk.let_pass(0.5)
+    assert talk.view(job).stages[0].tasks_completed == 0
+    assert talk.core.state.jobs[job].stages[0].tasks[0].losses == 1
+    # it comes back with what was given up: nobody waits for that
+    talk.worker(0, host="there", port=10)
+    assert talk.view(job).state is JobState.RUNNING
+    talk.let_pass(5.0)
+    assert talk.core.state.jobs[job].stages[0].tasks[0].losses == 1
+
+
+def test_f17_where_no_worker_is_up_nothing_is_given_up() -> None:
+    talk = Dialogue(heartbeat_timeout_s=2.0)
+    worker = talk.worker(0)
+    job = talk.job(1, map_reduce(2, 1))
+    talk.succeed()
+    talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
+    talk.let_pass(60.0)
+    assert talk.view(job).tasks_completed == 1
+    talk.worker(0)
+    talk.let_pass(3.0)
+    assert talk.view(job).tasks_completed == 1
 
 
 def test_a_worker_that_dies_while_it_commits_sends_its_task_back() -> None:
