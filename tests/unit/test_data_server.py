@@ -27,7 +27,7 @@ from tests.unit.sockets import TIMEOUT_S, Failing, answer_to, until
 TOKEN = "secret"
 SOON_S = 1.0
 NAME = "part.json"
-CONTENT = b"what is asked for"
+CONTENT = b'{"records":[{"key":"what","value":"is asked for"}]}'
 
 
 class Port:
@@ -56,7 +56,9 @@ class Port:
 
     def location(self) -> OutputLocation:
         host, port = self.address
-        return OutputLocation(0, 0, str(uuid.uuid4()), "w", host, port, "elsewhere", "/nowhere")
+        return OutputLocation(
+            0, 0, str(uuid.uuid4()), "w", host, port, "elsewhere", "/nowhere", is_foreign=True
+        )
 
     def close(self) -> None:
         for client in self.clients:
@@ -155,8 +157,9 @@ def test_a_fetcher_that_made_room_comes_back_by_itself(make_port: Callable[..., 
     port = make_port(fetchers_max=1)
     with Fetcher("here", TOKEN, True) as one, Fetcher("here", TOKEN, True) as other:
         for _ in range(3):
-            assert one.file(port.location(), NAME) == CONTENT
-            assert other.file(port.location(), NAME) == CONTENT
+            for fetcher in (one, other):
+                (rows,) = fetcher.files([(port.location(), NAME)], 0)
+                assert rows == [("what", "is asked for")]
 
 
 def test_f50_a_fetcher_that_never_reads_keeps_nobody_waiting(

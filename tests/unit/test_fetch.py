@@ -26,6 +26,7 @@ from minispark.transport.connection import Connection
 from minispark.worker import fetch
 from minispark.worker.data_server import DataServer
 from minispark.worker.fetch import Fetcher
+from minispark.worker.guests import Guests
 
 HERE, TOKEN = "this host", "secret"
 NAME = "job_w_p0.json"
@@ -44,7 +45,7 @@ def place(folder: Path, number: int, address: tuple[str, int], **more: bool) -> 
 def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
     """Of a data server over `tmp_path`."""
     sock = socket.create_server(("127.0.0.1", 0))
-    DataServer(sock, str(tmp_path), TOKEN).start()
+    DataServer(sock, str(tmp_path), TOKEN, Guests()).start()
     yield sock.getsockname()
     sock.close()
 
@@ -176,7 +177,7 @@ def test_f17_a_worker_that_is_back_soon_is_waited_for(
 
     def start() -> None:
         servers.append(socket.create_server(address))
-        DataServer(servers[-1], str(tmp_path), TOKEN).start()
+        DataServer(servers[-1], str(tmp_path), TOKEN, Guests()).start()
 
     def die_when_asked() -> None:
         peer = Connection.accept(listening.accept()[0], TOKEN, 10.0)
