@@ -29,6 +29,10 @@ class InputRefused(InvalidRequest):
         super().__init__(message, field, code="input_refused")
 
 
+class TokenNeeded(MiniSparkError):
+    """Only somebody who knows the cluster's token may ask for this."""
+
+
 class ConfigError(MiniSparkError):
     """The YAML configuration, an environment variable or `--set` is wrong."""
 

@@ -6,13 +6,14 @@ import argparse
 import os
 
 from minispark.cli.find import find_client
-from minispark.cli.job_files import read_job
+from minispark.cli.job_files import add_module_option, read_job, with_modules
 from minispark.cli.render import print_json
 from minispark.model.safe_text import escaped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="a job file, or a job")
+    add_module_option(parser)
     parser.add_argument("--plan", choices=("naive", "fused"), help="of a job file; default: fused")
 
 
@@ -38,7 +39,7 @@ def _plan_here(args: argparse.Namespace) -> dict[str, object]:
     from minispark.plan.validation import validate
     from minispark.storage.inputs import resolve_inputs
 
-    request = parse_request(read_job(args.job))
+    request = parse_request(with_modules(read_job(args.job), args.module))
     validate(request)
     inputs = resolve_inputs(request, base_dir=os.getcwd(), input_roots=None)
     kind = PlanKind(args.plan) if args.plan else request.plan or PlanKind.FUSED

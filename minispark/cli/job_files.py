@@ -5,6 +5,7 @@ Inputs that exist from where the command was called become absolute paths. Must 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -39,6 +40,32 @@ def read_job(path: str) -> dict[str, Any]:
             f"the job file {path} holds no job: an object with name, dag, parallelism"
         )
     return with_absolute_inputs(job)
+
+
+def with_modules(job: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+    """The job with the sources of these files as its modules, each named as its file.
+
+    Raises InvalidRequest for one that cannot be read.
+    """
+    modules = dict(job.get("modules") or {})
+    for path in paths:
+        try:
+            modules[Path(path).stem] = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidRequest(f"the module {path} cannot be read: {error}") from error
+    if modules:
+        job["modules"] = modules
+    return job
+
+
+def add_module_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="Python code that nodes name as MODULE:FUNCTION; may be said several times",
+    )
 
 
 def with_absolute_inputs(job: dict[str, Any]) -> dict[str, Any]:

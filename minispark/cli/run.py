@@ -6,7 +6,14 @@ import argparse
 import os
 from typing import Any
 
-from minispark.cli.job_files import absolute_input, join, read_job, word_count
+from minispark.cli.job_files import (
+    absolute_input,
+    add_module_option,
+    join,
+    read_job,
+    with_modules,
+    word_count,
+)
 from minispark.cli.job_output import add_output_options, show_end
 from minispark.cli.render import Progress
 from minispark.errors import InvalidRequest
@@ -27,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: this machine's cores")
     parser.add_argument("--parallelism", type=int, metavar="P", help="default: all slots")
     parser.add_argument("--plan", choices=("naive", "fused"))
+    add_module_option(parser)
     add_output_options(parser)
 
 
@@ -67,7 +75,7 @@ def _job(args: argparse.Namespace, parallelism: int) -> dict[str, Any]:
         return join("join", parallelism, inputs[0], inputs[1], args.plan)
     if inputs:
         raise InvalidRequest(f"unknown job {args.what!r}: wordcount, join, or one job file alone")
-    job = read_job(args.what)
+    job = with_modules(read_job(args.what), args.module)
     if args.parallelism is not None:
         job["parallelism"] = args.parallelism
     if args.plan is not None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from minispark.cli.find import find_client
-from minispark.cli.job_files import read_job, word_count
+from minispark.cli.job_files import add_module_option, read_job, with_modules, word_count
 from minispark.cli.job_output import show_end
 from minispark.cli.render import Progress, print_json
 from minispark.client import Client
@@ -17,6 +17,7 @@ EXAMPLES = """\
 examples:
   minispark submit -i data/input.csv --wait       a word count
   minispark submit data/jobs/wordcount.json       a job file
+  minispark submit data/jobs/stems.yaml --module data/jobs/mytext.py    with functions of your own
 """
 
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--name", help="default: wordcount, or the file's")
     parser.add_argument("-p", "--parallelism", type=int, help="default: 4, or the file's")
     parser.add_argument("-i", "--input", metavar="FILE", help="default: data/input.csv")
+    add_module_option(parser)
     add_common(parser)
 
 
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         job = override(read_job(args.job), args)
+    job = with_modules(job, args.module)
     with find_client(args) as client:
         return submit(client, job, args)
 

@@ -1,16 +1,18 @@
 """Columnar batches: how records travel inside a pipeline.
 
-A record is (key or None, value), both text. Must not know files or functions.
+A record is (key or None, value). A key is text; a value is text, or any other JSON value where a
+function of the user's made it. Must not know files or functions.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Record: TypeAlias = tuple[str | None, str]
+Record: TypeAlias = tuple[str | None, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class TextChunk:
 class Values:
     """Unkeyed records."""
 
-    values: list[str]
+    values: list[Any]
+    is_json: bool = False
+    """Some value may be no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,11 @@ class Keyed:
     """`keys[i]` belongs to `values[i]`; a key of None says that this one record has none."""
 
     keys: list[str | None] | list[str]
-    values: list[str] | Constant
+    values: list[Any] | Constant
     is_complete: bool = False
     """It is known that no key is None; otherwise nobody looked."""
+    is_json: bool = False
+    """Some value may be no text."""
 
     @property
     def has_all_keys(self) -> bool:
@@ -67,7 +73,7 @@ class Keyed:
 Batch: TypeAlias = TextChunk | Values | Keyed
 
 
-def value_list(batch: Batch) -> list[str]:
+def value_list(batch: Batch) -> list[Any]:
     """The values as a list; of a constant column a list of that length."""
     match batch:
         case TextChunk():
@@ -79,6 +85,25 @@ def value_list(batch: Batch) -> list[str]:
         case Keyed(values=values):
             assert isinstance(values, list)
             return values
+
+
+def text_list(batch: Batch) -> list[str]:
+    """The values as named functions and documented files see them: as text."""
+    values = value_list(batch)
+    return list(map(text_of, values)) if has_json(batch) else values
+
+
+def has_json(batch: Batch) -> bool:
+    """Whether some value may be no text."""
+    return not isinstance(batch, TextChunk) and batch.is_json
+
+
+def text_of(value: Any) -> str:
+    """Text as it is, any other value as its JSON text."""
+    return value if type(value) is str else json_text(value)
+
+
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def records(batch: Batch) -> Iterator[Record]:
@@ -98,6 +123,8 @@ def record_count(batch: Batch) -> int:
 
 def batch_of(rows: list[Record]) -> Batch:
     """The records as columns."""
+    values = [value for _, value in rows]
+    is_json = any(type(value) is not str for value in values)
     if all(key is None for key, _ in rows):
-        return Values([value for _, value in rows])
-    return Keyed([key for key, _ in rows], [value for _, value in rows])
+        return Values(values, is_json)
+    return Keyed([key for key, _ in rows], values, is_json=is_json)

@@ -3,9 +3,9 @@
 Layout: 4 bytes of header length, the header `{"n", "crc", "keys": column, "values": column}`,
 payload.
 A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in
-characters,
-then the texts), `int64`, `constant`; `nulls` gives the size of a mask before the texts of a column
-that has records without a value. Must not know files.
+characters, then the texts), `int64`, `json` (values as JSON, one a line), `constant`; `nulls` gives
+the size of a mask before the texts of a key column that has records without a key. Must not know
+files.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from itertools import accumulate
 from typing import Any
 from zlib import crc32
 
-from minispark.compute.batch import Constant
+from minispark.compute.batch import Constant, Keyed, json_text
 from minispark.errors import CorruptBlock
 
 _HEAD = struct.Struct(">I")
 HEADER_BYTES_MAX = 64 * 1024 * 1024
 
 Keys = list[str] | list[str | None]
-Column = list[str] | list[int] | Constant
+Column = list[Any] | Constant
 
 
 def encode_block(keys: Keys, values: Column) -> bytes:
     """The block of aligned columns."""
-    key_head, key_parts = _encode_column(keys)
+    key_head, key_parts = _encode_texts(keys)
     value_head, value_parts = _encode_column(values)
     payload = b"".join((*key_parts, *value_parts))
     header = {"n": len(keys), "crc": crc32(payload), "keys": key_head, "values": value_head}
@@ -39,8 +39,8 @@ def encode_block(keys: Keys, values: Column) -> bytes:
     return b"".join((_HEAD.pack(len(head)), _HEAD.pack(crc32(head)), head, payload))
 
 
-def decode_block(data: bytes) -> tuple[Keys, Column]:
-    """The columns of a block. Raises CorruptBlock when a byte is missing or wrong."""
+def decode_block(data: bytes) -> Keyed:
+    """The records of a block. Raises CorruptBlock when a byte is missing or wrong."""
     view = memoryview(data)
     if len(view) < 2 * _HEAD.size:
         raise CorruptBlock(f"a shuffle block of {len(view)} bytes is cut off")
@@ -57,30 +57,38 @@ def decode_block(data: bytes) -> tuple[Keys, Column]:
     count, cut = header["n"], header["keys"]["bytes"]
     keys = _decode_column(header["keys"], payload[:cut], count)
     values = _decode_column(header["values"], payload[cut:], count)
-    return keys, values
+    return Keyed(keys, values, is_json=header["values"]["kind"] in ("int64", "json"))
 
 
-def _encode_column(column: Keys | Column) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_column(column: Column) -> tuple[dict[str, Any], list[bytes]]:
     if isinstance(column, Constant):
         raw = column.value.encode()
         return {"kind": "constant", "bytes": len(raw)}, [raw]
-    if column and isinstance(column[0], int):
+    types = set(map(type, column))
+    if types == {int}:
         try:
             numbers = array("q", column)
         except OverflowError:
-            return _encode_column(list(map(str, column)))
+            return _encode_json(column)
         return {"kind": "int64", "bytes": len(numbers) * 8}, [_little_endian(numbers)]
-    return _encode_texts(column)  # type: ignore[arg-type]
+    if types <= {str}:
+        return _encode_texts(column)
+    return _encode_json(column)
 
 
-def _encode_texts(texts: list[str | None]) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_json(column: list[Any]) -> tuple[dict[str, Any], list[bytes]]:
+    raw = "\n".join(map(json_text, column)).encode()
+    return {"kind": "json", "bytes": len(raw)}, [raw]
+
+
+def _encode_texts(texts: Keys) -> tuple[dict[str, Any], list[bytes]]:
     mask = b""
     try:
         joined = "\n".join(texts)  # type: ignore[arg-type]
     except TypeError:
         mask = bytes(text is None for text in texts)
         texts = ["" if text is None else text for text in texts]
-        joined = "\n".join(texts)  # type: ignore[arg-type]
+        joined = "\n".join(texts)
     if texts and joined.count("\n") == len(texts) - 1:
         parts, kind = [mask, joined.encode()], "lines"
     else:
@@ -96,6 +104,8 @@ def _decode_column(head: dict[str, Any], data: memoryview, count: int) -> Any:
             return Constant(str(data, "utf-8"))
         case "int64":
             return _numbers(data).tolist()
+        case "json":
+            return json.loads(f"[{str(data, 'utf-8').replace(chr(10), ',')}]")
         case "lines":
             mask, data = data[: head["nulls"]], data[head["nulls"] :]
             texts = str(data, "utf-8").split("\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minispark.compute.batch import Batch, Keyed, value_list
+from minispark.compute.batch import Batch, Keyed, text_list, value_list
 from minispark.errors import TaskError
 
 
@@ -21,7 +21,7 @@ class RightSide:
         rows = self._rows
         for batch in batches:
             keyed = require_keys(node_id, batch)
-            for key, value in zip(keyed.keys, value_list(keyed), strict=True):
+            for key, value in zip(keyed.keys, text_list(keyed), strict=True):
                 old = rows.setdefault(key, value)  # type: ignore[arg-type]
                 if old is value:
                     continue
@@ -37,7 +37,7 @@ class RightSide:
             keyed = require_keys(self._node_id, batch)
             keys: list[str] = []
             values: list[str] = []
-            for key, left in zip(keyed.keys, value_list(keyed), strict=True):
+            for key, left in zip(keyed.keys, text_list(keyed), strict=True):
                 right = get(key)  # type: ignore[arg-type]
                 if right is None:
                     continue
@@ -58,6 +58,6 @@ def require_keys(node_id: str, batch: Batch) -> Keyed:
     if not values:
         return Keyed([], [])
     raise TaskError(
-        f"{node_id}: the record {values[0][:100]!r} has no key to join by; "
+        f"{node_id}: the record {str(values[0])[:100]!r} has no key to join by; "
         "put a map with extract_key before the join"
     )

@@ -15,7 +15,10 @@ from minispark.compute.batch import (
     TextChunk,
     Values,
     batch_of,
+    has_json,
     records,
+    text_list,
+    text_of,
     value_list,
 )
 from minispark.compute.functions import LONG_CHARS_MIN, NARROW_FUNCTIONS, NarrowFunction
@@ -31,22 +34,22 @@ def _each_value(change: Callable[[str], str]) -> Kernel:
             case TextChunk(text, skip_blank):
                 # what a letter becomes depends on its neighbours, but never across a newline
                 return TextChunk(change(text), skip_blank)
-            case Values(values):
-                return Values(list(map(change, values)))
+            case Values():
+                return Values(list(map(change, text_list(batch))))
             case Keyed(keys, Constant(value)):
                 return Keyed(keys, Constant(change(value)))
-            case Keyed(keys, values):
-                return Keyed(keys, list(map(change, values)))  # type: ignore[arg-type]
+            case Keyed(keys, _):
+                return Keyed(keys, list(map(change, text_list(batch))))
 
     return kernel
 
 
 def _pair_with_one(batch: Batch) -> Batch:
-    return Keyed(value_list(batch), Constant("1"), is_complete=True)
+    return Keyed(text_list(batch), Constant("1"), is_complete=True)
 
 
 def _extract_key(batch: Batch) -> Batch:
-    parts = [value.partition(",") for value in value_list(batch)]
+    parts = [value.partition(",") for value in text_list(batch)]
     return Keyed([part[0] for part in parts], [part[2] for part in parts], is_complete=True)
 
 
@@ -54,7 +57,7 @@ def _identity(batch: Batch) -> Batch:
     return batch
 
 
-def _keep(batch: Batch, flags: list[bool]) -> Batch:
+def keep(batch: Batch, flags: list[bool]) -> Batch:
     """The records whose flag is set."""
     if all(flags):
         return batch
@@ -62,37 +65,38 @@ def _keep(batch: Batch, flags: list[bool]) -> Batch:
         case Keyed(keys, Constant() as values):
             return Keyed(list(compress(keys, flags)), values)
         case Keyed(keys, _):
-            return Keyed(list(compress(keys, flags)), list(compress(value_list(batch), flags)))
+            kept = list(compress(value_list(batch), flags))
+            return Keyed(list(compress(keys, flags)), kept, is_json=batch.is_json)
         case _:
-            return Values(list(compress(value_list(batch), flags)))
+            return Values(list(compress(value_list(batch), flags)), has_json(batch))
 
 
 def _not_empty(batch: Batch) -> Batch:
     if isinstance(batch, TextChunk):
         return TextChunk(batch.text, skip_blank=True)
-    return _keep(batch, list(map(bool, value_list(batch))))
+    return keep(batch, list(map(bool, text_list(batch))))
 
 
 def _is_long(batch: Batch) -> Batch:
-    return _keep(batch, [len(value) >= LONG_CHARS_MIN for value in value_list(batch)])
+    return keep(batch, [len(value) >= LONG_CHARS_MIN for value in text_list(batch)])
 
 
 def _has_key(batch: Batch) -> Batch:
     if isinstance(batch, Keyed):
-        return _keep(batch, [key is not None for key in batch.keys])
+        return keep(batch, [key is not None for key in batch.keys])
     return Values([])
 
 
 def _split_words(batch: Batch) -> Batch:
     if isinstance(batch, TextChunk):
         return Values(batch.text.split())  # a newline is white space too
-    return _flatten(batch, list(map(str.split, value_list(batch))))
+    return _flatten(batch, list(map(str.split, text_list(batch))))
 
 
 def _split_chars(batch: Batch) -> Batch:
     if isinstance(batch, Keyed):
-        return _flatten(batch, list(map(list, value_list(batch))))
-    return Values(list("".join(value_list(batch))))
+        return _flatten(batch, list(map(list, text_list(batch))))
+    return Values(list("".join(text_list(batch))))
 
 
 def _flatten(batch: Batch, parts: list[list[str]]) -> Batch:
@@ -105,7 +109,9 @@ def _flatten(batch: Batch, parts: list[list[str]]) -> Batch:
 
 def _each_record(function: NarrowFunction) -> Kernel:
     """The kernel of a function that has none of its own."""
-    return lambda batch: batch_of([row for record in records(batch) for row in function(*record)])
+    return lambda batch: batch_of(
+        [row for key, value in records(batch) for row in function(key, text_of(value))]
+    )
 
 
 KERNELS: dict[str, dict[str, Kernel]] = {

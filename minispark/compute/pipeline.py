@@ -6,7 +6,7 @@ Must not know where batches come from, nor where they go.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import assert_never
+from typing import Any, assert_never
 
 from minispark.compute.batch import (
     Batch,
@@ -14,12 +14,17 @@ from minispark.compute.batch import (
     Keyed,
     TextChunk,
     record_count,
+    text_list,
+    text_of,
     value_list,
 )
 from minispark.compute.columns import select_columns
 from minispark.compute.join import require_keys
-from minispark.compute.kernels import KERNELS
-from minispark.compute.reducers import new_reducer
+from minispark.compute.kernels import KERNELS, Kernel
+from minispark.compute.reducers import Reducer, new_reducer
+from minispark.compute.user_functions import UserFunctions
+from minispark.compute.user_kernels import Fold, user_kernel
+from minispark.model.function_names import is_user_function
 from minispark.model.plan import Aggregate, KeyByValue, Narrow, RequireKey, SelectColumns, Step
 
 BATCH_RECORDS = 65536
@@ -30,8 +35,10 @@ _CASES = ("to_lower", "to_upper")
 class Pipeline:
     """The steps of one task. `counts` holds, by node id, the records that left its step so far."""
 
-    def __init__(self, steps: tuple[Step, ...]) -> None:
+    def __init__(self, steps: tuple[Step, ...], functions: UserFunctions | None = None) -> None:
+        """`functions`: where steps name functions of the user's."""
         self._steps = reorder(steps)
+        self._functions = functions or UserFunctions()
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -47,54 +54,80 @@ class Pipeline:
 
     def _each(self, step: Step, batches: Iterable[Batch]) -> Iterator[Batch]:
         node_id, is_counted = step.node_id, isinstance(step, Narrow)
+        kernel = kernel_of(step, self._functions)
         for batch in batches:
-            result = apply(step, batch)
+            result = kernel(batch)
             # lines are only counted once something had to split them
             if is_counted and not isinstance(result, TextChunk):
                 self.counts[node_id] += record_count(result)
             yield result
 
     def _aggregate(self, step: Aggregate, batches: Iterable[Batch]) -> Iterator[Batch]:
-        reducer = new_reducer(step.fn)
+        reducer = reducer_of(step.fn, self._functions)
         for batch in batches:
             keyed = require_keys(step.node_id, batch)
             if step.partial_in:
                 reducer.merge(keyed.keys, value_list(keyed))  # type: ignore[arg-type]
             else:
-                reducer.add(keyed.keys, keyed.values)  # type: ignore[arg-type]
+                reducer.add(keyed.keys, reducer_input(step.fn, keyed))  # type: ignore[arg-type]
         keys, values = reducer.finish()
         self.counts[step.node_id] += len(keys)
+        is_json = is_user_function(step.fn)
         for start in range(0, len(keys), BATCH_RECORDS):
             end = start + BATCH_RECORDS
-            yield Keyed(keys[start:end], values[start:end], is_complete=True)
+            yield Keyed(keys[start:end], values[start:end], is_complete=True, is_json=is_json)
 
 
-def apply(step: Step, batch: Batch) -> Batch:
-    """One step that needs no more than one batch at a time."""
+def reducer_of(name: str, functions: UserFunctions) -> Reducer:
+    """A fresh aggregation by a named function, or by one of the user's."""
+    if is_user_function(name):
+        return Fold(functions.function("reduce_by_key", name))
+    return new_reducer(name)
+
+
+def reducer_input(name: str, batch: Keyed) -> list[Any] | Constant:
+    """The values as that reducer takes them: named ones see text."""
+    if isinstance(batch.values, Constant):
+        return batch.values
+    is_text = not batch.is_json or is_user_function(name)
+    return batch.values if is_text else text_list(batch)
+
+
+def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
+    """The step as a function of batches, where it needs no more than one batch at a time."""
     match step:
+        case Narrow(_, op, fn) if is_user_function(fn):
+            return user_kernel(op, functions.function(op, fn))
         case Narrow(_, op, fn):
-            return KERNELS[op][fn](batch)
+            return KERNELS[op][fn]
         case SelectColumns():
-            return select_columns(step, batch)
-        case KeyByValue():
-            return key_by_value(batch)
-        case RequireKey():
-            return require_keys(step.node_id, batch)
+            return lambda batch: select_columns(step, batch)
+        case KeyByValue(_, is_number):
+            return lambda batch: key_by_value(batch, is_number)
+        case RequireKey(node_id):
+            return lambda batch: require_keys(node_id, batch)
         case Aggregate():
             raise AssertionError("an aggregate needs all batches")
         case _:
             assert_never(step)
 
 
-def key_by_value(batch: Batch) -> Keyed:
-    """Unkeyed records count as (their value, "1"); records with a key stay as they are."""
+def key_by_value(batch: Batch, is_number: bool = False) -> Keyed:
+    """Unkeyed records count as (their value, "1"); records with a key stay as they are.
+
+    `is_number`: as (their value, 1).
+    """
+    one: Any = 1 if is_number else "1"
     if not isinstance(batch, Keyed):
-        return Keyed(value_list(batch), Constant("1"), is_complete=True)
+        keys = text_list(batch)
+        ones: list[Any] | Constant = [1] * len(keys) if is_number else Constant("1")
+        return Keyed(keys, ones, is_complete=True, is_json=is_number)
     if batch.has_all_keys:
         return batch
     pairs = list(zip(batch.keys, value_list(batch), strict=True))
-    keys = [value if key is None else key for key, value in pairs]
-    return Keyed(keys, ["1" if key is None else value for key, value in pairs])
+    keys = [text_of(value) if key is None else key for key, value in pairs]
+    values = [one if key is None else value for key, value in pairs]
+    return Keyed(keys, values, is_json=batch.is_json or is_number)
 
 
 def reorder(steps: tuple[Step, ...]) -> tuple[Step, ...]:

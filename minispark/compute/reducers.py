@@ -9,21 +9,22 @@ Must not know blocks or files.
 from __future__ import annotations
 
 from collections import _count_elements  # type: ignore[attr-defined]
-from typing import Protocol
+from typing import Any, Protocol
 
 from minispark.compute import numbers
 from minispark.compute.batch import Constant
 from minispark.compute.numbers import Number
 from minispark.errors import TaskError
 
-Column = list[str] | list[int]
+Column = list[Any]
+"""Of partial aggregates: text and whole numbers, or what a function of the user's returned."""
 
 
 class Reducer(Protocol):
     """One aggregation in progress. `Column`s align with lists of keys."""
 
-    def add(self, keys: list[str], values: list[str] | Constant) -> None:
-        """Take in records."""
+    def add(self, keys: list[str], values: list[Any] | Constant) -> None:
+        """Take in records; named functions take text."""
 
     def merge(self, keys: list[str], partials: Column) -> None:
         """Take in partial aggregates, as `partials` made them."""
@@ -31,7 +32,7 @@ class Reducer(Protocol):
     def partials(self) -> tuple[list[str], Column]:
         """Keys, and for each what `merge` takes."""
 
-    def finish(self) -> tuple[list[str], list[str]]:
+    def finish(self) -> tuple[list[str], list[Any]]:
         """Keys and results."""
 
 
@@ -58,7 +59,7 @@ class Count:
         counts = self._counts
         get = counts.get
         for key, count in zip(keys, partials, strict=True):
-            counts[key] = get(key, 0) + int(count)  # type: ignore[call-overload]
+            counts[key] = get(key, 0) + int(count)
 
     def partials(self) -> tuple[list[str], Column]:
         return list(self._counts), list(self._counts.values())
@@ -117,7 +118,7 @@ class Sum:
 
     def partials(self) -> tuple[list[str], Column]:
         if self._is_integer:
-            return list(self._sums), list(self._sums.values())  # type: ignore[return-value]
+            return list(self._sums), list(self._sums.values())
         return self.finish()
 
     def finish(self) -> tuple[list[str], list[str]]:

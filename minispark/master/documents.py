@@ -32,6 +32,8 @@ def request_document(request: JobRequest) -> dict[str, Any]:
         document["plan"] = request.plan.value
     if request.timeout_s is not None:
         document["timeout_s"] = request.timeout_s
+    if request.modules:
+        document["modules"] = dict(request.modules)
     return document
 
 
@@ -47,6 +49,8 @@ def _node_document(node: DagNode) -> dict[str, Any]:
     }
     if node.value is not None:
         document["value"] = node.value
+    if node.expr is not None:
+        document["expr"] = node.expr
     for name in ("encoding", "errors", "on_error", "multiline"):
         if getattr(node.reader, name) != getattr(_PLAIN, name):
             document[name] = getattr(node.reader, name)

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from minispark.compute.batch import Record
-from minispark.compute.documented import parse
+from minispark.compute.documented import parse_texts
 from minispark.errors import ClusterError, CorruptBlock, NotFound
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
@@ -92,7 +92,7 @@ class Results:
             if stage is not None and isinstance(stage.program.sink, PartitionFile):
                 name = partition_file(job_id, stage.program.sink.node_id, row.partition)
                 try:
-                    yield from parse(self._read(row, name))
+                    yield from parse_texts(self._read(row, name))
                 except CorruptBlock as error:
                     raise ClusterError(f"the result file {name} is damaged: {error}") from error
 

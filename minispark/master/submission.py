@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from minispark.errors import TokenNeeded
 from minispark.model.job import JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.plan.parsing import parse_request
@@ -29,8 +30,10 @@ class Submitter:
     def prepare(
         self, document: Any, is_authenticated: bool
     ) -> tuple[JobRequest, tuple[PhysicalPlan, ...]]:
-        """The request and its plans. Raises InvalidRequest, InputRefused."""
+        """The request and its plans. Raises InvalidRequest, InputRefused, TokenNeeded."""
         request = parse_request(document)
+        if request.has_user_code and not is_authenticated:
+            raise TokenNeeded("jobs with modules or expr run code of yours: send the token")
         return request, self._plans(request, is_authenticated)
 
     def _plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:

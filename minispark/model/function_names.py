@@ -24,3 +24,11 @@ DEFAULTS = {
 }
 KEYING = ("pair_with_one", "extract_key")
 """Functions of `map` whose records have a key whatever came in."""
+
+EXPRESSION = "expr:"
+"""Begins the name of a function that is an expression; what follows is its text."""
+
+
+def is_user_function(name: str) -> bool:
+    """Whether it is the user's own: `module:function`, or an expression."""
+    return ":" in name

@@ -44,6 +44,8 @@ class DagNode:
     join_with: str | None = None
     value: str | None = None
     """Ours: the column that a reduce_by_key over CSV or JSONL rows reduces."""
+    expr: str | None = None
+    """Ours: an expression instead of a function (`expressions.py`)."""
     reader: ReaderOptions = ReaderOptions()
 
 
@@ -62,8 +64,15 @@ class JobRequest:
     parallelism: int
     plan: PlanKind | None = None
     timeout_s: float | None = None
+    modules: tuple[tuple[str, str], ...] = ()
+    """The user's own code: (module name, source)."""
     warnings: tuple[str, ...] = field(default=())
     """Fields that were ignored, each as one sentence."""
+
+    @property
+    def has_user_code(self) -> bool:
+        """Whether running it runs what the submitter wrote."""
+        return bool(self.modules) or any(node.expr is not None for node in self.dag.nodes)
 
 
 @dataclass(frozen=True, slots=True)

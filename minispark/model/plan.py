@@ -118,12 +118,13 @@ Source: TypeAlias = SingleSource | Join
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """A named map, filter or flat_map function, record by record."""
+    """A map, filter or flat_map function, record by record."""
 
     node_id: str
     op: str
     """`map`, `filter` or `flat_map`."""
     fn: str
+    """A named function, or the user's own (`function_names.is_user_function`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class KeyByValue:
     """
 
     node_id: str
+    is_number: bool = False
+    """Count as (value, 1) instead: for a reducer of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,8 @@ class StageProgram:
     source: Source
     steps: tuple[Step, ...]
     sink: Sink
+    modules: tuple[tuple[str, str], ...] = ()
+    """The user's own code, where the stage runs some: (module name, source)."""
 
 
 @dataclass(frozen=True, slots=True)

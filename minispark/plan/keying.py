@@ -25,7 +25,7 @@ def keying_steps(
     if selection is not None:
         return (selection,)
     if consumer.op == "reduce_by_key":
-        return (KeyByValue(consumer.id),)
+        return (KeyByValue(consumer.id, is_number=consumer.runs_user_code),)
     if parent.keyedness is Keyedness.NEVER:
         raise InvalidRequest(
             f"the records of {parent.id} have no key to join by: "

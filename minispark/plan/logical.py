@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from minispark.model.function_names import KEYING, READERS
+from minispark.model.function_names import KEYING, READERS, is_user_function
 from minispark.model.job import DagNode
 
 
@@ -42,6 +42,10 @@ class LogicalNode:
         return self.op in READERS
 
     @property
+    def runs_user_code(self) -> bool:
+        return self.fn is not None and is_user_function(self.fn)
+
+    @property
     def keyedness(self) -> Keyedness:
         if self.op == "read_jsonl":
             return Keyedness.SOME
@@ -49,6 +53,8 @@ class LogicalNode:
             return Keyedness.NEVER
         if self.op in ("reduce_by_key", "join") or self.fn in (*KEYING, "has_key"):
             return Keyedness.ALWAYS
+        if self.runs_user_code and self.op != "filter":
+            return Keyedness.SOME
         return self.parents[0].keyedness
 
     @property

@@ -48,6 +48,10 @@ class _Naive:
         self._partitions: dict[str, int] = {}
         """Of the nodes: a join has as many as its left side here."""
         self._writers: dict[tuple[str, int, tuple[Step, ...]], str] = {}
+        self._own_code: dict[str, bool] = {}
+        """Nodes after the user's own functions: their values may be no text, which only our workers
+        know.
+        """
         shuffles = [node for node in dag.nodes if node.op in ("reduce_by_key", "shuffle_write")]
         self._has_one_shuffle = len(shuffles) == 1
 
@@ -55,6 +59,8 @@ class _Naive:
         leaves = {leaf.id for leaf in self._dag.leaves}
         for node in self._dag.nodes:
             self._partitions[node.id] = self._partitions_of(node)
+            after_own_code = any(self._own_code[parent.id] for parent in node.parents)
+            self._own_code[node.id] = node.runs_user_code or after_own_code
             self._plan_node(node, node.id in leaves)
         return PhysicalPlan(PlanKind.NAIVE, tuple(self._stages))
 
@@ -120,6 +126,7 @@ class _Naive:
         is_documented = is_documented and self._has_one_shuffle and parent.op != "shuffle_write"
         # a foreign writer makes as many files as it has tasks
         is_documented = is_documented and self._partitions[parent.id] == partitions
+        is_documented = is_documented and not self._own_code[parent.id]
         self._append(
             Stage(
                 index=len(self._stages),
@@ -234,7 +241,7 @@ class _Naive:
                 is_final=is_final,
                 fn_name=node.node.fn_name,
                 key=node.node.key,
-                is_documented=is_documented,
+                is_documented=is_documented and not self._own_code[node.id],
                 input_path=input_path,
             )
         )

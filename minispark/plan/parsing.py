@@ -21,11 +21,15 @@ PARTITIONS_MAX = 10_000
 SHOWN_CHARS_MAX = 40
 TIMEOUT_S_MAX = 30 * 24 * 3600.0
 
-_REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "timeout_s")
+MODULES_MAX = 32
+MODULE_BYTES_MAX = 256 * 1024
+"""Of all sources together: they travel with every message that launches a stage."""
+
+_REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "timeout_s", "modules")
 _DAG_FIELDS = ("nodes", "edges")
 _NODE_FIELDS = (
     "id", "op", "path", "partitions", "fn_name", "fn", "key", "join_with", "value", "encoding",
-    "errors", "on_error", "multiline",
+    "errors", "on_error", "multiline", "expr",
 )  # fmt: skip
 
 
@@ -50,6 +54,7 @@ def parse_request(data: Any) -> JobRequest:
         parallelism=_count(_required(request, "parallelism", ""), "parallelism"),
         plan=None if plan is None else PlanKind(plan),
         timeout_s=_timeout(request.get("timeout_s")),
+        modules=_modules(request.get("modules")),
         warnings=tuple(warnings),
     )
 
@@ -79,6 +84,7 @@ def _node(data: Any, at: str, warnings: list[str]) -> DagNode:
         key=_optional(node, "key", at, str),
         join_with=_optional(node, "join_with", at, str),
         value=_optional(node, "value", at, str),
+        expr=_optional(node, "expr", at, str),
         reader=ReaderOptions(
             encoding=_optional(node, "encoding", at, str) or "utf-8",
             errors=_choice(node, "errors", at, ("strict", "replace")),
@@ -86,6 +92,23 @@ def _node(data: Any, at: str, warnings: list[str]) -> DagNode:
             multiline=bool(multiline),
         ),
     )
+
+
+def _modules(data: Any) -> tuple[tuple[str, str], ...]:
+    if data is None:
+        return ()
+    modules = _object(data, "modules")
+    if len(modules) > MODULES_MAX:
+        raise InvalidRequest(f"a job has at most {MODULES_MAX} modules", "modules")
+    for name, source in modules.items():
+        if not isinstance(source, str):
+            at = f"modules.{name[:NAME_CHARS_MAX]}"
+            raise InvalidRequest(f"a module is its source as a string, not {_kind(source)}", at)
+    size = sum(len(source.encode(errors="replace")) for source in modules.values())
+    if size > MODULE_BYTES_MAX:
+        most = f"{MODULE_BYTES_MAX >> 10} KiB"
+        raise InvalidRequest(f"modules are {size} bytes of source; the limit is {most}", "modules")
+    return tuple(sorted(modules.items()))
 
 
 def _edge(data: Any, at: str) -> tuple[str, str]:

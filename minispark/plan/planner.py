@@ -4,8 +4,20 @@ before.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from minispark.model.function_names import EXPRESSION, is_user_function
 from minispark.model.job import JobRequest, PlanKind, ResolvedInput
-from minispark.model.plan import PhysicalPlan
+from minispark.model.plan import (
+    Aggregate,
+    Join,
+    Narrow,
+    PhysicalPlan,
+    ShuffleBlocks,
+    Stage,
+    StageProgram,
+    Step,
+)
 from minispark.plan.fused import plan_fused
 from minispark.plan.naive import plan_naive
 from minispark.plan.size import check_size
@@ -19,4 +31,26 @@ def plan(request: JobRequest, inputs: dict[str, ResolvedInput], kind: PlanKind) 
     dag = validate(request)
     made = plan_naive(dag, inputs) if kind is PlanKind.NAIVE else plan_fused(dag, inputs)
     check_size(made)
-    return made
+    return replace(made, stages=tuple(_with_modules(stage, request) for stage in made.stages))
+
+
+def _with_modules(stage: Stage, request: JobRequest) -> Stage:
+    """The stage with the user's modules, where its tasks run some of their functions."""
+    if not request.modules or not _needs_modules(stage.program):
+        return stage
+    return replace(stage, program=replace(stage.program, modules=request.modules))
+
+
+def _needs_modules(program: StageProgram) -> bool:
+    left = program.source.left_steps if isinstance(program.source, Join) else ()
+    combine = program.sink.combine if isinstance(program.sink, ShuffleBlocks) else None
+    names = [name for step in (*left, *program.steps) if (name := _function(step)) is not None]
+    return any(_is_of_a_module(name) for name in (*names, combine or ""))
+
+
+def _is_of_a_module(name: str) -> bool:
+    return is_user_function(name) and not name.startswith(EXPRESSION)
+
+
+def _function(step: Step) -> str | None:
+    return step.fn if isinstance(step, (Narrow, Aggregate)) else None

@@ -14,6 +14,7 @@ from minispark.model.function_names import DEFAULTS, FUNCTION_NAMES, NARROW, OPE
 from minispark.model.job import DagNode, JobRequest
 from minispark.model.safe_text import has_control
 from minispark.plan.logical import LogicalDag, LogicalNode
+from minispark.plan.user_code import Modules
 
 ID_CHARS_MAX = 64
 _ID = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
@@ -27,6 +28,8 @@ def validate(request: JobRequest) -> LogicalDag:
     nodes = request.dag.nodes
     if not nodes:
         raise InvalidRequest("a job needs at least one node: a reader", "dag.nodes")
+    modules = Modules(request)
+    own: dict[str, str | None] = {}
     index: dict[str, int] = {}
     for i, node in enumerate(nodes):
         _check_id(node, f"dag.nodes[{i}].id")
@@ -34,6 +37,9 @@ def validate(request: JobRequest) -> LogicalDag:
             raise InvalidRequest(f"two nodes have the id {node.id!r}", f"dag.nodes[{i}].id")
         index[node.id] = i
         _check_operator(node, f"dag.nodes[{i}]")
+        own[node.id] = modules.check(node, f"dag.nodes[{i}]")
+        if own[node.id] is None:
+            _check_named_function(node, f"dag.nodes[{i}].fn")
     parents = _parents(request, index)
     logical: dict[str, LogicalNode] = {}
     for i in _order(nodes, parents):
@@ -44,7 +50,7 @@ def validate(request: JobRequest) -> LogicalDag:
             left = [*left, node.join_with]
         logical[node.id] = LogicalNode(
             node=node,
-            fn=node.fn_name or DEFAULTS.get(node.op),
+            fn=own[node.id] or node.fn_name or DEFAULTS.get(node.op),
             parents=tuple(logical[parent] for parent in left),
             partitions=_partitions(request, node, left, logical, f"dag.nodes[{i}]"),
         )
@@ -69,18 +75,21 @@ def _check_operator(node: DagNode, at: str) -> None:
         raise InvalidRequest(
             f"unknown operator {node.op[:100]!r}{_nearest(node.op, OPERATORS)}", f"{at}.op"
         )
-    functions = FUNCTION_NAMES.get(node.op)
-    if node.fn_name is not None and functions is None:
-        raise InvalidRequest(f"{node.op} takes no function", f"{at}.fn")
-    if node.fn_name is not None and functions is not None and node.fn_name not in functions:
-        names = f"unknown function {node.fn_name[:100]!r} for {node.op}"
-        raise InvalidRequest(f"{names}{_nearest(node.fn_name, functions)}", f"{at}.fn")
     if node.op in READERS and not node.path:
         raise InvalidRequest(f"{node.op} needs a path", f"{at}.path")
     if node.op == "join" and node.join_with is None:
         raise InvalidRequest("join needs join_with: the id of its right side", f"{at}.join_with")
     if node.op != "join" and node.join_with is not None:
         raise InvalidRequest(f"{node.op} takes no join_with", f"{at}.join_with")
+
+
+def _check_named_function(node: DagNode, at: str) -> None:
+    functions = FUNCTION_NAMES.get(node.op)
+    if node.fn_name is not None and functions is None:
+        raise InvalidRequest(f"{node.op} takes no function", at)
+    if node.fn_name is not None and functions is not None and node.fn_name not in functions:
+        names = f"unknown function {node.fn_name[:100]!r} for {node.op}"
+        raise InvalidRequest(f"{names}{_nearest(node.fn_name, functions)}", at)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -111,7 +111,8 @@ class AttemptOutcomes:
         task.failures += 1
         task.avoided_worker, task.avoid_until = attempt.worker_id, now + AVOID_S
         name = self.state.pool.workers[attempt.worker_id].identity.name
-        task.remember(f"attempt {attempt.number} on {name}: {kind}: {error}")
+        first_line = error.partition("\n")[0]
+        task.remember(f"attempt {attempt.number} on {name}: {kind}: {first_line}")
         if task.failures <= self.state.limits.task_retries_max:
             self._retry(attempt, event, now + retry_delay_s(task.failures))
             return

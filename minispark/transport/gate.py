@@ -19,6 +19,8 @@ REFUSED = ("wrong_token", "token_needed", "foreign_host", "foreign_origin")
 """Codes of what an owner wants to know of: somebody tried what is not theirs to do."""
 REFUSAL_INTERVAL_S = 1.0
 
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
 logger = logging.getLogger("minispark.http")
 
 
@@ -50,7 +52,6 @@ class Gate:
     def authenticate(self, headers: Mapping[str, str], access: Access) -> bool:
         """Whether the caller proved to know the token. Raises HttpError 401."""
         given = headers.get("authorization")
-        challenge = {"WWW-Authenticate": "Bearer"}
         if given is not None:
             scheme, _, value = given.partition(" ")
             # nobody knows a token that is none, not even who sends an empty one
@@ -58,7 +59,7 @@ class Gate:
                 value.strip().encode(), self._token.encode()
             )
             if scheme.lower() != "bearer" or not is_right:
-                raise HttpError(401, "wrong_token", "the token is wrong", headers=challenge)
+                raise HttpError(401, "wrong_token", "the token is wrong", headers=CHALLENGE)
             return True
         if access is Access.OPEN or self._is_open:
             return False
@@ -68,7 +69,7 @@ class Gate:
             401,
             "token_needed",
             "send the cluster's token: Authorization: Bearer <token>",
-            headers=challenge,
+            headers=CHALLENGE,
         )
 
 

@@ -23,9 +23,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from minispark import __version__
-from minispark.errors import ClusterError, InvalidRequest, NotFound
+from minispark.errors import ClusterError, InvalidRequest, NotFound, TokenNeeded
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
-from minispark.transport.gate import Gate, RefusalLog
+from minispark.transport.gate import CHALLENGE, Gate, RefusalLog
 from minispark.transport.request_limits import BodyRoom, RequestReader
 from minispark.transport.router import (
     Access,
@@ -224,6 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
             response = error_response(error)
         except InvalidRequest as error:
             response = error_response(HttpError(400, error.code, str(error), error.field))
+        except TokenNeeded as error:
+            response = error_response(HttpError(401, "token_needed", str(error), headers=CHALLENGE))
         except NotFound as error:
             response = error_response(HttpError(404, "not_found", str(error)))
         except ClusterError as error:

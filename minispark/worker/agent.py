@@ -241,7 +241,8 @@ class Agent:
             self._take_ending(executor, message, now)
         del self._executors[executor.slot]
         executor.channel.close()
-        was_idle = self._state.slots[executor.slot].run is None
+        place = self._state.slots[executor.slot]
+        was_idle = place.is_ready and place.run is None
         self._follow(self._state.executor_died(executor.slot, how, now), now)
         if was_idle and now - executor.forked_at < REFORK_DELAY_S:
             self._refork_at[executor.slot] = now + REFORK_DELAY_S

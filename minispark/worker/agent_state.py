@@ -59,6 +59,8 @@ class Slot:
         self.deadline: float | None = None
         self.killed_for: str | None = None
         """Why its executor was killed: `timeout`, `memory`, or, said to nobody, `cancel`."""
+        self.code_of: str | None = None
+        """The job whose user code its executor has run: it runs no other job's after that."""
         self.rss_bytes = 0
         """What it used when it was killed for that."""
 
@@ -140,7 +142,7 @@ class AgentState:
     def executor_died(self, slot: int, how: str, now: float) -> list[Instruction]:
         """The slot's executor is gone: by itself, or because it was killed."""
         place = self.slots[slot]
-        place.is_ready = False
+        place.is_ready, place.code_of = False, None
         run, reason = place.run, place.killed_for
         self._clear(place)
         if run is None:
@@ -201,13 +203,20 @@ class AgentState:
         for index, slot in enumerate(self.slots):
             while slot.is_ready and slot.run is None and self._queue:
                 attempt_id = next(iter(self._queue))
-                run = self._queue.pop(attempt_id)
+                run = self._queue[attempt_id]
+                if slot.code_of not in (None, run.order.job_id):
+                    slot.is_ready = False
+                    instructions.append(KillSlot(index))  # a clean one takes its place
+                    break
+                del self._queue[attempt_id]
                 instructions.append(SendReport(Started(attempt_id)))
                 if self._fail_probability and self._draw() < self._fail_probability:
                     error = f"injected failure (FAIL_PROBABILITY={self._fail_probability:g})"
                     instructions.append(SendReport(Failed(attempt_id, "injected", error)))
                     continue
                 slot.run = run
+                if run.program.modules:
+                    slot.code_of = run.order.job_id
                 slot.started_at = now
                 slot.deadline = now + self.task_timeout_s
                 instructions.append(RunOnSlot(index, run))

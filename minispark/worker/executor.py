@@ -7,29 +7,58 @@ from __future__ import annotations
 
 import socket
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
 from minispark.transport.connection import Connection
 from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
 from minispark.worker.task import TaskContext, run_order
+from minispark.worker.task_log import TaskLog, job_log
+from minispark.worker.user_modules import UserModules
 
 
 def serve_orders(sock: socket.socket, context: TaskContext) -> None:
     """Run orders until the agent closes its end."""
     connection = Connection(sock)
+    modules = UserModules()
     while True:
         try:
             message = connection.receive()
         except (EOFError, ConnectionError):
             return
         assert isinstance(message, Run)
-        connection.send(_run(message, context))
+        if message.program.modules != modules.modules:
+            modules.unload()
+            modules = UserModules(message.program.modules)
+            modules.load()
+        with _printing(message, context):
+            report = _run(message, context, UserFunctions(modules.find))
+        connection.send(report)
 
 
-def _run(run: Run, context: TaskContext) -> Succeeded | Failed | FetchFailed:
+@contextmanager
+def _printing(run: Run, context: TaskContext) -> Iterator[None]:
+    """What the user's functions print goes to their job's log."""
+    if not run.program.modules:
+        yield
+        return
+    order = run.order
+    prefix = f"{order.stage_id}/{order.partition}/{order.attempt}"
+    with TaskLog(job_log(context.state_dir, order.job_id), prefix) as log:
+        with redirect_stdout(log), redirect_stderr(log):
+            yield
+
+
+def _run(
+    run: Run, context: TaskContext, functions: UserFunctions
+) -> Succeeded | Failed | FetchFailed:
     attempt_id = run.order.attempt_id
     try:
-        return Succeeded(attempt_id, run_order(run.order, run.program, run.outputs, context))
+        return Succeeded(
+            attempt_id, run_order(run.order, run.program, run.outputs, context, functions)
+        )
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
     except MiniSparkError as error:

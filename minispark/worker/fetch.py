@@ -15,8 +15,8 @@ from functools import partial
 from typing import Self, TypeVar
 
 from minispark.compute import documented
-from minispark.compute.batch import Record
-from minispark.compute.blocks import Column, Keys, decode_block
+from minispark.compute.batch import Keyed, Record
+from minispark.compute.blocks import decode_block
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
 from minispark.storage.task_files import (
@@ -59,10 +59,8 @@ class Fetcher:
         for connection in self._connections.values():
             connection.close()
 
-    def blocks(
-        self, locations: list[OutputLocation], partition: int
-    ) -> Iterator[tuple[Keys, Column]]:
-        """The columns of the block for `partition` of every output. Raises FetchError."""
+    def blocks(self, locations: list[OutputLocation], partition: int) -> Iterator[Keyed]:
+        """The records of the block for `partition` of every output. Raises FetchError."""
         return self._each([(place, partial(self._block, place, partition)) for place in locations])
 
     def files(self, wanted: list[tuple[OutputLocation, str]], index: int) -> Iterator[list[Record]]:
@@ -98,7 +96,7 @@ class Fetcher:
     def _is_near(self, location: OutputLocation) -> bool:
         return self._short_circuit and location.host_id == self._host_id
 
-    def _block(self, location: OutputLocation, partition: int) -> tuple[Keys, Column]:
+    def _block(self, location: OutputLocation, partition: int) -> Keyed:
         if not self._is_near(location):
             data, _ = self._ask(location, FetchBlock(location.attempt_id, partition))
             return decode_block(data)

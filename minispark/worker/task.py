@@ -15,8 +15,8 @@ from minispark.compute import documented
 from minispark.compute.batch import Batch, Keyed, batch_of, record_count, records
 from minispark.compute.join import RightSide
 from minispark.compute.partition import documented_partition
-from minispark.compute.pipeline import Pipeline
-from minispark.compute.reducers import new_reducer
+from minispark.compute.pipeline import Pipeline, reducer_input, reducer_of
+from minispark.compute.user_functions import UserFunctions
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import (
     DocumentedShuffle,
@@ -63,13 +63,17 @@ def run_order(
     program: StageProgram,
     outputs: tuple[OutputLocation, ...],
     context: TaskContext,
+    functions: UserFunctions,
 ) -> TaskOutcome:
-    """Run the attempt to its end. Raises TaskError, FetchError, OSError."""
+    """Run the attempt to its end. `functions`: of the program's modules.
+
+    Raises TaskError, FetchError, OSError.
+    """
     was_collecting = gc.isenabled()
     gc.disable()  # a task makes millions of objects and no cycles
     try:
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            return _Task(order, program, outputs, context, fetcher).run()
+            return _Task(order, program, outputs, context, functions, fetcher).run()
     finally:
         if was_collecting:
             gc.enable()
@@ -82,11 +86,13 @@ class _Task:
         program: StageProgram,
         outputs: tuple[OutputLocation, ...],
         context: TaskContext,
+        functions: UserFunctions,
         fetcher: Fetcher,
     ) -> None:
         self._order = order
         self._program = program
         self._outputs = outputs
+        self._functions = functions
         self._fetcher = fetcher
         self._reader = Reader()
         self._folder = attempt_dir(context.state_dir, order.attempt_id)
@@ -96,7 +102,7 @@ class _Task:
 
     def run(self) -> TaskOutcome:
         self._folder.mkdir(parents=True, exist_ok=True)
-        pipeline = Pipeline(self._program.steps)
+        pipeline = Pipeline(self._program.steps, self._functions)
         batches = pipeline.run(self._source())
         written = self._write(self._program.sink, batches)
         if self._files:
@@ -115,7 +121,7 @@ class _Task:
         source = self._program.source
         if not isinstance(source, Join):
             return self._read(source)
-        left = Pipeline(source.left_steps).run(self._read(source.left))
+        left = Pipeline(source.left_steps, self._functions).run(self._read(source.left))
         return iter(RightSide(source.node_id, self._read(source.right)).join(left))
 
     def _read(self, source: SingleSource) -> Iterator[Batch]:
@@ -133,9 +139,9 @@ class _Task:
 
     def _fetch(self, source: FetchShuffle) -> Iterator[Batch]:
         partition = 0 if source.broadcast else self._order.partition
-        for keys, values in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
-            if keys:  # partial aggregates may be whole numbers; only an Aggregate step sees those
-                yield Keyed(keys, values)  # type: ignore[arg-type]
+        for batch in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
+            if batch.keys:
+                yield batch
 
     def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
         every, own = self._of_stage(source.stage_index), self._order.partition
@@ -183,10 +189,10 @@ class _Task:
             for batch in self._counted(batches):
                 output.add(batch)
         else:
-            reducer = new_reducer(sink.combine)
+            reducer = reducer_of(sink.combine, self._functions)
             for batch in batches:
                 assert isinstance(batch, Keyed)
-                reducer.add(batch.keys, batch.values)  # type: ignore[arg-type]
+                reducer.add(batch.keys, reducer_input(sink.combine, batch))  # type: ignore[arg-type]
             keys, partials = reducer.partials()
             del reducer
             self._records = len(keys)

@@ -34,11 +34,28 @@ def columns(draw: st.DrawFn) -> tuple[list[str | None], list[str] | list[int] | 
 @settings(max_examples=300, deadline=None)
 @given(columns())
 def test_a_block_survives(block: tuple[list[str | None], list[str] | list[int] | Constant]) -> None:
-    assert decode_block(encode_block(*block)) == block
+    batch = decode_block(encode_block(*block))
+    assert (batch.keys, batch.values) == block
 
 
-def test_numbers_beyond_64_bits_travel_as_text() -> None:
-    assert decode_block(encode_block(["a", "b"], [2**70, 1])) == (["a", "b"], [str(2**70), "1"])
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(JSON, max_size=6))
+def test_values_keep_their_type(values: list[object]) -> None:
+    batch = decode_block(encode_block(["k"] * len(values), values))
+    assert batch.values == values
+    assert list(map(type, batch.values)) == list(map(type, values))  # True is not 1
+    assert batch.is_json or all(type(value) is str for value in values)
 
 
 def test_any_damage_is_seen() -> None:
