@@ -23,6 +23,13 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
+class Integers:
+    """A column of texts that are whole numbers, kept as numbers until somebody wants the texts."""
+
+    values: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class TextChunk:
     """Whole lines of input, each ended by a newline; unkeyed records.
 
@@ -59,7 +66,7 @@ class Keyed:
     """`keys[i]` belongs to `values[i]`; a key of None says that this one record has none."""
 
     keys: list[str | None] | list[str]
-    values: list[Any] | Constant
+    values: list[Any] | Constant | Integers
     is_complete: bool = False
     """It is known that no key is None; otherwise nobody looked."""
     is_json: bool = False
@@ -82,6 +89,8 @@ def value_list(batch: Batch) -> list[Any]:
             return values
         case Keyed(keys=keys, values=Constant(value)):
             return [value] * len(keys)
+        case Keyed(values=Integers(numbers)):
+            return list(map(str, numbers))
         case Keyed(values=values):
             assert isinstance(values, list)
             return values
@@ -119,6 +128,22 @@ def record_count(batch: Batch) -> int:
             return len(keys)
         case _:
             return len(value_list(batch))
+
+
+def slices(batch: Keyed, size: int) -> Iterator[Keyed]:
+    """The batch in pieces of at most `size` records."""
+    values = batch.values
+    for start in range(0, len(batch.keys), size):
+        end = start + size
+        part: list[Any] | Constant | Integers
+        match values:
+            case Constant():
+                part = values
+            case Integers(numbers):
+                part = Integers(numbers[start:end])
+            case _:
+                part = values[start:end]
+        yield Keyed(batch.keys[start:end], part, batch.is_complete, batch.is_json)
 
 
 def batch_of(rows: list[Record]) -> Batch:

@@ -1,7 +1,7 @@
 """Shuffle blocks: a length-prefixed JSON header, then raw columns, guarded by a crc32.
 
-Layout: 4 bytes of header length, the header `{"n", "crc", "keys": column, "values": column}`,
-payload.
+Layout: 4 bytes of header length, 4 of its crc32, the header `{"n", "crc", "keys": column, "values":
+column}`, payload. Several may stand back to back.
 A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in
 characters, then the texts), `int64`, `json` (values as JSON, one a line), `constant`; `nulls` gives
 the size of a mask before the texts of a key column that has records without a key. Must not know
@@ -14,50 +14,108 @@ import json
 import struct
 import sys
 from array import array
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, compress
 from typing import Any
 from zlib import crc32
 
 from minispark.compute.batch import Constant, Keyed, json_text
+from minispark.compute.partition import crc32_partitions, encoded_keys
 from minispark.errors import CorruptBlock
 
-_HEAD = struct.Struct(">I")
+_HEAD = struct.Struct(">II")
 HEADER_BYTES_MAX = 64 * 1024 * 1024
+SELECTIONS_MAX = 4
+"""Up to so many partitions it is cheaper to select from all records for each than to sort them."""
 
 Keys = list[str] | list[str | None]
 Column = list[Any] | Constant
 
 
-def encode_block(keys: Keys, values: Column) -> bytes:
-    """The block of aligned columns."""
-    key_head, key_parts = _encode_texts(keys)
+def encode_block(keys: Keys | list[bytes], values: Column) -> bytes:
+    """The block of aligned columns. Keys as bytes are UTF-8 and hold no newline."""
+    key_head, key_parts = _encode_keys(keys)
     value_head, value_parts = _encode_column(values)
     payload = b"".join((*key_parts, *value_parts))
     header = {"n": len(keys), "crc": crc32(payload), "keys": key_head, "values": value_head}
     head = json.dumps(header, separators=(",", ":")).encode()
     # the header guards the payload; its own crc comes first
-    return b"".join((_HEAD.pack(len(head)), _HEAD.pack(crc32(head)), head, payload))
+    return b"".join((_HEAD.pack(len(head), crc32(head)), head, payload))
 
 
-def decode_block(data: bytes) -> Keyed:
-    """The records of a block. Raises CorruptBlock when a byte is missing or wrong."""
+def encode_blocks(keys: Keys, values: Column, count: int) -> list[bytes]:
+    """The block of each of `count` partitions, records by the crc32 of their key, in their order;
+    empty for a partition without records.
+    """
+    if count == 1:
+        return [encode_block(keys, values)]
+    encoded = encoded_keys(keys)
+    targets = crc32_partitions(keys if encoded is None else encoded, count)
+    parts = deal(keys if encoded is None else encoded, values, targets, count)
+    return [encode_block(*part) if part[0] else b"" for part in parts]
+
+
+def deal(
+    keys: list[Any], values: Column, targets: list[int], count: int
+) -> Iterator[tuple[list[Any], Column]]:
+    """For each partition the keys and values whose target it is, in their order."""
+    if count <= SELECTIONS_MAX:
+        for partition in range(count):
+            flags = [target == partition for target in targets]
+            if isinstance(values, Constant):
+                yield list(compress(keys, flags)), values
+            else:
+                yield list(compress(keys, flags)), list(compress(values, flags))
+        return
+    order = sorted(range(len(targets)), key=targets.__getitem__)  # stable
+    keys = list(map(keys.__getitem__, order))
+    sizes = [0] * count
+    for target in targets:
+        sizes[target] += 1
+    column = values if isinstance(values, Constant) else list(map(values.__getitem__, order))
+    start = 0
+    for size in sizes:
+        end = start + size
+        yield keys[start:end], column if isinstance(column, Constant) else column[start:end]
+        start = end
+
+
+def decode_blocks(data: bytes) -> Iterator[Keyed]:
+    """The records of blocks that stand back to back. Raises CorruptBlock when a byte is missing or
+    wrong.
+    """
     view = memoryview(data)
-    if len(view) < 2 * _HEAD.size:
+    while view:
+        batch, size = _decode_block(view)
+        yield batch
+        view = view[size:]
+
+
+def _decode_block(view: memoryview) -> tuple[Keyed, int]:
+    """The first block's records, and its size in bytes."""
+    if len(view) < _HEAD.size:
         raise CorruptBlock(f"a shuffle block of {len(view)} bytes is cut off")
-    (head_size,) = _HEAD.unpack_from(view, 0)
-    (head_crc,) = _HEAD.unpack_from(view, _HEAD.size)
-    start = 2 * _HEAD.size + head_size
-    head = bytes(view[2 * _HEAD.size : start])
+    head_size, head_crc = _HEAD.unpack_from(view, 0)
+    start = _HEAD.size + head_size
+    head = bytes(view[_HEAD.size : start])
     if head_size > HEADER_BYTES_MAX or len(head) != head_size or crc32(head) != head_crc:
         raise CorruptBlock("a shuffle block's header is damaged")
     header: dict[str, Any] = json.loads(head)
-    payload = view[start:]
-    if crc32(payload) != header["crc"]:
+    cut = start + header["keys"]["bytes"]
+    end = cut + header["values"]["bytes"]
+    if len(view) < end or crc32(view[start:end]) != header["crc"]:
         raise CorruptBlock("a shuffle block's checksum does not match its data")
-    count, cut = header["n"], header["keys"]["bytes"]
-    keys = _decode_column(header["keys"], payload[:cut], count)
-    values = _decode_column(header["values"], payload[cut:], count)
-    return Keyed(keys, values, is_json=header["values"]["kind"] in ("int64", "json"))
+    keys = _decode_column(header["keys"], view[start:cut], header["n"])
+    values = _decode_column(header["values"], view[cut:end], header["n"])
+    is_json = header["values"]["kind"] in ("int64", "json")
+    return Keyed(keys, values, is_json=is_json), end
+
+
+def _encode_keys(keys: Keys | list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    if keys and isinstance(keys[0], bytes):
+        raw = b"\n".join(keys)
+        return {"kind": "lines", "bytes": len(raw), "nulls": 0}, [raw]
+    return _encode_texts(keys)  # type: ignore[arg-type]
 
 
 def _encode_column(column: Column) -> tuple[dict[str, Any], list[bytes]]:

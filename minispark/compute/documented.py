@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from json.encoder import encode_basestring as _escape
 from typing import Any
 
 from minispark.compute.batch import (
     Batch,
     Constant,
+    Integers,
     Keyed,
     Record,
     has_json,
     json_text,
     records,
+    slices,
     value_list,
 )
 from minispark.errors import CorruptBlock
@@ -35,29 +36,49 @@ def render(batches: Iterable[Batch]) -> Iterator[str]:
     """The file's text, piece by piece."""
     separator = HEAD
     for batch in batches:
-        rows = render_rows(batch)
-        while piece := ",".join(islice(rows, RECORDS_PER_PIECE)):
-            yield separator + piece
+        for piece in _pieces(batch):
+            yield separator
+            yield piece
             separator = ","
     yield (HEAD if separator is HEAD else "") + TAIL
 
 
-def render_rows(batch: Batch) -> Iterator[str]:
-    """Each record as its JSON object."""
+def _pieces(batch: Batch) -> Iterator[str]:
+    """The records' JSON objects with commas between them, RECORDS_PER_PIECE at a time."""
     if has_json(batch):
-        return (_json_row(key, value) for key, value in records(batch))
-    if not isinstance(batch, Keyed):
-        return (f'{{"key":null,"value":{v}}}' for v in map(_escape, value_list(batch)))
-    keys, values = batch.keys, batch.values
-    if isinstance(values, Constant):
-        constant = _escape(values.value)
-        return (f'{{"key":{_key(k)},"value":{constant}}}' for k in keys)
-    try:
-        escaped = list(map(_escape, keys))  # type: ignore[arg-type]
-    except TypeError:  # a key is None
-        escaped = list(map(_key, keys))
-    pairs = zip(escaped, map(_escape, values), strict=True)
-    return (f'{{"key":{key},"value":{value}}}' for key, value in pairs)
+        rows = [_json_row(key, value) for key, value in records(batch)]
+        for start in range(0, len(rows), RECORDS_PER_PIECE):
+            yield ",".join(rows[start : start + RECORDS_PER_PIECE])
+    elif isinstance(batch, Keyed):
+        for piece in slices(batch, RECORDS_PER_PIECE):
+            yield _keyed_rows(piece)
+    else:
+        values = value_list(batch)
+        for start in range(0, len(values), RECORDS_PER_PIECE):
+            texts = _escaped(values[start : start + RECORDS_PER_PIECE])
+            yield '{"key":null,"value":"' + '"},{"key":null,"value":"'.join(texts) + '"}'
+
+
+def _keyed_rows(batch: Keyed) -> str:
+    """Rows are joined from their texts by what stands between them: no object is made for one."""
+    if None in batch.keys:
+        return ",".join(_json_row(key, value) for key, value in records(batch))
+    keys = _escaped(batch.keys)  # type: ignore[arg-type]
+    if isinstance(batch.values, Constant):
+        tail = f'","value":{_escape(batch.values.value)}}}'
+        return '{"key":"' + (tail + ',{"key":"').join(keys) + tail
+    is_number = isinstance(batch.values, Integers)
+    texts = value_list(batch) if is_number else _escaped(value_list(batch))
+    rows = map('","value":"'.join, zip(keys, texts, strict=True))
+    return '{"key":"' + '"},{"key":"'.join(rows) + '"}'
+
+
+def _escaped(texts: list[str]) -> list[str]:
+    """The texts as they stand between the quotes of a JSON string."""
+    whole = "".join(texts)
+    if whole.isprintable() and '"' not in whole and "\\" not in whole:
+        return texts  # nothing to escape: what JSON escapes is not printable, or one of these
+    return [escaped[1:-1] for escaped in map(_escape, texts)]
 
 
 def _json_row(key: str | None, value: Any) -> str:

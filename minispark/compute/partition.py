@@ -25,14 +25,17 @@ def documented_partition(key: str | None, count: int) -> int:
     return h % count
 
 
-def crc32_partitions(keys: list[str | None] | list[str], count: int) -> list[int]:
-    """`crc32_partition` of every key."""
-    if count == 1:
-        return [0] * len(keys)
+def encoded_keys(keys: list[str | None] | list[str]) -> list[bytes] | None:
+    """The keys in UTF-8; None where one is missing, or holds a newline."""
     try:
         encoded = "\n".join(keys).encode().split(b"\n")  # type: ignore[arg-type]
     except TypeError:  # a key is None
-        encoded = []
-    if len(encoded) != len(keys):  # or a key holds a newline
-        return [crc32_partition(key, count) for key in keys]
-    return [value % count for value in map(crc32, encoded)]
+        return None
+    return encoded if len(encoded) == len(keys) else None
+
+
+def crc32_partitions(keys: list[str | None] | list[str] | list[bytes], count: int) -> list[int]:
+    """`crc32_partition` of every key; keys may be encoded already."""
+    if keys and isinstance(keys[0], bytes):
+        return [value % count for value in map(crc32, keys)]
+    return [crc32_partition(key, count) for key in keys]  # type: ignore[arg-type]

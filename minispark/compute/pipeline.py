@@ -14,6 +14,7 @@ from minispark.compute.batch import (
     Keyed,
     TextChunk,
     record_count,
+    slices,
     text_list,
     text_of,
     value_list,
@@ -70,12 +71,9 @@ class Pipeline:
                 reducer.merge(keyed.keys, value_list(keyed))  # type: ignore[arg-type]
             else:
                 reducer.add(keyed.keys, reducer_input(step.fn, keyed))  # type: ignore[arg-type]
-        keys, values = reducer.finish()
-        self.counts[step.node_id] += len(keys)
-        is_json = is_user_function(step.fn)
-        for start in range(0, len(keys), BATCH_RECORDS):
-            end = start + BATCH_RECORDS
-            yield Keyed(keys[start:end], values[start:end], is_complete=True, is_json=is_json)
+        result = reducer.finish()
+        self.counts[step.node_id] += len(result.keys)
+        yield from slices(result, BATCH_RECORDS)
 
 
 def reducer_of(name: str, functions: UserFunctions) -> Reducer:
@@ -89,8 +87,7 @@ def reducer_input(name: str, batch: Keyed) -> list[Any] | Constant:
     """The values as that reducer takes them: named ones see text."""
     if isinstance(batch.values, Constant):
         return batch.values
-    is_text = not batch.is_json or is_user_function(name)
-    return batch.values if is_text else text_list(batch)
+    return value_list(batch) if is_user_function(name) else text_list(batch)
 
 
 def kernel_of(step: Step, functions: UserFunctions) -> Kernel:

@@ -12,7 +12,7 @@ from collections import _count_elements  # type: ignore[attr-defined]
 from typing import Any, Protocol
 
 from minispark.compute import numbers
-from minispark.compute.batch import Constant
+from minispark.compute.batch import Constant, Integers, Keyed
 from minispark.compute.numbers import Number
 from minispark.errors import TaskError
 
@@ -32,8 +32,8 @@ class Reducer(Protocol):
     def partials(self) -> tuple[list[str], Column]:
         """Keys, and for each what `merge` takes."""
 
-    def finish(self) -> tuple[list[str], list[Any]]:
-        """Keys and results."""
+    def finish(self) -> Keyed:
+        """One record a key: its result."""
 
 
 def _number(name: str, key: str, text: str) -> Number:
@@ -46,6 +46,23 @@ def _number(name: str, key: str, text: str) -> Number:
     return number
 
 
+def _keyed(found: dict[str, Any], values: list[str] | Integers) -> Keyed:
+    return Keyed(list(found), values, is_complete=True)
+
+
+def merge_sums(sums: dict[str, Any], keys: list[str], partials: Column) -> None:
+    """Add one block's sums, in which no key stands twice, to `sums`.
+
+    Most keys of a block are new, or most are known: dictionaries are merged at C speed, and only
+    what is common is added up.
+    """
+    block = dict(zip(keys, partials, strict=True))
+    common = {key: sums[key] for key in sums.keys() & block.keys()} if sums else {}
+    sums.update(block)
+    for key, old in common.items():
+        sums[key] += old
+
+
 class Count:
     """How many records a key has."""
 
@@ -56,16 +73,13 @@ class Count:
         _count_elements(self._counts, keys)
 
     def merge(self, keys: list[str], partials: Column) -> None:
-        counts = self._counts
-        get = counts.get
-        for key, count in zip(keys, partials, strict=True):
-            counts[key] = get(key, 0) + int(count)
+        merge_sums(self._counts, keys, partials)
 
     def partials(self) -> tuple[list[str], Column]:
         return list(self._counts), list(self._counts.values())
 
-    def finish(self) -> tuple[list[str], list[str]]:
-        return list(self._counts), list(map(str, self._counts.values()))
+    def finish(self) -> Keyed:
+        return _keyed(self._counts, Integers(list(self._counts.values())))
 
 
 class Sum:
@@ -112,18 +126,19 @@ class Sum:
 
     def merge(self, keys: list[str], partials: Column) -> None:
         if self._is_integer and partials and isinstance(partials[0], int):
-            self._add_integers(keys, partials)
+            merge_sums(self._sums, keys, partials)
         else:
             self.add(keys, list(map(str, partials)))
 
     def partials(self) -> tuple[list[str], Column]:
         if self._is_integer:
             return list(self._sums), list(self._sums.values())
-        return self.finish()
+        return list(self._sums), list(map(numbers.render, self._sums.values()))
 
-    def finish(self) -> tuple[list[str], list[str]]:
-        render = str if self._is_integer else numbers.render
-        return list(self._sums), list(map(render, self._sums.values()))
+    def finish(self) -> Keyed:
+        if self._is_integer:
+            return _keyed(self._sums, Integers(list(self._sums.values())))  # type: ignore[arg-type]
+        return _keyed(self._sums, self.partials()[1])
 
 
 class Concat:
@@ -146,10 +161,10 @@ class Concat:
         self.add(keys, [str(partial) for partial in partials])
 
     def partials(self) -> tuple[list[str], Column]:
-        return self.finish()
-
-    def finish(self) -> tuple[list[str], list[str]]:
         return list(self._parts), list(map(",".join, self._parts.values()))
+
+    def finish(self) -> Keyed:
+        return _keyed(self._parts, self.partials()[1])
 
 
 class Extreme:
@@ -176,10 +191,10 @@ class Extreme:
         self.add(keys, [str(partial) for partial in partials])
 
     def partials(self) -> tuple[list[str], Column]:
-        return self.finish()
-
-    def finish(self) -> tuple[list[str], list[str]]:
         return list(self._best), [text for _, text in self._best.values()]
+
+    def finish(self) -> Keyed:
+        return _keyed(self._best, self.partials()[1])
 
 
 class Average:
@@ -209,9 +224,9 @@ class Average:
         sums = self._sums.values()
         return list(self._sums), [f"{numbers.render(total)} {count}" for total, count in sums]
 
-    def finish(self) -> tuple[list[str], list[str]]:
+    def finish(self) -> Keyed:
         sums = self._sums.values()
-        return list(self._sums), [numbers.quotient(total, count) for total, count in sums]
+        return _keyed(self._sums, [numbers.quotient(total, count) for total, count in sums])
 
 
 def new_reducer(name: str) -> Reducer:

@@ -217,6 +217,7 @@ class Fold:
         values, _ = checked_values(self._function.name, list(self._values.values()))
         return list(self._values), values
 
-    def finish(self) -> tuple[list[str], list[Any]]:
-        """Keys and results."""
-        return self.partials()
+    def finish(self) -> Keyed:
+        """One record a key: its result."""
+        keys, values = self.partials()
+        return Keyed(keys, values, is_complete=True, is_json=True)

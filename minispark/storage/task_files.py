@@ -1,10 +1,10 @@
 """The files that attempts write: where they lie, how they are committed, read and deleted.
 
 Everything of an attempt lies in `attempts/<attempt id>/`. A shuffle file is its blocks back to
-back, then a JSON index `[[offset, length], ...]`, its length and a magic number. Documented files
-have no room for a checksum: those of an attempt stand in a file beside them, in the order in which
-it wrote them. Must not know what is in a block. Attempt files are not synced: they die with their
-job, and a lost one is made again.
+back, then a JSON index `[[offset, length], ...]`, its length, its crc32 and a magic number.
+Documented files have no room for a checksum: those of an attempt stand in a file beside them, in
+the order in which it wrote them. Must not know what is in a block. Attempt files are not synced:
+they die with their job, and a lost one is made again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minispark.model.ids import is_uuid
 SHUFFLE_FILE = "shuffle.blocks"
 CHECKSUMS_FILE = "documented.sums"
 _CRC32 = struct.Struct(">I")
-_TAIL = struct.Struct(">I8s")
+_TAIL = struct.Struct(">II8s")
 _MAGIC = b"MSBLOCK1"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}", re.ASCII)
 
@@ -52,18 +52,19 @@ def open_below(folder: str | Path, name: str) -> int:
 # --- shuffle files ------------------------------------------------------------------------
 
 
-def write_shuffle_file(path: Path, blocks: Iterable[bytes]) -> int:
-    """Write the blocks, in order of their partition; returns the file's size in bytes."""
+def write_shuffle_file(path: Path, partitions: Iterable[list[bytes]]) -> int:
+    """Write the blocks of each partition, in order; returns the file's size in bytes."""
     index: list[tuple[int, int]] = []
     offset = 0
     with path.open("wb") as file:
-        for block in blocks:
-            file.write(block)
-            index.append((offset, len(block)))
-            offset += len(block)
+        for blocks in partitions:
+            file.writelines(blocks)
+            size = sum(map(len, blocks))
+            index.append((offset, size))
+            offset += size
         tail = json.dumps(index, separators=(",", ":")).encode()
         file.write(tail)
-        file.write(_TAIL.pack(len(tail), _MAGIC))
+        file.write(_TAIL.pack(len(tail), zlib.crc32(tail), _MAGIC))
         return file.tell()
 
 
@@ -82,11 +83,14 @@ def locate_block(fd: int, partition: int) -> tuple[int, int]:
     size = os.fstat(fd).st_size
     tail = os.pread(fd, _TAIL.size, max(0, size - _TAIL.size))
     try:
-        length, magic = _TAIL.unpack(tail)
+        length, crc, magic = _TAIL.unpack(tail)
         start = size - _TAIL.size - length
         if magic != _MAGIC or start < 0:
             raise ValueError("its end is damaged")
-        offset, count = json.loads(os.pread(fd, length, start))[partition]
+        index = os.pread(fd, length, start)
+        if zlib.crc32(index) != crc:
+            raise ValueError("its index is damaged")
+        offset, count = json.loads(index)[partition]
         if offset + count > start:
             raise ValueError("its index points outside")
     except (struct.error, ValueError, IndexError, TypeError) as error:

@@ -12,11 +12,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Self, TypeVar
 
 from minispark.compute import documented
 from minispark.compute.batch import Keyed, Record
-from minispark.compute.blocks import decode_block
+from minispark.compute.blocks import decode_blocks
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
 from minispark.storage.task_files import (
@@ -60,8 +61,9 @@ class Fetcher:
             connection.close()
 
     def blocks(self, locations: list[OutputLocation], partition: int) -> Iterator[Keyed]:
-        """The records of the block for `partition` of every output. Raises FetchError."""
-        return self._each([(place, partial(self._block, place, partition)) for place in locations])
+        """The records of the blocks for `partition` of every output. Raises FetchError."""
+        reads = [(place, partial(self._blocks, place, partition)) for place in locations]
+        return chain.from_iterable(self._each(reads))
 
     def files(self, wanted: list[tuple[OutputLocation, str]], index: int) -> Iterator[list[Record]]:
         """The records of one documented file of every output: its name, and which of its
@@ -96,13 +98,13 @@ class Fetcher:
     def _is_near(self, location: OutputLocation) -> bool:
         return self._short_circuit and location.host_id == self._host_id
 
-    def _block(self, location: OutputLocation, partition: int) -> Keyed:
+    def _blocks(self, location: OutputLocation, partition: int) -> list[Keyed]:
         if not self._is_near(location):
             data, _ = self._ask(location, FetchBlock(location.attempt_id, partition))
-            return decode_block(data)
+            return list(decode_blocks(data))
         fd = open_below(attempt_dir(location.state_dir, location.attempt_id), SHUFFLE_FILE)
         try:
-            return decode_block(read_block(fd, partition))
+            return list(decode_blocks(read_block(fd, partition)))
         finally:
             os.close(fd)
 

@@ -197,7 +197,7 @@ class _Task:
             del reducer
             self._records = len(keys)
             output.add_columns(keys, partials)
-        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.blocks())
+        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
         size, crc32 = write_documented_file(self._folder / name, documented.render(batches))

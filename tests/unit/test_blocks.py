@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minispark.compute import documented
-from minispark.compute.batch import Constant, Keyed, Values, records
-from minispark.compute.blocks import decode_block, encode_block
-from minispark.compute.partition import crc32_partition, crc32_partitions, documented_partition
+from minispark.compute.batch import Constant, Integers, Keyed, Values, records, value_list
+from minispark.compute.blocks import decode_blocks, encode_block, encode_blocks
+from minispark.compute.partition import (
+    crc32_partition,
+    crc32_partitions,
+    documented_partition,
+    encoded_keys,
+)
 from minispark.errors import CorruptBlock
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -34,7 +39,7 @@ def columns(draw: st.DrawFn) -> tuple[list[str | None], list[str] | list[int] | 
 @settings(max_examples=300, deadline=None)
 @given(columns())
 def test_a_block_survives(block: tuple[list[str | None], list[str] | list[int] | Constant]) -> None:
-    batch = decode_block(encode_block(*block))
+    (batch,) = decode_blocks(encode_block(*block))
     assert (batch.keys, batch.values) == block
 
 
@@ -52,10 +57,28 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(JSON, max_size=6))
 def test_values_keep_their_type(values: list[object]) -> None:
-    batch = decode_block(encode_block(["k"] * len(values), values))
+    (batch,) = decode_blocks(encode_block(["k"] * len(values), values))
     assert batch.values == values
     assert list(map(type, batch.values)) == list(map(type, values))  # True is not 1
     assert batch.is_json or all(type(value) is str for value in values)
+
+
+@settings(max_examples=200, deadline=None)
+@given(columns(), st.integers(1, 9))
+def test_records_are_dealt_out_by_their_key(
+    block: tuple[list[str | None], list[str] | list[int] | Constant], count: int
+) -> None:
+    keys, values = block
+    blocks = encode_blocks(keys, values, count)
+    assert len(blocks) == count
+    column = value_list(Keyed(keys, values))
+    for partition, data in enumerate(blocks):
+        rows = [row for batch in decode_blocks(data) for row in records(batch)]
+        assert rows == [
+            (key, value)
+            for key, value in zip(keys, column, strict=True)
+            if crc32_partition(key, count) == partition
+        ]
 
 
 def test_any_damage_is_seen() -> None:
@@ -64,15 +87,18 @@ def test_any_damage_is_seen() -> None:
         damaged = bytearray(block)
         damaged[i] ^= 0x41
         with pytest.raises(CorruptBlock):
-            decode_block(bytes(damaged))
-        with pytest.raises(CorruptBlock):
-            decode_block(block[:i])
+            list(decode_blocks(bytes(damaged)))
+        if i:
+            with pytest.raises(CorruptBlock):
+                list(decode_blocks(block[:i]))
 
 
 @given(keys=KEYS, count=st.integers(1, 9))
 def test_partitions_of_a_column_are_those_of_its_keys(keys: list[str | None], count: int) -> None:
     expected = [crc32((key or "").encode()) % count for key in keys]
     assert crc32_partitions(keys, count) == expected
+    encoded = encoded_keys(keys)
+    assert encoded is None or crc32_partitions(encoded, count) == expected
     assert [crc32_partition(key, count) for key in keys] == expected
 
 
@@ -99,7 +125,17 @@ def test_documented_files_are_json_and_read_back(
 
 
 def test_every_kind_of_batch_is_rendered() -> None:
-    for batch in (Values(["a", '"']), Keyed(["k"], Constant("1")), Keyed(["k", None], ["a", "b"])):
+    for batch in (
+        Values(["a", '"']),
+        Keyed(["k"], Constant("1")),
+        Keyed(["k", None], ["a", "b"]),
+        Keyed(["k", '"'], Integers([2, -3])),
+        Keyed([None], Integers([1])),
+        Keyed(["k"], ["\t"]),
+        Keyed(["k"], Constant('"')),
+        Keyed([], Constant("1")),
+        Values([1, None, "x"], is_json=True),
+    ):
         assert documented.parse("".join(documented.render([batch]))) == list(records(batch))
 
 

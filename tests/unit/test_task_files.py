@@ -70,7 +70,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 @pytest.fixture
 def shuffle(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / SHUFFLE_FILE
-    write_shuffle_file(path, [b"first", b"", b"third block"])
+    write_shuffle_file(path, [[b"first"], [], [b"third", b" block"]])
     yield path
 
 
