@@ -6,6 +6,7 @@ A value is `(left,right)`; order is the left side's, then the right side's. Must
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import compress
 
 from minispark.compute.batch import Batch, Keyed, text_list, value_list
 from minispark.errors import TaskError
@@ -22,32 +23,41 @@ class RightSide:
         for batch in batches:
             keyed = require_keys(node_id, batch)
             for key, value in zip(keyed.keys, text_list(keyed), strict=True):
-                old = rows.setdefault(key, value)  # type: ignore[arg-type]
-                if old is value:
-                    continue
-                if isinstance(old, list):
+                old = rows.get(key)  # type: ignore[arg-type]
+                if old is None:
+                    rows[key] = value  # type: ignore[index]
+                elif isinstance(old, list):
                     old.append(value)
                 else:
                     rows[key] = [old, value]  # type: ignore[index]
 
     def join(self, batches: Iterable[Batch]) -> Iterator[Keyed]:
         """The joined records of each left batch. Raises TaskError for a record without a key."""
-        get = self._rows.get
         for batch in batches:
             keyed = require_keys(self._node_id, batch)
-            keys: list[str] = []
-            values: list[str] = []
-            for key, left in zip(keyed.keys, text_list(keyed), strict=True):
-                right = get(key)  # type: ignore[arg-type]
-                if right is None:
-                    continue
-                if isinstance(right, str):
-                    keys.append(key)  # type: ignore[arg-type]
-                    values.append(f"({left},{right})")
-                else:
-                    keys.extend([key] * len(right))  # type: ignore[list-item]
-                    values.extend([f"({left},{one})" for one in right])
-            yield Keyed(keys, values, is_complete=True)
+            keys, lefts = keyed.keys, text_list(keyed)
+            rights = list(map(self._rows.get, keys))  # type: ignore[arg-type]
+            kinds = set(map(type, rights))
+            if type(None) in kinds:
+                flags = [right is not None for right in rights]
+                keys, lefts = list(compress(keys, flags)), list(compress(lefts, flags))
+                rights = list(compress(rights, flags))
+            if list not in kinds:
+                joined = [f"({left},{right})" for left, right in zip(lefts, rights, strict=True)]
+                yield Keyed(keys, joined, is_complete=True)
+            else:
+                yield _each_with_each(keys, lefts, rights)  # type: ignore[arg-type]
+
+
+def _each_with_each(keys: list[str], lefts: list[str], rights: list[str | list[str]]) -> Keyed:
+    """Some keys have several right values."""
+    made: list[str] = []
+    values: list[str] = []
+    for key, left, right in zip(keys, lefts, rights, strict=True):
+        several = [right] if isinstance(right, str) else right
+        made += [key] * len(several)
+        values += [f"({left},{one})" for one in several]
+    return Keyed(made, values, is_complete=True)
 
 
 def require_keys(node_id: str, batch: Batch) -> Keyed:
