@@ -45,7 +45,11 @@ def render(batches: Iterable[Batch]) -> Iterator[str]:
 
 def _pieces(batch: Batch) -> Iterator[str]:
     """The records' JSON objects with commas between them, RECORDS_PER_PIECE at a time."""
-    if has_json(batch):
+    if isinstance(batch, Keyed) and has_json(batch) and set(map(type, value_list(batch))) == {int}:
+        for piece in slices(batch, RECORDS_PER_PIECE):
+            numbers = Keyed(piece.keys, Integers(value_list(piece)))
+            yield _keyed_rows(numbers, ',"t":"json"')
+    elif has_json(batch):
         rows = [_json_row(key, value) for key, value in records(batch)]
         for start in range(0, len(rows), RECORDS_PER_PIECE):
             yield ",".join(rows[start : start + RECORDS_PER_PIECE])
@@ -59,18 +63,22 @@ def _pieces(batch: Batch) -> Iterator[str]:
             yield '{"key":null,"value":"' + '"},{"key":null,"value":"'.join(texts) + '"}'
 
 
-def _keyed_rows(batch: Keyed) -> str:
-    """Rows are joined from their texts by what stands between them: no object is made for one."""
+def _keyed_rows(batch: Keyed, mark: str = "") -> str:
+    """Rows are joined from their texts by what stands between them: no object is made for one.
+
+    `mark` stands at the end of each.
+    """
     if None in batch.keys:
-        return ",".join(_json_row(key, value) for key, value in records(batch))
+        rows = (_json_row(key, value) for key, value in records(batch))
+        return ",".join(f"{row[:-1]}{mark}}}" for row in rows)
     keys = _escaped(batch.keys)  # type: ignore[arg-type]
     if isinstance(batch.values, Constant):
         tail = f'","value":{_escape(batch.values.value)}}}'
         return '{"key":"' + (tail + ',{"key":"').join(keys) + tail
     is_number = isinstance(batch.values, Integers)
     texts = value_list(batch) if is_number else _escaped(value_list(batch))
-    rows = map('","value":"'.join, zip(keys, texts, strict=True))
-    return '{"key":"' + '"},{"key":"'.join(rows) + '"}'
+    pairs = map('","value":"'.join, zip(keys, texts, strict=True))
+    return '{"key":"' + f'"{mark}}},{{"key":"'.join(pairs) + f'"{mark}}}'
 
 
 def _escaped(texts: list[str]) -> list[str]:

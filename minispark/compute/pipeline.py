@@ -20,6 +20,7 @@ from minispark.compute.batch import (
     value_list,
 )
 from minispark.compute.columns import select_columns
+from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.join import require_keys
 from minispark.compute.kernels import KERNELS, Kernel
 from minispark.compute.reducers import Reducer, new_reducer
@@ -44,8 +45,31 @@ class Pipeline:
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Pull the batches through all steps. Raises TaskError."""
+        return self._flow(self._steps, batches)
+
+    def combine(self, name: str, batches: Iterable[Batch]) -> Reducer:
+        """Aggregate what leaves the steps by the function `name`. Raises TaskError.
+
+        Where it is the user's own, the functions of theirs that lead to it run as one loop with it.
+        """
+        reducer = reducer_of(name, self._functions)
+        tail = _own_tail(self._steps) if isinstance(reducer, Fold) else []
+        if isinstance(reducer, Fold) and tail:
+            steps = [LoopStep(s.node_id, s.op, self._functions.function(s.op, s.fn)) for s in tail]
+            loop = FusedLoop(steps, reducer)
+            start = self._steps.index(tail[0])
+            for batch in self._flow(self._steps[:start], batches):
+                loop.take(batch)
+            self.counts.update(loop.counts)
+            return reducer
+        for batch in self._flow(self._steps, batches):
+            assert isinstance(batch, Keyed)
+            reducer.add(batch.keys, reducer_input(name, batch))  # type: ignore[arg-type]
+        return reducer
+
+    def _flow(self, steps: tuple[Step, ...], batches: Iterable[Batch]) -> Iterator[Batch]:
         flow: Iterable[Batch] = batches
-        for step in self._steps:
+        for step in steps:
             flow = (
                 self._aggregate(step, flow)
                 if isinstance(step, Aggregate)
@@ -74,6 +98,17 @@ class Pipeline:
         result = reducer.finish()
         self.counts[step.node_id] += len(result.keys)
         yield from slices(result, BATCH_RECORDS)
+
+
+def _own_tail(steps: tuple[Step, ...]) -> list[Narrow]:
+    """The functions of the user's at the end of the steps, with nothing else between them."""
+    tail: list[Narrow] = []
+    for step in reversed(steps):
+        if isinstance(step, Narrow) and is_user_function(step.fn):
+            tail.insert(0, step)
+        elif tail or not isinstance(step, KeyByValue):
+            break
+    return tail
 
 
 def reducer_of(name: str, functions: UserFunctions) -> Reducer:

@@ -94,10 +94,11 @@ def user_errors(name: str, record: Callable[[], str] | None) -> Iterator[None]:
     except TaskError:
         raise
     except (Exception, SystemExit) as error:
-        raise TaskError(_describe(name, error, record)) from error
+        raise TaskError(describe(name, error, record)) from error
 
 
-def _describe(name: str, error: BaseException, record: Callable[[], str] | None) -> str:
+def describe(name: str, error: BaseException, record: Callable[[], str] | None) -> str:
+    """The user's file and line first, then the traceback of their own frames, then the record."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
     last = frames[-1] if frames else None
     where = f"{last.filename}, line {last.lineno}, in {last.name}" if last is not None else name

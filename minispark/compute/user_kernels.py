@@ -38,15 +38,15 @@ def user_kernel(op: str, function: UserFunction) -> Kernel:
 
 def _called(function: UserFunction, batch: Batch) -> tuple[list[Any], Iterable[str | None]]:
     """What the function made of each record, and the keys that the records had."""
-    values, keys = value_list(batch), _keys(batch)
+    values = value_list(batch)
     results: list[Any] = []
     todo = iter(values)
     with user_errors(function.name, lambda: _shown(batch, len(values) - length_hint(todo) - 1)):
         if function.arity == 2:
-            results.extend(map(function.call, keys, todo))
+            results.extend(map(function.call, _keys(batch), todo))
         else:
             results.extend(map(function.call, todo))
-    return results, keys
+    return results, _keys(batch)
 
 
 def _flattened(function: UserFunction, batch: Batch) -> tuple[list[Any], Iterable[str | None]]:
@@ -73,12 +73,19 @@ def _flattened(function: UserFunction, batch: Batch) -> tuple[list[Any], Iterabl
 def _filtered(function: UserFunction, batch: Batch) -> Batch:
     flags, _ = _called(function, batch)
     if not set(map(type, flags)) <= {bool}:
-        index = next(i for i, flag in enumerate(flags) if type(flag) is not bool)
-        raise TaskError(
-            f"{function.name} returned a {type(flags[index]).__name__}, not True or False, "
-            f"for the record {_shown(batch, index)}: wrap it in bool()"
-        )
+        for key, value, flag in zip(_keys(batch), value_list(batch), flags, strict=True):
+            check_flag(function.name, flag, key, value)
     return keep(batch, flags)
+
+
+def check_flag(name: str, flag: Any, key: str | None, value: Any) -> None:
+    """Raises TaskError for an answer of a filter that is neither True nor False."""
+    if type(flag) is not bool:
+        record = shown(value) if key is None else f"({shown(key)}, {shown(value)})"
+        raise TaskError(
+            f"{name} returned a {type(flag).__name__}, not True or False, "
+            f"for the record {record}: wrap it in bool()"
+        )
 
 
 def _keys(batch: Batch) -> Iterable[str | None]:
@@ -138,13 +145,17 @@ def _made_keys(function: UserFunction, keys: list[Any]) -> list[str]:
     types = set(map(type, keys))
     if types <= {str}:
         return keys
-    for key in keys:
-        if not isinstance(key, (str, int)):
-            raise TaskError(
-                f"{function.name} returned the key {shown(key)}, "
-                f"a {type(key).__name__}; a key is a string, a whole number or a boolean"
-            )
-    return [str(key) if isinstance(key, str) else json_text(key) for key in keys]
+    return [key_text(function.name, key) for key in keys]
+
+
+def key_text(name: str, key: Any) -> str:
+    """A key as text. Raises TaskError for one that is no string, whole number or boolean."""
+    if not isinstance(key, (str, int)):
+        raise TaskError(
+            f"{name} returned the key {shown(key)}, a {type(key).__name__}; "
+            "a key is a string, a whole number or a boolean"
+        )
+    return str(key) if isinstance(key, str) else json_text(key)
 
 
 def checked_values(name: str, values: list[Any]) -> tuple[list[Any], bool]:
@@ -159,7 +170,7 @@ def checked_values(name: str, values: list[Any]) -> tuple[list[Any], bool]:
         return values, True
     if types <= {str, bool, type(None)}:
         return values, True
-    return [_json_value(name, value) for value in values], True
+    return [checked_value(name, value) for value in values], True
 
 
 def _are_short(numbers: list[int]) -> bool:
@@ -171,8 +182,8 @@ def _are_short(numbers: list[int]) -> bool:
     return True
 
 
-def _json_value(name: str, value: Any) -> Any:
-    """The value, or a copy that nobody else changes."""
+def checked_value(name: str, value: Any) -> Any:
+    """The value as a JSON value: itself, or a copy that nobody else changes. Raises TaskError."""
     if type(value) in (str, bool, type(None)):
         return value
     try:
@@ -189,24 +200,33 @@ class Fold:
     """A reducer of the user's: `function(a, b)` over a key's values, in order."""
 
     def __init__(self, function: UserFunction) -> None:
-        self._function = function
-        self._values: dict[str, Any] = {}
+        self.function = function
+        self.values: dict[str, Any] = {}
+        """By key, in the order of their first occurrence."""
 
     def add(self, keys: list[str], values: list[Any] | Constant) -> None:
         """Take in records."""
         column = [values.value] * len(keys) if isinstance(values, Constant) else values
-        self.merge(keys, column)
+        self._fold(keys, column)
 
     def merge(self, keys: list[str], partials: list[Any]) -> None:
-        """Take in partial results; for an associative function records are the same."""
-        results, call = self._values, self._function.call
+        """Take in partial results, in which no key stands twice: new keys at C speed."""
+        block = dict(zip(keys, partials, strict=True))
+        common = list(filter(self.values.__contains__, keys)) if self.values else []
+        olds = [self.values[key] for key in common]
+        self.values.update(block)
+        self.values.update(zip(common, olds, strict=True))
+        self._fold(common, [block[key] for key in common])
+
+    def _fold(self, keys: list[str], values: list[Any]) -> None:
+        results, call = self.values, self.function.call
         key: str = ""
         value: Any = None
         with user_errors(
-            self._function.name,
+            self.function.name,
             lambda: f"key {shown(key)}, {shown(results.get(key))} and {shown(value)}",
         ):
-            for key, value in zip(keys, partials, strict=True):
+            for key, value in zip(keys, values, strict=True):
                 if key in results:
                     results[key] = call(results[key], value)
                 else:
@@ -214,8 +234,8 @@ class Fold:
 
     def partials(self) -> tuple[list[str], list[Any]]:
         """Keys in the order of their first occurrence, and their values so far."""
-        values, _ = checked_values(self._function.name, list(self._values.values()))
-        return list(self._values), values
+        values, _ = checked_values(self.function.name, list(self.values.values()))
+        return list(self.values), values
 
     def finish(self) -> Keyed:
         """One record a key: its result."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
@@ -73,7 +73,7 @@ class Fetcher:
             [(place, partial(self._file, place, name, index)) for place, name in wanted]
         )
 
-    def _each(self, reads: list[tuple[OutputLocation, Callable[[], T]]]) -> Iterator[T]:
+    def _each(self, reads: Sequence[tuple[OutputLocation, Callable[[], T]]]) -> Iterator[T]:
         """What the reads give, in order, one at a time.
 
         After the first one that fails the rest is only tried, and FetchError names them all.

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from minispark.compute import documented
-from minispark.compute.batch import Batch, Keyed, batch_of, record_count, records
+from minispark.compute.batch import Batch, batch_of, record_count, records
 from minispark.compute.join import RightSide
 from minispark.compute.partition import documented_partition
-from minispark.compute.pipeline import Pipeline, reducer_input, reducer_of
+from minispark.compute.pipeline import Pipeline
+from minispark.compute.reducers import Reducer
 from minispark.compute.user_functions import UserFunctions
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import (
@@ -103,8 +104,7 @@ class _Task:
     def run(self) -> TaskOutcome:
         self._folder.mkdir(parents=True, exist_ok=True)
         pipeline = Pipeline(self._program.steps, self._functions)
-        batches = pipeline.run(self._source())
-        written = self._write(self._program.sink, batches)
+        written = self._write(self._program.sink, pipeline)
         if self._files:
             write_checksums(self._folder, self._crc32s)
         return TaskOutcome(
@@ -166,15 +166,17 @@ class _Task:
 
     # --- sink ------------------------------------------------------------------------------
 
-    def _write(self, sink: Sink, batches: Iterator[Batch]) -> int:
+    def _write(self, sink: Sink, pipeline: Pipeline) -> int:
         match sink:
+            case ShuffleBlocks(combine=str(combine)):
+                return self._write_combined(sink, pipeline.combine(combine, self._source()))
             case ShuffleBlocks():
-                return self._write_blocks(sink, batches)
+                return self._write_blocks(sink, pipeline.run(self._source()))
             case PartitionFile(node_id):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
-                return self._write_documented(name, self._counted(batches))
+                return self._write_documented(name, self._counted(pipeline.run(self._source())))
             case DocumentedShuffle():
-                return self._write_shuffle(sink, batches)
+                return self._write_shuffle(sink, pipeline.run(self._source()))
             case _:
                 assert_never(sink)
 
@@ -183,20 +185,17 @@ class _Task:
             self._records += record_count(batch)
             yield batch
 
+    def _write_combined(self, sink: ShuffleBlocks, reducer: Reducer) -> int:
+        keys, partials = reducer.partials()
+        self._records = len(keys)
+        output = MapOutput(sink.partitions)
+        output.add_columns(keys, partials)
+        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
+
     def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
         output = MapOutput(sink.partitions)
-        if sink.combine is None:
-            for batch in self._counted(batches):
-                output.add(batch)
-        else:
-            reducer = reducer_of(sink.combine, self._functions)
-            for batch in batches:
-                assert isinstance(batch, Keyed)
-                reducer.add(batch.keys, reducer_input(sink.combine, batch))  # type: ignore[arg-type]
-            keys, partials = reducer.partials()
-            del reducer
-            self._records = len(keys)
-            output.add_columns(keys, partials)
+        for batch in self._counted(batches):
+            output.add(batch)
         return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:

@@ -135,6 +135,9 @@ def test_every_kind_of_batch_is_rendered() -> None:
         Keyed(["k"], Constant('"')),
         Keyed([], Constant("1")),
         Values([1, None, "x"], is_json=True),
+        Keyed(["k", "l"], [1, -2], is_json=True),
+        Keyed(["k", None], [1, -2], is_json=True),
+        Keyed(["k", "l"], [1, True], is_json=True),
     ):
         assert documented.parse("".join(documented.render([batch]))) == list(records(batch))
 

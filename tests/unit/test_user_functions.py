@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minispark.compute.batch import Batch, Keyed, TextChunk, Values, batch_of, records, text_of
+from minispark.compute.batch import (
+    Batch,
+    Keyed,
+    TextChunk,
+    Values,
+    batch_of,
+    record_count,
+    records,
+    text_of,
+    value_list,
+)
+from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.pipeline import Pipeline, key_by_value
 from minispark.compute.user_functions import UserFunction, UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
@@ -134,6 +147,51 @@ def test_unkeyed_records_count_as_one_each() -> None:
     assert list(records(key_by_value(mixed, is_number=True))) == [("5", 1), ("k", "v")]
 
 
+CHAINS = st.lists(st.sampled_from(["map", "flat_map", "filter"]), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(chain=CHAINS, rows=ROWS, seed=st.integers(0, 10**6), cut=st.integers(0, 6))
+def test_a_fused_loop_means_what_the_kernels_mean(
+    chain: list[str], rows: list[tuple[str | None, Any]], seed: int, cut: int
+) -> None:
+    """Every function's answers are drawn by what it is asked, so both ways get the same ones."""
+
+    def answer(step: int, op: str) -> Callable[[Any, Any], Any]:
+        def call(key: Any, value: Any) -> Any:
+            rng = random.Random(f"{seed} {step} {key!r} {value!r}")
+            made = [value, (rng.choice(["x", 7, True]), value), [value, (1,)], 1.5, (1, 2, 3), None]
+            match op:
+                case "filter":
+                    return rng.random() < 0.7
+                case "map":
+                    return rng.choice(made)
+                case _:
+                    return (rng.choice(made) for _ in range(rng.randint(0, 2)))
+
+        return call
+
+    functions = [own(answer(i, op), 2) for i, op in enumerate(chain)]
+    fold = own(lambda a, b: [a, b], 2)
+    batches = [batch_of(rows[:cut]), batch_of(rows[cut:])]
+    plain_fold, fused_fold = Fold(fold), Fold(fold)
+    counts = [0] * len(chain)
+    for batch in batches:
+        for i, (op, function) in enumerate(zip(chain, functions, strict=True)):
+            batch = user_kernel(op, function)(batch)
+            counts[i] += record_count(batch)
+        keyed = key_by_value(batch, is_number=True)
+        plain_fold.add(keyed.keys, value_list(keyed))  # type: ignore[arg-type]
+    steps = [
+        LoopStep(str(i), op, f) for i, (op, f) in enumerate(zip(chain, functions, strict=True))
+    ]
+    loop = FusedLoop(steps, fused_fold)
+    for batch in batches:
+        loop.take(batch)
+    assert repr(fused_fold.partials()) == repr(plain_fold.partials())
+    assert list(loop.counts.values()) == counts
+
+
 # --- what they may not ----------------------------------------------------------------------
 
 
@@ -183,6 +241,38 @@ def test_f20_what_they_raise_names_the_record(op: str, call: Callable[..., Any],
         run(op, call, Values(["one", "two"] if op != "filter" and call is not _exits else ["two"]))
     assert said in str(caught.value).splitlines()[0]
     assert str(caught.value).splitlines()[-1] == "the record: 'two'"
+
+
+def test_f20_what_a_fused_loop_raises_names_function_and_record() -> None:
+    def loop(op: str, call: Callable[..., Any], fold: Callable[..., Any]) -> None:
+        steps = [LoopStep("a", "map", own(lambda v: ("k", v))), LoopStep("b", op, own(call))]
+        FusedLoop(steps, Fold(UserFunction("m:fold", fold, 2))).take(Values(["one", "two", "two"]))
+
+    def add(a: Any, b: Any) -> Any:
+        return a + b
+
+    for op, call, said, record in (
+        ("map", lambda v: 1 // (v != "two"), "ZeroDivisionError", "('k', 'two')"),
+        ("flat_map", _generator, "KeyError: 'two'", "('k', 'two')"),
+        ("flat_map", lambda v: 5, "not iterable", "('k', 'one')"),
+        ("filter", lambda v: v.nothing, "no attribute 'nothing'", "('k', 'one')"),
+        ("map", lambda v: v if v == "one" else 1, "TypeError", "key 'k', 'one' and 1"),
+    ):
+        with pytest.raises(TaskError) as caught:
+            loop(op, call, add)
+        assert said in str(caught.value).splitlines()[0]
+        assert str(caught.value).splitlines()[-1] == f"the record: {record}"
+    for op, call, said in (
+        (
+            "filter",
+            lambda v: v,
+            "m:f returned a str, not True or False, for the record ('k', 'one')",
+        ),
+        ("map", lambda v: {1}, "m:f returned {1}, a set"),
+        ("map", lambda v: (None, v), "m:f returned the key None"),
+    ):
+        with pytest.raises(TaskError, match=re.escape(said)):
+            loop(op, call, add)
 
 
 def test_f20_what_a_reducer_raises_names_key_and_values() -> None:
