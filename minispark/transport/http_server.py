@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 from minispark import __version__
 from minispark.errors import ClusterError, InvalidRequest, NotFound, TokenNeeded
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
+from minispark.transport.connection_slots import ConnectionSlots
 from minispark.transport.gate import CHALLENGE, Gate, RefusalLog
 from minispark.transport.request_limits import BodyRoom, RequestReader
 from minispark.transport.router import (
@@ -89,7 +90,7 @@ class HttpServer:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
-        self._server.close_connections()
+        self._server.slots.shut_all()
 
 
 class _Server(ThreadingHTTPServer):
@@ -115,10 +116,7 @@ class _Server(ThreadingHTTPServer):
         self.refusals = RefusalLog()
         self.body_room = BodyRoom()
         self.idle_timeout_s = idle_timeout_s
-        self._connections_max = connections_max
-        self._lock = threading.Lock()
-        # Protected by self._lock:
-        self._open: dict[socket.socket, None] = {}
+        self.slots = ConnectionSlots(connections_max)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         taken = self._acceptor.accept()
@@ -129,14 +127,10 @@ class _Server(ThreadingHTTPServer):
         raise OSError("nobody was taken in")  # for the base class, which then tries again
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            is_full = len(self._open) >= self._connections_max
-            if not is_full:
-                self._open[request] = None
-        if is_full:
+        if self.slots.enter(request):
+            super().process_request(request, client_address)
+        else:
             self._turn_away(request)
-            return
-        super().process_request(request, client_address)
 
     def _turn_away(self, request: socket.socket) -> None:
         try:
@@ -151,18 +145,8 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.pop(request, None)
+        self.slots.leave(request)
         super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        with self._lock:
-            connections = list(self._open)
-        for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # closed in the meantime
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         logger.debug("the connection of %s broke", client_address)
@@ -201,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Read one request and answer it, whatever its method: the router knows which there are."""
         self.command = self.requestline = ""
         self._reader.await_request()
+        self.server.slots.wait(self.connection)
         try:
             self.raw_requestline = self.rfile.readline(LINE_BYTES_MAX + 1)
             if not self.raw_requestline:
@@ -271,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
                 peer=str(self.client_address[0]),
                 is_authenticated=is_authenticated,
             )
+            self.server.slots.serve(self.connection)
             return route.handler(request)
 
     def _checked_headers(self) -> dict[str, str]:

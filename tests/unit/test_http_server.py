@@ -7,8 +7,11 @@ import http.client
 import json
 import logging
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -56,7 +59,9 @@ def build_router() -> Router:
 
 def make_server(listening: socket.socket | None = None, **options: Any) -> HttpServer:
     sock = listening or socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(sock, build_router(), **{"token": TOKEN, **options})
+    router = build_router()
+    server = HttpServer(sock, router, **{"token": TOKEN, **options})
+    server.router = router  # type: ignore[attr-defined]
     server.port = sock.getsockname()[1]  # type: ignore[attr-defined]
     server.start()
     return server
@@ -319,29 +324,39 @@ def test_f50_a_head_without_end_is_refused(server: Any, monkeypatch: pytest.Monk
     assert call(server, "POST", "/echo", body)[1] == "x" * 60_000
 
 
+class Slow:
+    """A handler that tells when it begun, and ends when it may."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Event()
+
+    def __call__(self, _: Request) -> Response:
+        self.begun.release()
+        assert self.may_end.wait(10)
+        return text_response("at last")
+
+
 def test_f50_large_bodies_share_a_room_that_small_ones_do_not_need(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(request_limits, "BODIES_BYTES_MAX", 200_000)
     server: Any = make_server()
+    slow = Slow()
+    server.router.add("POST", "/slow", slow, summary="slow")
     large = b'"' + b"x" * 100_000 + b'"'
     try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as half:
-            half.sendall(
-                b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 150000\r\n\r\n"
-            )
-            until(lambda: call(server, "POST", "/echo", large)[0] == 503)
-            assert call(server, "POST", "/echo", large)[1]["error"]["code"] == "too_many_bodies"
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(call, server, "POST", "/slow", b"x" * 150_000)
+            assert slow.begun.acquire(timeout=10)
+            status, answer, _ = call(server, "POST", "/echo", large)
+            assert (status, answer["error"]["code"]) == (503, "too_many_bodies")
             assert call(server, "POST", "/echo", b"{}")[0] == 200
-        until(lambda: call(server, "POST", "/echo", large)[0] == 200)
+            slow.may_end.set()
+            assert first.result()[0] == 200
+        assert call(server, "POST", "/echo", large)[0] == 200
     finally:
         server.stop()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def test_f54_who_is_refused_is_in_the_log(server: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -386,12 +401,33 @@ def test_f50_silent_connections_are_closed_and_do_not_stop_others() -> None:
 
 
 def test_f50_too_many_connections_are_turned_away() -> None:
-    server: Any = make_server(connections_max=1)
+    server: Any = make_server(connections_max=2)
+    slow = Slow()
+    server.router.add("GET", "/slow", slow, summary="slow")
     try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as first:
-            first.sendall(b"GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"200 OK" in first.recv(65536)
+        with ThreadPoolExecutor(2) as threads:
+            answers = []
+            for _ in range(2):
+                answers.append(threads.submit(call, server, "GET", "/slow"))
+                assert slow.begun.acquire(timeout=10)
             assert call(server, "GET", "/open")[0] == 503
+            slow.may_end.set()
+            assert [answer.result()[0] for answer in answers] == [200, 200]
+        assert call(server, "GET", "/open")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_f50_connections_that_only_wait_keep_nobody_out() -> None:
+    server: Any = make_server(connections_max=3)
+    head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
+    try:
+        with ExitStack() as stack:
+            for begun in (b"", b"G", head) * 3:
+                sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+                stack.enter_context(sock)
+                sock.sendall(begun)
+                assert call(server, "GET", "/open")[0] == 200
     finally:
         server.stop()
 
