@@ -48,7 +48,9 @@ class Performer:
                 case fx.CloseSession():
                     self._sessions.disconnect(effect.worker_id, effect.session)
                 case fx.LaunchAttempts():
-                    launch = msg.Launch(effect.orders, effect.programs, effect.outputs)
+                    launch = msg.Launch(
+                        effect.orders, effect.programs, effect.outputs, effect.tables
+                    )
                     self._sessions.send(effect.worker_id, launch)
                 case fx.CancelAttempts():
                     for ids in _pages(effect.attempt_ids):
@@ -59,6 +61,8 @@ class Performer:
                 case fx.DropOutputs():
                     for ids in _pages(effect.attempt_ids):
                         self._sessions.send(effect.worker_id, msg.Drop(ids))
+                case fx.ForgetTables(worker_id, job_id):
+                    self._sessions.send(worker_id, msg.ForgetTables(job_id))
                 case fx.FindAttempts(worker_id):
                     self._sessions.send(worker_id, msg.FindAttempts())
                 case fx.ForgetJob(job_id):

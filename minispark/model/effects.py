@@ -111,12 +111,13 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class LaunchAttempts:
-    """Send the orders to a worker, with the tables that they share (see `messages.Launch`)."""
+    """Send the orders to a worker, with what they share (see `messages.Launch`)."""
 
     worker_id: str
     orders: tuple[TaskOrder, ...]
     programs: dict[str, StageProgram]
     outputs: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,14 @@ class DropOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetTables:
+    """The job ended: the worker needs its tables of outputs no more."""
+
+    worker_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class FindAttempts:
     """Have the worker say which attempts' directories are on its disk (`AttemptsFound`)."""
 
@@ -194,6 +203,7 @@ Effect: TypeAlias = (
     | CancelAttempts
     | CommitOutput
     | DropOutputs
+    | ForgetTables
     | FindAttempts
     | ForgetJob
     | Warn

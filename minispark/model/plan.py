@@ -300,7 +300,7 @@ class TaskOrder:
     total_partitions: int
     splits: tuple[Split, ...] = ()
     outputs_id: str | None = None
-    """Key into the message's `outputs`: the locations of all outputs that this task reads."""
+    """Names the locations of all outputs that this task reads (see `messages.Launch`)."""
 
 
 @dataclass(frozen=True, slots=True)

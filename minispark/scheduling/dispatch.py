@@ -5,6 +5,7 @@ Must not know how attempts end.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import assert_never
 
@@ -162,19 +163,12 @@ class Dispatcher:
         return attempt
 
     def _add_order(self, launches: dict[str, LaunchAttempts], attempt: Attempt) -> None:
-        stage = attempt.stage
-        outputs_id, locations = self._outputs(stage, attempt.task.partition)
+        stage, worker_id = attempt.stage, attempt.worker_id
         attempt.pool_version = self._state.pool.version
-        order = _order(attempt, outputs_id)
-        launch = launches.get(attempt.worker_id)
-        if launch is None:
-            launch = LaunchAttempts(attempt.worker_id, (), {}, {})
+        launch = launches.get(worker_id) or LaunchAttempts(worker_id, (), {}, {}, {})
         launch.programs[f"{stage.job.id}/{stage.stage.index}"] = stage.stage.program
-        if outputs_id is not None:
-            launch.outputs[outputs_id] = locations
-        launches[attempt.worker_id] = LaunchAttempts(
-            attempt.worker_id, (*launch.orders, order), launch.programs, launch.outputs
-        )
+        order = _order(attempt, self._add_outputs(launch, attempt))
+        launches[worker_id] = replace(launch, orders=(*launch.orders, order))
 
     # --- asked for ---------------------------------------------------------------------------
 
@@ -197,28 +191,42 @@ class Dispatcher:
 
     # --- where a task's input lies -------------------------------------------------------------
 
-    def _outputs(
-        self, stage: StageRun, partition: int
-    ) -> tuple[str | None, tuple[OutputLocation, ...]]:
-        """The accepted outputs that this task reads, under an id that several tasks may share."""
+    def _add_outputs(self, launch: LaunchAttempts, attempt: Attempt) -> str | None:
+        """Send with the order where the outputs lie that it reads, unless its worker knows that
+        already; returns the name under which it finds them.
+        """
+        stage, partition = attempt.stage, attempt.task.partition
+        job, index = stage.job, stage.stage.index
         parts = _reads(stage.stage.program.source)
         if not parts:
-            return None, ()
+            return None
+        name = f"{job.id}/{index}"
+        if not all(is_every for _, is_every in parts):
+            name = f"{name}/{partition}"
+            launch.outputs[name] = tuple(self._collect(stage, parts, partition))
+            return name
         versions = (
             self._state.pool.version,
-            *(stage.job.stages[i].outputs_version for i, _ in parts),
+            *(job.stages[parent].outputs_version for parent, _ in parts),
         )
-        name = f"{stage.job.id}/{stage.stage.index}/{'.'.join(map(str, versions))}"
-        if not all(is_every for _, is_every in parts):
-            return f"{name}/{partition}", tuple(self._collect(stage, parts, partition))
+        known = self._state.pool.workers[attempt.worker_id].tables.setdefault(job.id, {})
+        if known.get(index) != versions:
+            known[index] = versions
+            job.readers[attempt.worker_id] = None
+            launch.tables[name] = self._table(stage, parts, versions)
+        return name
+
+    def _table(
+        self, stage: StageRun, parts: tuple[tuple[int, bool], ...], versions: tuple[int, ...]
+    ) -> tuple[OutputLocation, ...]:
+        """All outputs that the stage reads, as many workers are sent them."""
         key = f"{stage.job.id}/{stage.stage.index}"
         cached = self._locations.get(key)
         if cached is None or cached[0] != versions:
             if len(self._locations) > FAIR_JOBS_MAX:
                 del self._locations[next(iter(self._locations))]
-            cached = (versions, tuple(self._collect(stage, parts, partition)))
-            self._locations[key] = cached
-        return name, cached[1]
+            cached = self._locations[key] = (versions, tuple(self._collect(stage, parts, 0)))
+        return cached[1]
 
     def _collect(
         self, stage: StageRun, parts: tuple[tuple[int, bool], ...], partition: int

@@ -12,6 +12,7 @@ from minispark.model.effects import (
     Effect,
     FindAttempts,
     ForgetJob,
+    ForgetTables,
     JobMoved,
 )
 from minispark.model.events import AttemptsFound, Event
@@ -43,6 +44,7 @@ class Endings:
         effects.append(AppendJournal(JobMoved(job.id, new, message, event.at_unix_s)))
         self._cancel_live(job, event, effects)
         self._drop_written(job, effects)
+        self._forget_tables(job, effects)
         for job_id in self._state.retire(job):
             effects.append(ForgetJob(job_id))
 
@@ -88,6 +90,12 @@ class Endings:
             by_worker.setdefault(worker_id, []).append(attempt_id)
         for worker_id, ids in by_worker.items():
             self.drop(self._state.pool.workers[worker_id], tuple(ids), effects)
+
+    def _forget_tables(self, job: JobRun, effects: list[Effect]) -> None:
+        for worker_id in job.readers:
+            worker = self._state.pool.workers[worker_id]
+            if worker.tables.pop(job.id, None) is not None and _can_cancel(worker):
+                effects.append(ForgetTables(worker_id, job.id))
 
     def drop(self, worker: Worker, attempt_ids: tuple[str, ...], effects: list[Effect]) -> None:
         """Have what attempts of that worker wrote deleted, by whoever is Up on its disk. Where

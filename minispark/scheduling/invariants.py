@@ -133,6 +133,9 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
     for attempt in worker.committing.values():
         is_it = attempt.task.accepted is attempt and attempt.task.state is TaskState.COMMITTING
         _require(is_it, f"{name} commits {attempt.id}, its task does not")
+    for job_id in worker.tables:
+        is_reader = job_id in state.jobs and worker_id in state.jobs[job_id].readers
+        _require(is_reader, f"{name} keeps locations of outputs of {job_id}")
     if worker.state is WorkerState.DOWN and worker.expected_until is None:
         _require(load == 0, f"{name} is Down and holds {load} attempts")
         _require(not worker.committing, f"{name} is Down and commits")

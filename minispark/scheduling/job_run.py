@@ -106,6 +106,8 @@ class JobRun:
         """Attempts that were accepted until somebody could not read their outputs, and their
         workers. Others may be reading them, so their files stay as long as the job.
         """
+        self.readers: dict[str, None] = {}
+        """Workers that were sent locations of its outputs to keep."""
         self.incomplete_finals = 0
         self.live_count = 0
         """Attempts assigned or running: what fair sharing compares."""

@@ -36,6 +36,7 @@ class Worker:
         "last_heartbeat_unix_s",
         "session",
         "state",
+        "tables",
     )
 
     def __init__(self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float):
@@ -48,6 +49,10 @@ class Worker:
         """Live attempts by id: queued and running."""
         self.committing: dict[str, Attempt] = {}
         """Accepted attempts whose files it was told to name."""
+        self.tables: dict[str, dict[int, tuple[int, ...]]] = {}
+        """Which locations of outputs it was sent in this session: by job and stage that reads them,
+        the versions that they are of.
+        """
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""
         self.is_draining = False
@@ -125,7 +130,7 @@ class WorkerPool:
         else:
             if worker.state is WorkerState.UP:
                 self.take_down(worker, "registered again", now)
-            worker.identity, worker.session = identity, session
+            worker.identity, worker.session, worker.tables = identity, session, {}
             worker.expected_until = None
             worker.is_draining = False
         if worker.state is WorkerState.DOWN:

@@ -185,15 +185,25 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Tasks to queue, in order. Tables hold what several orders share.
+    """Tasks to queue, in order, and what several orders share.
 
     `programs`: key `{job_id}/{stage_index}`, the same for all tasks of a stage.
     `outputs`: key TaskOrder.outputs_id -> the parents' output locations.
+    `tables`: the same, for later messages of the session as well: what all tasks of a stage read is
+    sent once. It holds until another one comes under its key, or ForgetTables for its job.
     """
 
     orders: tuple[TaskOrder, ...]
     programs: dict[str, StageProgram]
     outputs: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTables:
+    """The job ended: no order will name its tables of outputs."""
+
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +284,8 @@ class Run:
 
     order: TaskOrder
     program: StageProgram
-    outputs: tuple[OutputLocation, ...] = ()
+    outputs: tuple[OutputLocation, ...] | None = ()
+    """None: those that the executor was sent last."""
 
 
 Message: TypeAlias = (
@@ -291,6 +302,7 @@ Message: TypeAlias = (
     | Registered
     | Confirmed
     | Launch
+    | ForgetTables
     | Cancel
     | Commit
     | Drop

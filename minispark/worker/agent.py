@@ -32,6 +32,7 @@ from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
+from minispark.worker.output_tables import OutputTables
 
 DRAIN_SETTLE_S = 0.3
 """Orders and cancellations that were on their way when the master was told have arrived by then."""
@@ -72,6 +73,7 @@ class Agent:
         self._lifeline = lifeline
         self._notifier = notifier
         self._selector = selectors.DefaultSelector()
+        self._tables = OutputTables()
         self._executors: dict[int, Executor] = {}
         self._refork_at: dict[int, float] = {}
         self._next_heartbeat = 0.0
@@ -301,16 +303,12 @@ class Agent:
                 self._registered(message, now)
             case msg.Confirmed(number):
                 self._link.confirmed(number)
+            case msg.Launch() if not self._link.is_registered:
+                pass  # for an earlier session; the master counts its orders as lost
             case msg.Launch():
-                runs = [
-                    msg.Run(
-                        order,
-                        message.programs[f"{order.job_id}/{order.stage_index}"],
-                        message.outputs[order.outputs_id] if order.outputs_id is not None else (),
-                    )
-                    for order in message.orders
-                ]
-                self._follow(self._state.launched(runs, now), now)
+                self._follow(self._state.launched(self._tables.runs(message), now), now)
+            case msg.ForgetTables(job_id):
+                self._tables.forget(job_id)
             case msg.Cancel(attempt_ids):
                 self._follow(self._state.cancelled(attempt_ids), now)
             case msg.Commit():
@@ -328,6 +326,7 @@ class Agent:
     def _registered(self, message: msg.Registered, now: float) -> None:
         self._heartbeat_interval_s = message.heartbeat_interval_s
         self._state.task_timeout_s = message.task_timeout_s
+        self._tables.begin_session()
         self._link.is_registered = True
         self._is_drain_said = False
         self._next_heartbeat = now

@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
+from minispark.model.plan import OutputLocation
 from minispark.transport.connection import Connection
 from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
 from minispark.worker.task import TaskContext, run_order
@@ -23,18 +24,20 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
     """Run orders until the agent closes its end."""
     connection = Connection(sock)
     modules = UserModules()
+    outputs: tuple[OutputLocation, ...] = ()
     while True:
         try:
             message = connection.receive()
         except (EOFError, ConnectionError):
             return
         assert isinstance(message, Run)
+        outputs = message.outputs if message.outputs is not None else outputs
         if message.program.modules != modules.modules:
             modules.unload()
             modules = UserModules(message.program.modules)
             modules.load()
         with _printing(message, context):
-            report = _run(message, context, UserFunctions(modules.find))
+            report = _run(message, outputs, context, UserFunctions(modules.find))
         connection.send(report)
 
 
@@ -52,13 +55,14 @@ def _printing(run: Run, context: TaskContext) -> Iterator[None]:
 
 
 def _run(
-    run: Run, context: TaskContext, functions: UserFunctions
+    run: Run,
+    outputs: tuple[OutputLocation, ...],
+    context: TaskContext,
+    functions: UserFunctions,
 ) -> Succeeded | Failed | FetchFailed:
     attempt_id = run.order.attempt_id
     try:
-        return Succeeded(
-            attempt_id, run_order(run.order, run.program, run.outputs, context, functions)
-        )
+        return Succeeded(attempt_id, run_order(run.order, run.program, outputs, context, functions))
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
     except MiniSparkError as error:

@@ -15,9 +15,11 @@ import os
 import selectors
 import signal
 import socket
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
+from minispark.model.plan import OutputLocation
 from minispark.supervisor.forked import how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.transport.channel import Channel
@@ -68,9 +70,15 @@ class Executor:
         self.forked_at = now
         self.is_heard = True
         """Its socket is watched; not so once it closed."""
+        self._outputs: tuple[OutputLocation, ...] | None = ()
+        """What it was sent last; the same are not sent again."""
 
     def send(self, order: Run) -> None:
         """Have it run that. One that died just now reports nothing: its death is announced."""
+        if order.outputs is self._outputs:
+            order = replace(order, outputs=None)
+        else:
+            self._outputs = order.outputs
         try:
             self.channel.send(order)
         except OSError:

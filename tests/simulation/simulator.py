@@ -83,6 +83,10 @@ class SimulatedWorker:
     running: dict[str, TaskOrder] = field(default_factory=dict)
     directories: dict[str, bool] = field(default_factory=dict)
     """Of attempts, and whether the attempt wrote all of its output."""
+    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    """Locations of outputs that it was sent in this session."""
+    arrives_at: float = 0.0
+    """When the last message of the master reaches it: none overtakes another."""
     is_draining: bool = False
     said: dict[str, None] = field(default_factory=dict)
     """Attempts of which a master was told in this session that they started."""
@@ -356,6 +360,8 @@ class Simulation:
                 self._send(effect.worker_id, lambda w: self._commit(w, effect.attempt_id))
             case fx.DropOutputs():
                 self._send(effect.worker_id, lambda w: self._drop(w, effect.attempt_ids))
+            case fx.ForgetTables():
+                self._send(effect.worker_id, lambda w: self._forget_tables(w, effect.job_id))
             case fx.FindAttempts():
                 self._send(effect.worker_id, self._find)
             case fx.CloseSession():
@@ -380,7 +386,8 @@ class Simulation:
                 else:
                     deliver(worker)
 
-        self.after(self._delay(), arrive)
+        worker.arrives_at = max(worker.arrives_at, self.now + self._delay())
+        self.at(worker.arrives_at, arrive)
 
     def _delay(self) -> float:
         return 0.001 + (self.rng.random() * self.faults.delay_s if self.is_faulty else 0.0)
@@ -433,7 +440,7 @@ class Simulation:
             return
         self._sessions += 1
         worker.session = self._sessions
-        worker.said = {}
+        worker.said, worker.tables = {}, {}
         identity = ev.WorkerIdentity(
             worker_id=worker.worker_id,
             kind=worker.kind,
@@ -499,11 +506,18 @@ class Simulation:
         self.after(self.rng.uniform(0.05, 1.0), end)
 
     def _launched(self, worker: SimulatedWorker, launch: fx.LaunchAttempts) -> None:
+        worker.tables.update(launch.tables)
+        known = {**worker.tables, **launch.outputs}
         for order in launch.orders:
             if order.outputs_id is not None:
-                worker.outputs_of[order.attempt_id] = launch.outputs[order.outputs_id]
+                worker.outputs_of[order.attempt_id] = known[order.outputs_id]
             worker.queue.append(order)
         self._fill(worker)
+
+    @staticmethod
+    def _forget_tables(worker: SimulatedWorker, job_id: str) -> None:
+        for name in [name for name in worker.tables if name.startswith(job_id)]:
+            del worker.tables[name]
 
     def _fill(self, worker: SimulatedWorker) -> None:
         while worker.queue and len(worker.running) < worker.slots:
@@ -733,6 +747,8 @@ class Watch:
         self._looked_at = 0.0
         self._launched_at: dict[str, dict[str, int]] = {}
         """`_changes` when the attempt was launched."""
+        self._tables: dict[str, dict[str, tuple[OutputLocation, ...]]] = {}
+        """What each worker was sent in its session."""
         self._host_of: dict[str, str] = {}
         """On whose disk an accepted attempt's output is."""
 
@@ -791,6 +807,7 @@ class Watch:
                     self.accepted_attempts = {i: job for i, job in kept if job != job_id}
             case fx.WorkerSeen(worker) if worker.kind is WorkerKind.SOCKET:
                 self._up.setdefault(worker.host_id, {})[worker.worker_id] = None
+                self._tables.pop(worker.worker_id, None)  # a session that was sent nothing yet
                 self._change(worker.host_id)
             case fx.WorkerLost(worker_id):
                 host = self._simulation.workers[worker_id].host
@@ -825,7 +842,11 @@ class Watch:
     def see_launch(self, launch: fx.LaunchAttempts) -> None:
         worker = self._simulation.core.state.pool.workers[launch.worker_id]
         assert worker.state.value == "UP", "a task was launched on a worker that is Down"
-        for places in launch.outputs.values():
+        tables = self._tables.setdefault(launch.worker_id, {})
+        tables.update(launch.tables)
+        named = [order.outputs_id for order in launch.orders if order.outputs_id is not None]
+        for name in dict.fromkeys(named):
+            places = launch.outputs.get(name) or tables[name]
             stale = [p.attempt_id for p in places if p.attempt_id in self.unreadable]
             assert not stale, f"readers are sent to {stale}, which somebody could not read"
             self._see_places(places)
@@ -881,3 +902,5 @@ class Watch:
         hosts = {w.host for w in workers if w.is_alive and w.kind is WorkerKind.SOCKET}
         left = {w.name: list(w.directories) for w in workers if w.host in hosts and w.directories}
         assert not left, f"directories of attempts are left: {left}"
+        tables = {w.name: list(w.tables) for w in workers if w.is_alive and w.tables}
+        assert not tables, f"locations of outputs are left: {tables}"

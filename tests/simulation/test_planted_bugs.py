@@ -142,6 +142,19 @@ def test_f61_waiting_for_readers_to_run_into_a_lost_disk_is_caught(
     assert "is gone since" in caught()
 
 
+def test_f61_sending_locations_once_though_they_changed_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    forget_output = JobRun.forget_output
+
+    def unnoticed(self: JobRun, attempt: Any, event: Any) -> None:
+        forget_output(self, attempt, event)
+        attempt.stage.outputs_version -= 2  # it is the old one when the output is made again
+
+    monkeypatch.setattr(JobRun, "forget_output", unnoticed)
+    assert "somebody could not read" in caught()
+
+
 def test_f61_taking_from_a_draining_worker_what_it_runs_is_caught(
     monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
 ) -> None:

@@ -162,8 +162,43 @@ def test_nothing_is_launched_before_its_parents_are_complete() -> None:
     talk.succeed(1)
     assert talk.view(job).stages[1].tasks_running == 2
     launch = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts)][-1]
-    (places,) = launch.outputs.values()
+    (places,) = launch.tables.values()
     assert [place.partition for place in places] == [0, 1]
+
+
+def test_what_all_tasks_of_a_stage_read_is_sent_once_in_a_session() -> None:
+    talk = Dialogue(prefetch=0)
+    worker = talk.worker(0, slots=1)
+    job = talk.job(1, map_reduce(2, 6))
+    made = [talk.launched[0][1]]
+    talk.succeed()
+    made.append(talk.launched[0][1])
+    talk.succeed()
+
+    def sent() -> list[list[str]]:
+        launches = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts)]
+        talk.effects.clear()
+        return [[p.attempt_id for t in e.tables.values() for p in t] for e in launches]
+
+    assert sent()[-1] == made
+    talk.succeed(1, COMMITTED)
+    talk.succeed(1, COMMITTED)
+    assert sent() == [[], []]
+    # it changed: the first output is lost and made again
+    talk.tell(ev.OutputsUnreadable(*talk.launched.pop(), (made[0],), "gone", 0.0))
+    made[0] = talk.launched[0][1]
+    talk.succeed()
+    assert sent() == [[], made]
+    # another session knows nothing
+    talk.tell(ev.WorkerDisconnected(worker, 0, 0.0))
+    talk.launched.clear()
+    talk.worker(0, slots=1)
+    assert sent() == [made]
+    while talk.launched:
+        talk.succeed(1, COMMITTED)
+    assert talk.view(job).state is JobState.SUCCEEDED
+    assert fx.ForgetTables(worker, job) in talk.effects
+    assert not talk.core.state.pool.workers[worker].tables
 
 
 # --- failures --------------------------------------------------------------------------------
@@ -525,8 +560,8 @@ def test_f16_recomputing_is_bounded() -> None:
 
 def places_of(talk: Dialogue) -> dict[str, tuple[str, int]]:
     """What the last orders say: where each output is read."""
-    launch = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts) and e.outputs][-1]
-    return {p.attempt_id: (p.host_id, p.port) for t in launch.outputs.values() for p in t}
+    launch = [e for e in talk.effects if isinstance(e, fx.LaunchAttempts) and e.tables][-1]
+    return {p.attempt_id: (p.host_id, p.port) for t in launch.tables.values() for p in t}
 
 
 def reading_from_afar(**limits: object) -> tuple[Dialogue, str, str, str, tuple[str, str]]:
