@@ -1,7 +1,8 @@
 """A small client of the HTTP API: submit, wait, results as an iterator. The command line uses it
 too.
 
-Standard library only. Must not know processes, nor how anything is shown.
+Standard library only. Of processes it knows one thing: whether `cluster.json` says that no master
+will come. Must not know how anything is shown.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from http.client import BadStatusLine
+from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -25,6 +27,7 @@ from minispark.errors import (
     NoCluster,
     NotFound,
 )
+from minispark.supervisor.state_dir import read_cluster_file, why_ended
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 60.0
@@ -32,15 +35,32 @@ WAIT_S = 20
 """One long poll; shorter than any proxy's patience."""
 GAP_S = 30.0
 """How long a killed master is waited for, by calls that may be repeated."""
+FIRST_GAP_S = 5.0
+"""How long one that was never reached is: somebody starts it again by hand, or the address is
+wrong.
+"""
 GAP_POLL_S = 0.1
+LOOK_S = 0.25
+"""How often it is looked at whether there will be an answer at all."""
+PAGE_ATTEMPTS = 1000
+READ_BYTES = 65536
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
 class Client:
     """One connection to a master, used by one thread. Closes with `with`, or `close()`."""
 
-    def __init__(self, master_url: str | None = None, token: str | None = None) -> None:
-        """Defaults: `MASTER_URL`, else http://127.0.0.1:8080; `MINISPARK_TOKEN`, else no token."""
+    def __init__(
+        self,
+        master_url: str | None = None,
+        token: str | None = None,
+        *,
+        state_dir: Path | None = None,
+    ) -> None:
+        """Defaults: `MASTER_URL`, else http://127.0.0.1:8080; `MINISPARK_TOKEN`, else no token.
+
+        `state_dir` is that of a cluster on this host: its `cluster.json` says when to stop waiting.
+        """
         self.master_url = master_url or os.environ.get("MASTER_URL") or DEFAULT_URL
         self._token = token if token is not None else os.environ.get("MINISPARK_TOKEN")
         parts = urlsplit(self.master_url)
@@ -49,6 +69,8 @@ class Client:
         self._connection = http.client.HTTPConnection(
             parts.hostname, parts.port or 80, timeout=TIMEOUT_S
         )
+        self._state_dir = state_dir
+        self._was_reached = False
 
     @classmethod
     def of_state_dir(cls, state_dir: str | Path) -> Self:
@@ -61,7 +83,7 @@ class Client:
             token = (folder / "token").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise NoCluster(f"no cluster runs on {folder}; start one with `up`") from error
-        return cls(document["master_url"], token)
+        return cls(document["master_url"], token, state_dir=folder)
 
     def close(self) -> None:
         self._connection.close()
@@ -97,7 +119,7 @@ class Client:
     ) -> dict[str, Any]:
         """Wait until the job ended, also while the master is started again; returns its JobInfo.
 
-        Raises DeadlineExceeded, and NoCluster when no master answers for GAP_S.
+        Raises DeadlineExceeded, and NoCluster when there is no master for GAP_S.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         job = self.job(job_id)
@@ -109,35 +131,38 @@ class Client:
             left_s = WAIT_S if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 raise DeadlineExceeded(f"job {job_id} did not end within {timeout_s:g} s")
-            job = self._job_through_gap(job_id, max(1, min(WAIT_S, round(left_s))))
-
-    def _job_through_gap(self, job_id: str, wait_s: int) -> dict[str, Any]:
-        deadline = time.monotonic() + GAP_S
-        while True:
-            try:
-                return self.job(job_id, wait_s)
-            except NoCluster:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(GAP_POLL_S)  # somebody may start the cluster again
+            job = self.job(job_id, max(1, min(WAIT_S, round(left_s))))
 
     def results(
         self, job_id: str, limit: int | None = None, offset: int = 0
     ) -> Iterator[tuple[str | None, str]]:
-        """The records of the job's final stage, one (key, value) at a time."""
-        query = {"format": "jsonl", "offset": offset}
-        if limit is not None:
-            query["limit"] = limit
-        response = self._open("GET", f"/api/v1/jobs/{quote(job_id)}/results?{urlencode(query)}")
-        try:
-            for line in response:
-                row = json.loads(line)
-                yield row["key"], row["value"]
-        except http.client.IncompleteRead as error:
-            raise ClusterError("the results broke off; the master's log says why") from error
-        finally:
-            if not response.isclosed():
-                self._connection.close()  # the rest was not wanted
+        """The records of the job's final stage, one (key, value) at a time.
+
+        A stream that breaks off goes on where it stopped. Raises ClusterError when it breaks off
+        there again.
+        """
+        end = None if limit is None else offset + limit
+        broken_at = None
+        while True:
+            query = {"format": "jsonl", "offset": offset}
+            if end is not None:
+                query["limit"] = end - offset
+            path = f"/api/v1/jobs/{quote(job_id)}/results?{urlencode(query)}"
+            response = self._exchange("GET", path, None, None, lambda response: response)
+            try:
+                for line in _lines(response):
+                    row = json.loads(line)
+                    offset += 1
+                    yield row["key"], row["value"]
+                return
+            except (OSError, HTTPException) as error:
+                if broken_at == offset:
+                    why = "the results broke off; the master's log says why"
+                    raise ClusterError(why) from error
+                broken_at = offset
+            finally:
+                if not response.isclosed():
+                    self._connection.close()  # the rest was not wanted
 
     def result_files(self, job_id: str) -> list[dict[str, Any]]:
         """The documented TaskResults."""
@@ -159,6 +184,16 @@ class Client:
         """One page of attempts: `{"tasks": [...], "total": n}`."""
         query = {"limit": limit, "offset": offset} | ({} if state is None else {"state": state})
         return self._call("GET", f"/api/v1/jobs/{quote(job_id)}/tasks?{urlencode(query)}")
+
+    def attempts(self, job_id: str, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every attempt of the job, however many pages they fill."""
+        offset = 0
+        while True:
+            page = self.tasks(job_id, PAGE_ATTEMPTS, offset, state)
+            yield from page["tasks"]
+            offset += len(page["tasks"])
+            if not page["tasks"] or offset >= page["total"]:
+                return
 
     def plan(self, job_id: str) -> dict[str, Any]:
         """The physical plan: `kind`, `text`, `stages`."""
@@ -204,15 +239,23 @@ class Client:
     def _call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Any:
-        response = self._open(method, path, body, headers)
-        data = response.read()
-        return json.loads(data) if data else None
+        data = self._exchange(method, path, body, headers, HTTPResponse.read)
+        try:
+            return json.loads(data) if data else None
+        except ValueError as error:
+            raise NoCluster(f"{self.master_url} is no master: it answers no JSON") from error
 
-    def _open(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> http.client.HTTPResponse:
-        """The successful response, not yet read. Raises the error that an unsuccessful one
-        means.
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        take: Callable[[HTTPResponse], Any],
+    ) -> Any:
+        """What `take` reads of the successful response. Raises the error that another one means.
+
+        While the master is gone, what may be repeated is; then NoCluster.
         """
         sent = dict(headers or {})
         if self._token is not None:
@@ -221,36 +264,54 @@ class Client:
         if body is not None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        deadline = time.monotonic() + GAP_S
+        deadline = None
         while True:
             try:
-                response = self._request(method, path, data, sent)
-                break
-            except (OSError, http.client.HTTPException) as error:
+                self._connection.request(method, path, data, sent)
+                self._await_answer()
+                response = self._connection.getresponse()
+                self._was_reached = True
+                if response.status >= 400:
+                    raise _error(response.status, response.read())
+                return take(response)
+            except (OSError, HTTPException) as error:
                 self._connection.close()
-                is_gap = isinstance(error, (ConnectionResetError, BrokenPipeError, BadStatusLine))
-                is_gap = is_gap and _is_repeatable(method, sent)
-                if not is_gap or time.monotonic() > deadline:
+                now = time.monotonic()
+                deadline = deadline or now + self._patience_s(error)
+                if now >= deadline or not _is_gap(error, method, sent):
                     raise NoCluster(f"no master answers at {self.master_url}: {error}") from error
-                time.sleep(GAP_POLL_S)  # the master died; its supervisor starts another one
-        if response.status >= 400:
-            raise _error(response.status, response.read())
-        return response
+                time.sleep(GAP_POLL_S)  # the master died, and another one is started
 
-    def _request(
-        self, method: str, path: str, data: bytes | None, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
-        is_fresh = self._connection.sock is None
-        try:
-            self._connection.request(method, path, data, headers)
-            return self._connection.getresponse()
-        except (ConnectionError, http.client.RemoteDisconnected):
-            # the server closed an idle connection; only what changes nothing is sent again
-            self._connection.close()
-            if is_fresh or not _is_repeatable(method, headers):
-                raise
-            self._connection.request(method, path, data, headers)
-            return self._connection.getresponse()
+    def _await_answer(self) -> None:
+        """Until it begins. Raises NoCluster when the supervisor says that there will be none: it
+        holds the listening socket, which takes connections as long as it lives.
+        """
+        sock = self._connection.sock
+        deadline = time.monotonic() + TIMEOUT_S
+        sock.settimeout(LOOK_S)
+        while True:
+            try:
+                sock.recv(1, socket.MSG_PEEK)
+                break
+            except TimeoutError:
+                self._check_master()
+                if time.monotonic() > deadline:
+                    raise
+        sock.settimeout(TIMEOUT_S)
+
+    def _check_master(self) -> None:
+        document = read_cluster_file(self._state_dir) if self._state_dir is not None else None
+        for entry in document["processes"] if document is not None else ():
+            why = why_ended(entry) if entry["name"] == "master" else None
+            if why is not None:
+                self._connection.close()
+                raise NoCluster(why)
+
+    def _patience_s(self, error: Exception) -> float:
+        if self._was_reached or not isinstance(error, ConnectionRefusedError):
+            return GAP_S
+        # nobody listens: the supervisor of a state directory would, and is gone
+        return FIRST_GAP_S if self._state_dir is None else 0.0
 
     @staticmethod
     def _dict(value: Any) -> dict[str, Any]:
@@ -261,8 +322,20 @@ class Client:
         return list(value)
 
 
-def _is_repeatable(method: str, headers: Mapping[str, str]) -> bool:
-    return method == "GET" or "Idempotency-Key" in headers
+def _lines(response: HTTPResponse) -> Iterator[bytes]:
+    """Raises IncompleteRead when the response breaks off; iterating over it would just end."""
+    rest = b""
+    while data := response.read1(READ_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+
+
+def _is_gap(error: Exception, method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the master broke off, and it does no harm to ask again."""
+    if isinstance(error, ConnectionRefusedError):
+        return True  # it never heard the question
+    is_repeatable = method == "GET" or "Idempotency-Key" in headers
+    return is_repeatable and isinstance(error, (ConnectionError, BadStatusLine, IncompleteRead))
 
 
 def _error(status: int, data: bytes) -> MiniSparkError:

@@ -13,7 +13,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,7 @@ def _about(config: Config, control: str, http_port: int) -> dict[str, Any]:
         "page_url": f"{url}/",
         "state_dir": config.state_dir,
         "token_file": str(Path(config.state_dir) / "token"),
+        "restart": asdict(config.restart),
         "control": control,
     }
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,8 @@ from minispark.storage.task_files import SHUFFLE_FILE, is_whole
 from minispark.supervisor.process_identity import ProcessIdentity
 from minispark.supervisor.state_dir import read_cluster_file
 
-HELD_S = 5.0
-"""How long a worker stays paused or slow."""
 SLOWNESS = 10
 """A slow worker runs one part in so many of the time."""
-SLICE_S = 0.02
 DAMAGED_BYTES = 64
 SERVERS = ("supervisor", "master")
 
@@ -43,28 +42,42 @@ class Fault:
 
 @dataclass(slots=True)
 class Inflicted:
-    """What was broken, and when (UNIX seconds)."""
+    """A fault, and what was done of it. `release` must follow, whatever happens meanwhile."""
 
     fault: Fault
-    at: float
-    sentence: str
+    at: float = 0.0
+    """When it was inflicted (UNIX seconds)."""
+    sentence: str = ""
     held: list[psutil.Process] = field(default_factory=list)
     """Processes that must go on again."""
+    is_over: threading.Event = field(default_factory=threading.Event)
+    """Nothing may be stopped any more."""
 
     @property
     def pid(self) -> int | None:
         return self.fault.processes[0].pid if self.fault.processes else None
 
+    @property
+    def is_slow(self) -> bool:
+        """It is not stopped all the time."""
+        return self.fault.action == "slow-worker"
+
     def document(self) -> dict[str, Any]:
         fault = self.fault
         return {"action": fault.action, "target": fault.target, "pid": self.pid, "at": self.at}
+
+    def signal_held(self, number: signal.Signals) -> None:
+        """Stop what is held, or let it run."""
+        for process in self.held:
+            with suppress(psutil.NoSuchProcess):  # it ended, and needs nothing any more
+                process.send_signal(number)
 
 
 def choose(
     folder: Path, action: str, name: str | None, seed: int | None, number: signal.Signals
 ) -> Fault:
-    """Look for something to break. Raises NotFound for a worker that is not there, ClusterError
-    when nothing can be broken in that way now.
+    """Look for something to break, of a worker `name` or a random one. Raises NotFound for a worker
+    that is not there, ClusterError when nothing can be broken in that way now.
     """
     rng = random.Random(seed)
     if action == "kill-master":
@@ -75,7 +88,7 @@ def choose(
     agent = _process(folder, worker)
     if action == "kill-worker":
         return Fault(action, worker, (agent,), number)
-    executors = _executors(agent)
+    executors = executors_of(agent)
     if action == "kill-executor":
         if not executors:
             raise ClusterError(f"{worker} has no executor now")
@@ -84,61 +97,39 @@ def choose(
     return Fault(action, worker, family, signal.SIGSTOP)
 
 
-def inflict(fault: Fault) -> Inflicted:
+def inflict(done: Inflicted) -> None:
     """Break it, now. Raises ClusterError when it ended by itself in the meantime."""
-    at = time.time()
+    fault = done.fault
+    done.at = time.time()
     if fault.path is not None:
         _flip_bytes(fault.path)
-        return Inflicted(fault, at, f"flipped bytes of {fault.path.parent.name}/{fault.path.name}")
-    done = Inflicted(fault, at, "")
-    is_held = fault.signal is signal.SIGSTOP
+        done.sentence = f"flipped bytes of {fault.path.parent.name}/{fault.path.name}"
+        return
     for process in fault.processes:
+        if fault.signal is signal.SIGSTOP:
+            done.held.append(process)  # before it stops: this may be interrupted anywhere
         try:
             process.send_signal(fault.signal)  # psutil refuses a pid that was used again
-            if is_held:
-                done.held.append(process)
         except psutil.NoSuchProcess as error:
             if process is fault.processes[0]:
                 raise ClusterError(f"{fault.target} ended by itself just now") from error
-    pid = fault.processes[0].pid
     what = f"an executor of {fault.target}" if fault.action == "kill-executor" else fault.target
-    done.sentence = f"{fault.signal.name} to {what} (pid {pid})"
-    if fault.action == "slow-worker":
-        done.sentence = f"{fault.target} (pid {pid}) runs {SLOWNESS} times slower"
-    return done
-
-
-def hold(done: Inflicted, duration_s: float) -> None:
-    """Keep it paused, or slow, for so long."""
-    if done.fault.action != "slow-worker":
-        time.sleep(duration_s)  # the fault itself: it lasts that long
-        return
-    deadline = time.monotonic() + duration_s
-    while time.monotonic() < deadline and done.held:
-        _signal_all(done, signal.SIGCONT)
-        time.sleep(SLICE_S)  # its share of the time
-        _signal_all(done, signal.SIGSTOP)
-        time.sleep(SLICE_S * (SLOWNESS - 1))
+    done.sentence = f"{fault.signal.name} to {what} (pid {done.pid})"
+    if done.is_slow:
+        done.sentence = f"{fault.target} (pid {done.pid}) runs {SLOWNESS} times slower"
 
 
 def release(done: Inflicted) -> None:
-    """What was held goes on."""
-    _signal_all(done, signal.SIGCONT)
-    done.held.clear()
-
-
-def _signal_all(done: Inflicted, number: signal.Signals) -> None:
-    for process in list(done.held):
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            done.held.remove(process)
+    """What was held goes on, and whoever holds it lets go."""
+    done.is_over.set()
+    done.signal_held(signal.SIGCONT)
 
 
 # --- victims ------------------------------------------------------------------------------------
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
+def entries(folder: Path) -> list[dict[str, Any]]:
+    """The processes of `cluster.json`. Raises NoCluster."""
     document = read_cluster_file(folder)
     if document is None:
         raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
@@ -147,7 +138,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 
 def _process(folder: Path, name: str) -> psutil.Process:
     """The process of that name. Raises ClusterError when it is not running."""
-    entry = next((e for e in _entries(folder) if e["name"] == name), None)
+    entry = next((e for e in entries(folder) if e["name"] == name), None)
     identity = ProcessIdentity.in_entry(entry) if entry is not None else None
     try:
         if identity is not None:
@@ -160,8 +151,8 @@ def _process(folder: Path, name: str) -> psutil.Process:
 
 
 def _choose_worker(folder: Path, name: str | None, rng: random.Random) -> str:
-    entries = [e for e in _entries(folder) if e["name"] not in SERVERS]
-    running = [e["name"] for e in entries if e["state"] == "RUNNING"]
+    workers = [e for e in entries(folder) if e["name"] not in SERVERS]
+    running = [e["name"] for e in workers if e["state"] == "RUNNING"]
     if name is not None:
         if name not in running:
             there = ", ".join(running) or "none"
@@ -172,8 +163,8 @@ def _choose_worker(folder: Path, name: str | None, rng: random.Random) -> str:
     return str(rng.choice(running))
 
 
-def _executors(agent: psutil.Process) -> list[psutil.Process]:
-    # an executor's parent is the worker's executor server
+def executors_of(agent: psutil.Process) -> list[psutil.Process]:
+    """The worker's executors; their parent is its executor server."""
     return [executor for server in agent.children() for executor in server.children()]
 
 

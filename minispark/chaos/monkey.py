@@ -1,92 +1,86 @@
-"""A seeded schedule of faults, and what came of it. The same seed gives the same schedule.
-
-A schedule is drawn before the first fault: when, which kind, and a seed for the choice of the
-victim among what is there at that moment. Must not know command lines.
-"""
+"""L4: carries out a schedule of faults, each at its time. Must not know how it was drawn."""
 
 from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minispark.chaos.faults import HELD_S, choose, hold, inflict, release
-from minispark.errors import MiniSparkError
-
-KINDS = {
-    "kill-worker": 5,
-    "kill-executor": 4,
-    "pause-worker": 2,
-    "slow-worker": 2,
-    "corrupt-shuffle": 2,
-    "kill-master": 1,
-}
-"""Actions, each with its weight."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One fault: `at_s` seconds after the start."""
-
-    at_s: float
-    action: str
-    victim_seed: int
+from minispark.chaos.faults import Inflicted, choose, entries, inflict, release
+from minispark.chaos.hold import HELD_S, Hold
+from minispark.chaos.schedule import KILLS, KillBudget, Planned
+from minispark.config import RestartSection
+from minispark.errors import ClusterError, MiniSparkError
 
 
 @dataclass(slots=True)
 class Report:
-    """What was done: `faults` by kind, and those that found nothing to break."""
+    """What was done, and by action how often nothing was there to break."""
 
-    faults: Counter[str] = field(default_factory=Counter)
+    inflicted: list[Inflicted] = field(default_factory=list)
     missed: Counter[str] = field(default_factory=Counter)
 
 
-def schedule(seed: int, duration_s: float, every_s: float) -> list[Planned]:
-    """Faults over `duration_s`, `every_s` apart on average."""
-    rng = random.Random(seed)
-    planned: list[Planned] = []
-    at_s = rng.uniform(0, every_s)
-    while at_s < duration_s:
-        action = rng.choices(list(KINDS), weights=list(KINDS.values()))[0]
-        planned.append(Planned(round(at_s, 3), action, rng.randrange(2**32)))
-        at_s += rng.uniform(0.5, 1.5) * every_s
-    return planned
-
-
-def carry_out(folder: Path, planned: list[Planned], say: Callable[[float, str], None]) -> Report:
+def carry_out(
+    folder: Path,
+    planned: list[Planned],
+    restart: RestartSection,
+    say: Callable[[float, str], None],
+) -> Report:
     """Inflict each fault at its time; `say` is told when and what. Whatever was held goes on at the
-    end.
+    end, and when this is interrupted.
+
+    A kill that would be one too many, after restarts before this schedule, is missed.
     """
     report = Report()
+    budget = _budget_left(folder, restart)
     begun = time.monotonic()
-    holders: list[threading.Thread] = []
-    for one in planned:
-        time.sleep(max(0.0, begun + one.at_s - time.monotonic()))  # the schedule
-        try:
-            fault = choose(folder, one.action, None, one.victim_seed, signal.SIGKILL)
-            done = inflict(fault)
-        except (MiniSparkError, OSError) as error:
-            report.missed[one.action] += 1
-            say(time.monotonic() - begun, f"{one.action}: {error}")
-            continue
-        report.faults[one.action] += 1
-        say(time.monotonic() - begun, done.sentence)
-        if done.held:
-            span_s = HELD_S * random.Random(one.victim_seed).uniform(0.1, 1.0)
-
-            def keep(done=done, span_s=span_s) -> None:  # type: ignore[no-untyped-def]
-                try:
-                    hold(done, span_s)
-                finally:
-                    release(done)
-
-            holders.append(threading.Thread(target=keep))
-            holders[-1].start()
-    for holder in holders:
-        holder.join()
+    with ExitStack() as stack:
+        holds: list[Hold] = []
+        for one in planned:
+            time.sleep(max(0.0, begun + one.at_s - time.monotonic()))  # the schedule
+            now_s = time.monotonic() - begun
+            try:
+                done = _inflict(folder, one, now_s, budget, stack)
+            except (MiniSparkError, OSError) as error:
+                report.missed[one.action] += 1
+                say(now_s, f"{one.action}: {error}")
+                continue
+            report.inflicted.append(done)
+            say(now_s, done.sentence)
+            if done.held:
+                span_s = HELD_S * random.Random(one.victim_seed).uniform(0.1, 1.0)
+                holds.append(stack.enter_context(Hold(done, span_s)))
+        for hold in holds:
+            hold.wait()
     return report
+
+
+def _inflict(
+    folder: Path, one: Planned, now_s: float, budget: KillBudget, stack: ExitStack
+) -> Inflicted:
+    if one.action in KILLS and one.target is not None:
+        if not budget.allows(one.target, now_s):
+            raise ClusterError(f"{one.target} was started again so often that it may not come back")
+        budget.spend(one.target, now_s)
+    fault = choose(folder, one.action, one.target, one.victim_seed, signal.SIGKILL)
+    done = Inflicted(fault)
+    stack.callback(release, done)
+    inflict(done)
+    return done
+
+
+def _budget_left(folder: Path, restart: RestartSection) -> KillBudget:
+    """`cluster.json` says how often a process was started again, and when last: at worst it was
+    always then.
+    """
+    budget = KillBudget(restart)
+    now = time.time()
+    for entry in entries(folder):
+        budget.spend(entry["name"], min(0.0, entry["started_at"] - now), entry["restarts"])
+    return budget

@@ -6,8 +6,10 @@ import argparse
 import signal
 import sys
 
-from minispark.cli.find import document_of, state_dir_of
+from minispark.cli.durations import seconds
+from minispark.cli.processes import own_cluster
 from minispark.cli.render import print_json
+from minispark.errors import InvalidRequest
 
 EXAMPLES = """\
 examples:
@@ -18,21 +20,24 @@ examples:
   minispark chaos corrupt-shuffle                 flip bytes of a map output in use
   minispark chaos monkey --for 60s --every 2s --seed 7 --verify
 """
-ACTIONS = (
-    "kill-worker",
-    "kill-executor",
-    "pause-worker",
-    "slow-worker",
-    "kill-master",
-    "corrupt-shuffle",
-    "monkey",
-)
+HOLDS = ("pause-worker", "slow-worker")
+"""They last for a while, and end by themselves."""
+TAKES = {
+    "kill-worker": ("NAME", "--signal", "--watch", "--for"),
+    "kill-executor": ("NAME", "--signal", "--watch", "--for"),
+    "pause-worker": ("NAME", "--watch", "--for"),
+    "slow-worker": ("NAME", "--watch", "--for"),
+    "kill-master": ("--signal", "--watch", "--for"),
+    "corrupt-shuffle": ("--watch",),
+    "monkey": ("--for", "--every", "--verify"),
+}
+"""Actions, each with what may be said of it; `--seed` of every one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("action", choices=TAKES)
     parser.add_argument("name", nargs="?", metavar="NAME", help="a worker; default: a random one")
-    parser.add_argument("--signal", choices=("KILL", "TERM", "STOP"), default="KILL")
+    parser.add_argument("--signal", choices=("KILL", "TERM", "STOP"), help="default: KILL")
     parser.add_argument("--seed", type=int, metavar="S", help="of every random choice")
     parser.add_argument("--watch", action="store_true", help="report until it is mended")
     parser.add_argument(
@@ -40,49 +45,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="duration",
         type=seconds,
         metavar="TIME",
-        help="how long it is paused or slow (5s), or the monkey goes on (60s)",
+        help="how long it is paused, slow or stopped (5s), or the monkey goes on (60s)",
     )
-    parser.add_argument("--every", type=seconds, default=2.0, metavar="TIME", help="monkey: 2s")
+    parser.add_argument("--every", type=seconds, metavar="TIME", help="monkey: 2s")
     parser.add_argument(
         "--verify", action="store_true", help="monkey: compare each job with a fault-free run"
     )
 
 
-def seconds(text: str) -> float:
-    """`60s`, `2m`, `500ms` or `60`. Raises ValueError."""
-    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    return float(text)
-
-
 def run(args: argparse.Namespace) -> int:
     from minispark.chaos import faults
+    from minispark.chaos.hold import HELD_S, Hold
     from minispark.cli.chaos_monkey import run_monkey
     from minispark.cli.chaos_watch import Watcher, watch
 
-    folder = state_dir_of(args)
-    document_of(folder)
+    check(args)
+    folder, _ = own_cluster(args)
     if args.action == "monkey":
         return run_monkey(folder, args)
-    fault = faults.choose(
-        folder, args.action, args.name, args.seed, signal.Signals[f"SIG{args.signal}"]
-    )
-    watcher = Watcher(folder, args.quiet) if args.watch else None
-    done = faults.inflict(fault)
-    if args.json:
-        print_json(done.document())
-    else:
-        print(done.sentence, flush=True)
-    held_s = args.duration if args.duration is not None else faults.HELD_S
+    number = signal.Signals[f"SIG{args.signal or 'KILL'}"]
+    done = faults.Inflicted(faults.choose(folder, args.action, args.name, args.seed, number))
+    watcher = Watcher(folder, done.fault, args.quiet) if args.watch else None
     try:
+        faults.inflict(done)
+        if args.json:
+            print_json(done.document())
+        else:
+            print(done.sentence, flush=True)
         if watcher is not None:
-            watch(watcher, done, held_s)
-        elif args.action in ("pause-worker", "slow-worker"):
-            if not args.quiet:
-                print(f"for {held_s:g} s; Ctrl-C ends it", file=sys.stderr)
-            faults.hold(done, held_s)
+            watch(watcher, done, args.duration)
+        elif args.action in HOLDS:
+            held_s = args.duration or HELD_S
+            _say(args, f"for {held_s:g} s; Ctrl-C ends it")
+            with Hold(done, held_s) as hold:
+                hold.wait()
+        elif done.held:
+            _say(args, f"it stays stopped until it gets a SIGCONT: kill -CONT {done.pid}")
     finally:
-        if args.watch or args.action in ("pause-worker", "slow-worker"):
-            faults.release(done)  # `kill-worker --signal STOP` alone leaves it stopped
+        if args.watch or args.action in HOLDS:
+            faults.release(done)
     return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises InvalidRequest for what the action does not take."""
+    given = {
+        "NAME": args.name,
+        "--signal": args.signal,
+        "--watch": args.watch,
+        "--for": args.duration,
+        "--every": args.every,
+        "--verify": args.verify,
+    }
+    for option, value in given.items():
+        if value and option not in TAKES[args.action]:
+            raise InvalidRequest(f"{args.action} takes no {option}")
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet:
+        print(text, file=sys.stderr, flush=True)

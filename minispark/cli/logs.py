@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from minispark.cli.find import state_dir_of
-from minispark.cli.render import colour
+from minispark.cli.render import colour, print_json_line
 from minispark.errors import NotFound
 
 EXAMPLES = """\
@@ -19,6 +24,7 @@ examples:
   minispark logs -f worker-1        follow one
 """
 POLL_S = 0.2
+_STAMP = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ")
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 
 
@@ -36,29 +42,41 @@ def run(args: argparse.Namespace) -> int:
     for name in args.names:
         if name not in known:
             raise NotFound(f"there is no log of {name!r}; there are {', '.join(known)}")
-    tail = Tail(folder, tuple(args.names))
-    lines = sorted(tail.new_entries())
-    for _, name, text in lines[max(0, len(lines) - args.lines) :]:
-        print(_line(name, text, known))
-    while args.follow:
-        time.sleep(POLL_S)  # how often the files are looked at
-        tail.print_new()
+    with closing(Tail(folder, tuple(args.names), args.json)) as tail:
+        tail.print_new(args.lines)
+        while args.follow:
+            time.sleep(POLL_S)  # how often the files are looked at
+            tail.print_new()
     return 0
 
 
-def _line(name: str, text: str, known: list[str]) -> str:
-    shade = _COLOURS[known.index(name) % len(_COLOURS)] if name in known else "cyan"
-    return f"{colour(f'{name:<10}', shade)} {text}"
-
-
 class Tail:
-    """Reads what is new in a folder's `*.log` files."""
+    """Reads what is new in a folder's `*.log` files, also what a file still got before it was
+    renamed.
+    """
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...] = (), is_json: bool = False) -> None:
         self._folder = folder
         self._names = names
-        self._offsets: dict[Path, tuple[int, int]] = {}
-        """Of each file: inode and how far it was read."""
+        self._is_json = is_json
+        self._files: dict[Path, _Followed] = {}
+
+    def close(self) -> None:
+        for followed in self._files.values():
+            followed.file.close()
+
+    def print_new(self, lines_max: int | None = None) -> None:
+        """Print what is new, by time; at most so many entries, the newest."""
+        known = sorted(path.stem for path in self._folder.glob("*.log"))
+        entries = sorted(self.new_entries(), key=itemgetter(0))
+        if lines_max is not None:
+            entries = entries[max(0, len(entries) - lines_max) :]
+        for at, name, text in entries:
+            if self._is_json:
+                print_json_line({"process": name, "at": at or None, "text": text})
+            else:
+                print(_line(name, text, known))
+        sys.stdout.flush()
 
     def new_entries(self) -> Iterator[tuple[str, str, str]]:
         """(timestamp, process, entry); lines that belong to an entry stay with it."""
@@ -68,30 +86,65 @@ class Tail:
             at = ""
             entry: list[str] = []
             for line in self._read(path):
-                if line[:2] == "20" or line[:1] == "{":
+                stamp = _stamp_of(line)
+                if stamp is not None:
                     if entry:
                         yield at, path.stem, "\n".join(entry)
-                    at, entry = line[:40], []
+                    at, entry = stamp, []
                 entry.append(line)
             if entry:
                 yield at, path.stem, "\n".join(entry)
 
-    def print_new(self) -> None:
-        """Print what is new, by time."""
-        known = sorted(path.stem for path in self._folder.glob("*.log"))
-        for _, name, text in sorted(self.new_entries()):
-            print(_line(name, text, known))
-        sys.stdout.flush()
-
     def _read(self, path: Path) -> list[str]:
+        lines: list[str] = []
+        followed = self._files.get(path)
+        if followed is not None:
+            is_over = followed.is_renamed(path)  # before it is read: nothing comes after that
+            lines += followed.lines(is_over)
+            if not is_over:
+                return lines
+            followed.file.close()
+            del self._files[path]
         try:
-            with path.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                seen, offset = self._offsets.get(path, (inode, 0))
-                file.seek(offset if seen == inode else 0)
-                data = file.read()
-                whole = data.rfind(b"\n") + 1
-                self._offsets[path] = (inode, file.tell() - len(data) + whole)
+            self._files[path] = _Followed(path)
         except FileNotFoundError:
-            return []
-        return data[:whole].decode(errors="replace").splitlines()
+            return lines  # it is just being renamed
+        return lines + self._files[path].lines(False)
+
+
+class _Followed:
+    """One open file, and the beginning of a line that is not whole yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: BinaryIO = path.open("rb")
+        self._begun = b""
+
+    def is_renamed(self, path: Path) -> bool:
+        """Whether its name belongs to another file now."""
+        try:
+            return not os.path.samestat(os.fstat(self.file.fileno()), path.stat())
+        except FileNotFoundError:
+            return True
+
+    def lines(self, is_over: bool) -> list[str]:
+        """Whole lines that are new; when it is over, also one that was never ended."""
+        *whole, self._begun = (self._begun + self.file.read()).split(b"\n")
+        if is_over and self._begun:
+            whole.append(self._begun)
+        return [line.decode(errors="replace") for line in whole]
+
+
+def _stamp_of(line: str) -> str | None:
+    """The time at the beginning of an entry; None of a line that belongs to the one before."""
+    if line.startswith("{"):
+        try:
+            return str(json.loads(line)["ts"])
+        except (ValueError, KeyError, TypeError):
+            return None
+    found = _STAMP.match(line)
+    return found.group() if found else None
+
+
+def _line(name: str, text: str, known: list[str]) -> str:
+    shade = _COLOURS[known.index(name) % len(_COLOURS)] if name in known else "cyan"
+    return f"{colour(f'{name:<10}', shade)} {text}"

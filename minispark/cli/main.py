@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -89,6 +90,9 @@ def common_options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _end)
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -98,12 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be interrupted
         return 130
     except MiniSparkError as error:
         where = error.field if isinstance(error, InvalidRequest) else None
         prefix = f"{where}: " if where and not str(error).startswith(where) else ""
         print(f"minispark: {escaped(f'{prefix}{error}')}", file=sys.stderr)
         return exit_status(error)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """A signal ends a command in order: what it holds is let go, what it made is removed."""
+    raise SystemExit(128 + number)
 
 
 def exit_status(error: MiniSparkError) -> int:

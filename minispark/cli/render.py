@@ -40,6 +40,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document of a stream of them, on a line of its own."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
 def use_colour(stream: Any) -> bool:
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(None, {}, overrides).config
     with (
         private_cluster(config, os.getcwd()) as cluster,
-        Client(cluster.master_url, cluster.token) as client,
+        Client.of_state_dir(cluster.state_dir) as client,
     ):
         info = client.submit(job)
         progress = Progress(args.quiet)

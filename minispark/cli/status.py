@@ -9,7 +9,7 @@ from typing import Any
 
 from minispark.cli.find import find_client
 from minispark.cli.jobs import jobs_table
-from minispark.cli.render import age, bar, colour, print_json, table
+from minispark.cli.render import age, bar, colour, print_json, print_json_line, table
 from minispark.client import Client
 from minispark.model.safe_text import escaped
 
@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
         while True:
             document = _job(client, args.job) if args.job else _cluster(client)
             if args.json:
-                print_json(document)
+                show = print_json_line if args.watch else print_json
+                show(document)
             else:
                 text = _job_text(document) if args.job else _cluster_text(document)
                 clear = "\x1b[H\x1b[2J" if args.watch and sys.stdout.isatty() else ""

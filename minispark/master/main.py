@@ -46,7 +46,7 @@ from minispark.storage.database_errors import remedy
 from minispark.storage.job_history import JobHistory
 from minispark.storage.jobs_json import write_snapshot
 from minispark.supervisor.notify import Notifier
-from minispark.supervisor.supervisor import TERMINATED
+from minispark.supervisor.supervisor import INTERRUPTED, TERMINATED
 from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id, is_loopback
 from minispark.transport.http_server import CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX
@@ -189,7 +189,9 @@ class _Master:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
         if lifeline is None:
-            signal.signal(signal.SIGINT, lambda number, _: stopping.append(number))
+            for own in (signal.SIGINT, signal.SIGHUP):
+                if signal.getsignal(own) is not signal.SIG_IGN:  # as nohup wants it
+                    signal.signal(own, lambda number, _: stopping.append(number))
         self._deleter.start()
         self._loop.start(self._restored)
         self._sessions.start()
@@ -208,8 +210,12 @@ class _Master:
                         stopping.append(0)
                     else:
                         os.read(self._wake_read, 4096)
-        is_told = lifeline is not None and signal.SIGTERM in stopping
-        return self._stop() or (TERMINATED if is_told else 0)
+        code = self._stop()
+        if code == 0 and lifeline is not None and signal.SIGTERM in stopping:
+            code = TERMINATED
+        elif code == 0 and signal.SIGINT in stopping:
+            code = INTERRUPTED
+        return code
 
     def _stop(self) -> int:
         logger.info("the master stops")

@@ -157,6 +157,16 @@ def is_marked(folder: Path) -> bool:
         return False
 
 
+def why_ended(entry: dict[str, Any]) -> str | None:
+    """Why a process that `cluster.json` names has ended for good, and what to do; None of another
+    one.
+    """
+    if entry["state"] not in ("FATAL", "STOPPED"):
+        return None
+    why = entry.get("reason") or "its log says why"
+    return f"{entry['name']} is {entry['state']} ({why}); `restart {entry['name']}` starts it again"
+
+
 def purge(folder: Path) -> bool:
     """Delete what is ours in the directory, and the directory when nothing is left. Only for who
     holds the lock.

@@ -17,7 +17,7 @@ import psutil
 from minispark.errors import ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.supervisor.notify import Notifier
-from minispark.supervisor.supervisor import DRAIN_SIGNAL, TERMINATED
+from minispark.supervisor.supervisor import DRAIN_SIGNAL, INTERRUPTED, TERMINATED
 from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
 from minispark.worker.agent_state import (
@@ -99,7 +99,9 @@ class Agent:
         signal.signal(signal.SIGTERM, self._on_stop_signal)
         signal.signal(DRAIN_SIGNAL, self._on_drain_signal)
         if self._lifeline is None:
-            signal.signal(signal.SIGINT, self._on_stop_signal)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+                    signal.signal(number, self._on_stop_signal)
         self._selector.register(wake_read, selectors.EVENT_READ, "signal")
         self._selector.register(self._server, selectors.EVENT_READ, "server")
         if self._lifeline is not None:
@@ -118,8 +120,10 @@ class Agent:
             self._server.stop()
         return self._exit_code
 
-    def _on_stop_signal(self, *_: object) -> None:
+    def _on_stop_signal(self, number: int, _: object) -> None:
         self._stop()
+        if self._lifeline is None and number == signal.SIGINT:
+            self._exit_code = INTERRUPTED
 
     def _stop(self) -> None:
         self._is_stopping = True

@@ -175,7 +175,9 @@ def _serve(
 ) -> None:
     """The server process."""
     others.close()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent says when
+    # the agent says when; a terminal's Ctrl-C, or its end, is for the agent too
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent(parent)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)

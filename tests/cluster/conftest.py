@@ -32,6 +32,33 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[Callable[..., Clust
     assert killed == [], f"processes outlived `down`: {killed}\n{logs}"
 
 
+@pytest.fixture
+def start_cli() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command on a cluster, and does not wait for its end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(cluster: Cluster, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                *(str(ROOT / "minispark.py"), *words, "--state-dir", str(cluster.state_dir)),
+            ],
+            cwd=ROOT,
+            env=PLAIN_ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
 @pytest.fixture(scope="module")
 def shared_cluster() -> Iterator[Cluster]:
     """One cluster for the tests of a module that break nothing."""

@@ -1,20 +1,22 @@
-"""F60 and the single faults: each says what it did, and every job still has the right result."""
+"""F60: a monkey breaks everything but the results, and tells what it did."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
+import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from minispark.chaos.monkey import KINDS, schedule
-from minispark.storage.task_files import is_whole
+from minispark.chaos.schedule import schedule
+from minispark.config import RestartSection
 from tests import jobs, oracle
 from tests.cluster.harness import Cluster, attempts_left, wait_until
 
@@ -28,116 +30,6 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(100_000):
             file.write(f"line {i % 70_000} the quick brown fox number {i % 977} jumps over\n")
     return path
-
-
-@pytest.fixture(scope="module")
-def expected(text: Path) -> list[tuple[str, str]]:
-    return oracle.word_count(oracle.lines_of([text]))
-
-
-def chaos(cluster: Cluster, *words: str) -> dict[str, Any]:
-    cluster.note_processes()
-    done = cluster.cli("chaos", *words, "--json")
-    assert done.returncode == 0, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    document["told"] = done.stderr
-    return document
-
-
-def test_the_same_seed_gives_the_same_schedule() -> None:
-    first, again = schedule(7, 60, 2), schedule(7, 60, 2)
-    assert first == again
-    assert first != schedule(8, 60, 2)
-    assert 20 <= len(first) <= 45
-    assert all(0 <= one.at_s < 60 and one.action in KINDS for one in first)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("kill-worker", "worker-2", "--watch"), ("killed", "running again", "worker-2 is Up")),
-        (("kill-worker", "worker-1", "--signal", "TERM", "--watch"), ("running again",)),
-        (("kill-executor", "worker-1", "--watch"), ("killed", "replaced")),
-        (("kill-master", "--watch"), ("killed", "running again", "accepting again")),
-        (("pause-worker", "worker-1", "--watch", "--for", "3s"), ("noticed: Down", "goes on")),
-    ],
-)
-def test_one_fault_during_a_job(
-    make_cluster: Callable[..., Cluster],
-    text: Path,
-    expected: list[tuple[str, str]],
-    words: tuple[str, ...],
-    said: tuple[str, ...],
-) -> None:
-    cluster = make_cluster("scheduler.heartbeat_timeout_s=1")
-    with cluster.client() as client:
-        info = client.submit(jobs.word_count(str(text), 12))
-        wait_until(lambda: client.tasks(info["id"], state="ASSIGNED")["total"] > 0, "it runs")
-        document = chaos(cluster, *words)
-        assert document["action"] == words[0]
-        assert document["target"] in ("master", words[1])
-        assert isinstance(document["pid"], int) and document["at"] > 1e9
-        for part in (*said, "tasks rerun"):
-            assert part in document["told"]
-        info = client.wait(info["id"], timeout_s=60)
-        assert info["state"] == "SUCCEEDED", info["status"]
-        assert sorted(client.results(info["id"])) == expected
-    cluster.note_processes()
-    wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
-
-
-def test_a_killed_executor_fails_only_its_attempt_and_is_replaced_at_once(
-    make_cluster: Callable[..., Cluster], text: Path
-) -> None:
-    cluster = make_cluster(workers=1)
-    agent = psutil.Process(cluster.process("worker-1")["pid"])
-    document = chaos(cluster, "kill-executor")
-    wait_until(
-        lambda: (
-            len([e for server in agent.children() for e in server.children()]) == 2
-            and not psutil.pid_exists(document["pid"])
-        ),
-        "there are two executors again",
-    )
-    assert cluster.process("worker-1")["restarts"] == 0
-
-
-def test_f19_a_slow_worker_does_not_hold_the_job_up(
-    make_cluster: Callable[..., Cluster], text: Path, expected: list[tuple[str, str]]
-) -> None:
-    cluster = make_cluster("scheduler.heartbeat_timeout_s=30", workers=2, threads=1)
-    slow = threading.Thread(
-        target=chaos, args=(cluster, "pause-worker", "worker-1", "--for", "20s")
-    )
-    with cluster.client() as client:
-        info = client.submit(jobs.word_count(str(text), 8))
-        wait_until(lambda: client.job(info["id"])["tasks"]["completed"] >= 2, "half way")
-        slow.start()
-        ended = client.wait(info["id"], timeout_s=19)
-        assert ended["state"] == "SUCCEEDED", ended["status"]
-        assert sorted(client.results(info["id"])) == expected
-    slow.join()
-    wait_until(lambda: attempts_left(cluster) == [], "the losers' output is dropped")
-
-
-def test_corrupted_shuffle_files_are_made_again(
-    make_cluster: Callable[..., Cluster], text: Path, tmp_path: Path
-) -> None:
-    long = tmp_path / "long.txt"
-    long.write_bytes(text.read_bytes() * 6)  # it must still run when the fault comes
-    cluster = make_cluster(workers=2, threads=1)
-    with cluster.client() as client:
-        info = client.submit(jobs.word_count(str(long), 60))
-        shuffled = cluster.state_dir / "attempts"
-        wait_until(lambda: any(map(is_whole, shuffled.glob("*/shuffle.blocks"))), "a map is done")
-        document = chaos(cluster, "corrupt-shuffle")
-        assert document["pid"] is None and (shuffled / document["target"]).name
-        info = client.wait(info["id"], timeout_s=60)
-        assert info["state"] == "SUCCEEDED", info["status"]
-        expected = oracle.word_count(oracle.lines_of([long]))
-        assert sorted(client.results(info["id"])) == expected
-        lost = client.tasks(info["id"], state="LOST")["tasks"]
-        assert any("damaged" in task["error"] or "checksum" in task["error"] for task in lost)
 
 
 class Work:
@@ -179,8 +71,9 @@ def seed() -> Iterator[int]:
 
 
 def test_f60_the_monkey_breaks_everything_but_the_results(
-    make_cluster: Callable[..., Cluster], text: Path, expected: list[tuple[str, str]], seed: int
+    make_cluster: Callable[..., Cluster], text: Path, seed: int
 ) -> None:
+    expected = oracle.word_count(oracle.lines_of([text]))
     cluster = make_cluster(
         "restart.attempts_max=1000",
         "restart.backoff_max_s=0.5",
@@ -194,7 +87,9 @@ def test_f60_the_monkey_breaks_everything_but_the_results(
         )
     assert done.returncode == 0, done.stderr + done.stdout
     assert work.error is None, work.error
-    assert f"seed {seed}" in done.stderr and f"--seed {seed}" in done.stdout
+    assert f"seed {seed}" in done.stderr
+    replay = f"chaos monkey --seed {seed} --for {MONKEY_S}s --every 0.7s\n"
+    assert done.stdout.endswith(f"replay: minispark {replay}")
     assert "tasks retried" in done.stdout
     assert work.ids
     with cluster.client() as client:
@@ -209,21 +104,106 @@ def test_f60_the_monkey_breaks_everything_but_the_results(
     wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
 
 
+def monkey(cluster: Cluster, *words: str) -> tuple[int, dict[str, Any]]:
+    """Its exit status, and what it reports."""
+    done = cluster.cli("chaos", "monkey", *words, "--json")
+    cluster.note_processes()
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, document
+
+
 def test_f60_verify_compares_with_a_run_without_faults(
     make_cluster: Callable[..., Cluster], text: Path
 ) -> None:
     cluster = make_cluster("scheduler.heartbeat_timeout_s=2", workers=2)
+    names = {p["name"] for p in cluster.document()["processes"]}
     with cluster.client() as client:
         info = client.submit(jobs.word_count(str(text), 8))
-        document = chaos(
-            cluster, "monkey", "--for", "2s", "--every", "0.5s", "--seed", "11", "--verify"
-        )
+        words = ("--for", "2s", "--every", "0.5s", "--seed", "11", "--verify")
+        status, document = monkey(cluster, *words)
+        assert status == 0, document
         (job,) = document["jobs"]
-        assert job == {
-            "id": info["id"],
-            "name": "wordcount",
-            "state": "SUCCEEDED",
-            "same_result": True,
-        }
-        assert document["seed"] == 11 and sum(document["faults"].values()) > 0
+        assert (job["id"], job["name"], job["state"]) == (info["id"], "wordcount", "SUCCEEDED")
+        assert job["same_result"] is True and job["error"] is None
+        assert document["tasks_retried"] == job["tasks_retried"]
+    assert (document["seed"], document["for_s"], document["every_s"]) == (11, 2.0, 0.5)
+    assert document["ended_for_good"] == [] and document["error"] is None
+    assert document["inflicted"]
+    assert sum(document["faults"].values()) == len(document["inflicted"])
+    for fault in document["inflicted"]:
+        assert set(fault) == {"action", "target", "pid", "at"}
+        assert fault["at"] > 1e9
+        is_file = fault["action"] == "corrupt-shuffle"
+        assert (fault["pid"] is None) == is_file and (fault["target"] in names) != is_file
+
+
+def early_and_late(workers: list[str], for_s: float, every_s: float) -> int:
+    """A seed of killed executors only: the first is early, the last one late."""
+    for seed in itertools.count():
+        planned = schedule(seed, for_s, every_s, workers, RestartSection())
+        is_harmless = all(one.action == "kill-executor" for one in planned)
+        if is_harmless and planned[0].at_s < 0.3 * for_s and planned[-1].at_s > 0.9 * for_s:
+            return seed
+    raise AssertionError
+
+
+def test_f60_verify_finds_another_result(
+    make_cluster: Callable[..., Cluster],
+    start_cli: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    cluster = make_cluster(workers=1)
+    path = tmp_path / "short.txt"
+    path.write_text("one two two\n" * 10)
+    seed = early_and_late(["worker-1"], 4.0, 3.0)
+    words = ("--for", "4s", "--every", "3s", "--seed", str(seed), "--verify", "--json")
+    process = start_cli(cluster, "chaos", "monkey", *words)
+    assert process.stderr is not None
+    while "SIGKILL to an executor" not in process.stderr.readline():
+        pass  # its schedule
+    with cluster.client() as client:
+        info = client.submit(jobs.word_count(str(path), 2))
+        assert client.wait(info["id"], timeout_s=60)["state"] == "SUCCEEDED"
+    path.write_text("one two three\n" * 10)  # so that the same job has another result now
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    (job,) = json.loads(out)["jobs"]
+    assert (job["id"], job["state"], job["same_result"]) == (info["id"], "SUCCEEDED", False)
     cluster.note_processes()
+
+
+def test_f60_a_process_that_ended_for_good_is_reported(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster("restart.attempts_max=0", workers=2, threads=1)
+    os.kill(cluster.process("worker-2")["pid"], signal.SIGKILL)
+    wait_until(lambda: cluster.process("worker-2")["state"] == "FATAL", "it is given up")
+    status, document = monkey(cluster, "--for", "0.4s", "--every", "0.1s", "--seed", "1")
+    assert status == 1
+    (ended,) = document["ended_for_good"]
+    assert ended["name"] == "worker-2" and "SIGKILL" in ended["why"]
+    shown = cluster.cli("chaos", "monkey", "--for", "0.1s", "--seed", "1")
+    assert shown.returncode == 1 and "worker-2 is FATAL" in shown.stdout
+
+
+def test_f60_a_monkey_leaves_every_process_a_restart(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    restart = RestartSection(attempts_max=1, backoff_min_s=0.05)
+    cluster = make_cluster("restart.attempts_max=1", "restart.backoff_min_s=0.05", workers=2)
+    workers = ["worker-1", "worker-2"]
+    seeds = (
+        seed
+        for seed in itertools.count()
+        if (planned := [one.action for one in schedule(seed, 1.0, 0.1, workers, restart)])
+        and not {"pause-worker", "slow-worker"} & set(planned)
+        and planned.count("kill-worker") == 2
+    )
+    for seed in itertools.islice(seeds, 2):  # the second finds nobody that it may kill
+        words = ("--for", "1s", "--every", "0.1s", "--seed", str(seed))
+        status, document = monkey(cluster, *words)
+        assert status == 0, document
+        assert document["ended_for_good"] == []
+    restarts = {p["name"]: p["restarts"] for p in cluster.document()["processes"]}
+    assert max(restarts.values()) == 1 and document["missed"]["kill-worker"] == 2
