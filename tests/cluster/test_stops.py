@@ -138,6 +138,34 @@ def test_f41_an_up_whose_supervisor_was_killed_says_so(foreground: Foreground) -
         assert cluster.close() == []
 
 
+def test_f40_ctrl_c_during_a_run_leaves_nothing(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 1_000_000)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "minispark.py"), "run", "wordcount", str(text)],
+        env={**PLAIN_ENVIRONMENT, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: list(folder.glob("*/attempts/*")), "a task runs")
+        (log,) = folder.glob("*/logs/master.log")
+        with log.open() as file:
+            interrupt(process)
+            output = finish(process)
+            assert "the master stops" in file.read()  # in order, not by force
+        assert process.returncode == 130, output
+        assert "Traceback" not in output
+        assert list(folder.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
 # --- up -d --------------------------------------------------------------------------------------
 
 

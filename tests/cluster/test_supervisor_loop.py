@@ -15,7 +15,6 @@ from minispark.supervisor.restart_policy import ProcessState, RestartLimits
 from minispark.supervisor.supervisor import Supervisor
 
 DEADLINE_S = 10
-NEVER = RestartLimits("never")
 
 
 def sleep(_: Notifier, __: int) -> int:
@@ -27,8 +26,11 @@ def end(_: Notifier, __: int) -> int:
     return 0
 
 
-def exit_code_of(specs: list[ProcessSpec], on_change: Callable[[Supervisor], None]) -> int:
+def exit_code_of(
+    specs: list[ProcessSpec], on_change: Callable[[Supervisor], None], policy: str = "never"
+) -> int:
     """Of a supervisor in a process of its own; a signal's number, negative, when it hangs."""
+    limits = RestartLimits(policy, backoff_min_s=0.01, attempts_max=2)
 
     def follow(supervisor: Supervisor) -> bool:
         on_change(supervisor)
@@ -39,7 +41,7 @@ def exit_code_of(specs: list[ProcessSpec], on_change: Callable[[Supervisor], Non
         code = 99
         try:
             signal.alarm(DEADLINE_S)
-            code = Supervisor(specs, NEVER, follow).run()
+            code = Supervisor(specs, limits, follow).run()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -120,3 +122,30 @@ def test_f40_only_a_second_ctrl_c_forces_a_stop(
         assert os.read(read_fd, 100) == (b"" if is_forced else b"in order")
     finally:
         os.close(read_fd)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "state", "restarts"),
+    [
+        ("always", 0, ProcessState.FATAL, 2),
+        ("always", 1, ProcessState.FATAL, 2),
+        ("on-failure", 0, ProcessState.STOPPED, 0),
+        ("on-failure", 1, ProcessState.FATAL, 2),
+        ("never", 0, ProcessState.STOPPED, 0),
+        ("never", 1, ProcessState.FATAL, 0),
+    ],
+)
+def test_f45_a_policy_says_who_is_started_again(
+    policy: str, status: int, state: ProcessState, restarts: int
+) -> None:
+    """One that ends too often within the window ends for good, whatever the policy."""
+
+    def on_change(supervisor: Supervisor) -> None:
+        (child,) = supervisor.children
+        has_ended = child.state in (ProcessState.STOPPED, ProcessState.FATAL)
+        if has_ended and not supervisor.is_stopping:
+            is_right = (child.state, child.restarts) == (state, restarts)
+            os.kill(os.getpid(), signal.SIGTERM if is_right else signal.SIGKILL)
+
+    specs = [ProcessSpec("short", lambda *_: status)]
+    assert exit_code_of(specs, on_change, policy) == 0
