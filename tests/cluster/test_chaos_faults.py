@@ -28,7 +28,7 @@ RESTARTS = 1000
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("chaos") / "text.txt"
     with path.open("w") as file:
-        for i in range(100_000):
+        for i in range(600_000):
             file.write(f"line {i % 70_000} the quick brown fox number {i % 977} jumps over\n")
     return path
 

@@ -26,8 +26,8 @@ from minispark.cli.main import main
 from minispark.config import RestartSection
 from minispark.errors import InvalidRequest, NoCluster
 from minispark.supervisor.restart_policy import Life, ProcessState, RestartLimits
-from minispark.supervisor.state_dir import write_cluster_file
 from tests.cluster.harness import wait_until
+from tests.cluster_files import write_cluster
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
 DEFAULTS = RestartSection()
@@ -103,20 +103,20 @@ def test_a_budget_comes_back_when_the_window_has_passed() -> None:
     assert budget.allows("w", 15.0)
 
 
-def write_cluster(folder: Path, **entry: Any) -> None:
+def write_worker(folder: Path, **entry: Any) -> None:
     now = time.time()
     known = {"pid": None, "state": "RUNNING", "started_at": now, "restarts": 0, "reason": None}
-    processes = [{"name": "worker-1", **known, **entry}]
-    write_cluster_file(folder, {"master_url": "http://127.0.0.1:1", "processes": processes})
+    entry = {"name": "worker-1", **known, **entry}
+    write_cluster(folder, [entry], master_url="http://127.0.0.1:1")
 
 
 def test_f60_restarts_before_the_monkey_count(tmp_path: Path) -> None:
-    write_cluster(tmp_path, restarts=5)
+    write_worker(tmp_path, restarts=5)
     said: list[str] = []
     planned = [Planned(0.0, "kill-worker", "worker-1", 1)]
     report = carry_out(tmp_path, planned, DEFAULTS, lambda _, text: said.append(text))
     assert report.missed["kill-worker"] == 1 and "may not come back" in said[0]
-    write_cluster(tmp_path, restarts=5, started_at=time.time() - 100)
+    write_worker(tmp_path, restarts=5, started_at=time.time() - 100)
     carry_out(tmp_path, planned, DEFAULTS, lambda _, text: said.append(text))
     assert "not running now" in said[1]  # it was tried
 
@@ -255,7 +255,7 @@ def test_every_action_has_its_options() -> None:
 def test_processes_of_another_cluster_are_not_touched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
-    write_cluster(tmp_path, pid=os.getpid())
+    write_worker(tmp_path, pid=os.getpid())
     (tmp_path / "token").write_text("t")
     words = [*command, "--state-dir", str(tmp_path), "-m", "http://10.0.0.1:8080"]
     assert main(words) == 2

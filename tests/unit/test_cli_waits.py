@@ -13,7 +13,7 @@ import pytest
 from minispark.cli.durations import exactly, seconds
 from minispark.cli.processes import await_processes
 from minispark.errors import ClusterError, DeadlineExceeded
-from minispark.supervisor.state_dir import write_cluster_file
+from tests.cluster_files import write_cluster
 
 
 def write(folder: Path, *states: tuple[str, str]) -> None:
@@ -21,7 +21,7 @@ def write(folder: Path, *states: tuple[str, str]) -> None:
         {"name": name, "pid": os.getpid(), "state": state, "reason": "ended with status 1"}
         for name, state in states
     ]
-    write_cluster_file(folder, {"processes": processes})
+    write_cluster(folder, processes)
 
 
 def test_it_waits_for_those_that_come_and_those_that_go(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from minispark import client as client_module
 from minispark.client import Client
 from minispark.errors import ClusterError, NoCluster
-from minispark.supervisor.state_dir import why_ended, write_cluster_file
+from minispark.supervisor.state_dir import why_ended
+from tests.cluster_files import write_cluster
 
 
 def answer(value: Any, length: int | None = None) -> bytes:
@@ -126,7 +127,7 @@ def test_one_that_never_comes_is_not_waited_for_long(
 def write_state(folder: Path, url: str, state: str) -> None:
     (folder / "token").write_text("t")
     entry = {"name": "master", "pid": os.getpid(), "state": state, "reason": "ended with SIGKILL"}
-    write_cluster_file(folder, {"master_url": url, "processes": [entry]})
+    write_cluster(folder, [entry], master_url=url)
 
 
 def test_f41_a_cluster_that_is_gone_is_not_waited_for(free_port: int, tmp_path: Path) -> None:
