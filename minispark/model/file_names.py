@@ -1,4 +1,5 @@
-"""The documented names of partition and shuffle files, all directly below the state directory.
+"""The names of a job's files, all directly below the state directory: the documented ones of
+partitions and shuffles, and its log.
 
 Must not know the state directory, nor what is in the files. Source: API.md, "Files".
 """
@@ -20,8 +21,13 @@ def shuffle_file(job_id: str, writer_node_id: str, source: int, target: int) -> 
     return f"{job_id}_{writer_node_id}_shuffle_p{source}_to_p{target}.json"
 
 
+def log_file(job_id: str) -> str:
+    """What a job's own functions printed. No node's file can have this name."""
+    return f"{job_id}_prints.log"
+
+
 def job_of(name: str) -> str | None:
-    """The id of the job whose documented file has this name; None for any other file."""
+    """The id of the job whose file has this name; None for any other file."""
     job_id, rest = name[:_ID_CHARS], name[_ID_CHARS:]
-    is_ours = rest.startswith("_") and rest.endswith(".json")
+    is_ours = rest.startswith("_") and rest.endswith((".json", ".log"))
     return job_id if is_ours and job_id == job_id.lower() and is_uuid(job_id) else None

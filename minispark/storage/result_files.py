@@ -1,4 +1,4 @@
-"""The documented files in the state directory: their size, and their deletion by job.
+"""The files of jobs in the state directory: their size, and their deletion by job.
 
 Must not know which jobs exist, nor what is in the files.
 """
@@ -24,7 +24,7 @@ class Deletion:
 
 
 def delete_files(state_dir: str | Path, is_doomed: Callable[[str], bool]) -> Deletion:
-    """Delete the documented files of every job whose id `is_doomed`; any other name stays.
+    """Delete the files of every job whose id `is_doomed`; any other name stays.
 
     Lists the directory once. Raises OSError when that cannot be listed.
     """

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minispark.errors import ClusterRuns, ConfigError
+from minispark.model.file_names import job_of
 from minispark.supervisor.process_identity import ProcessIdentity
 
 MARKER = "minispark.state"
@@ -177,8 +178,9 @@ def purge(folder: Path) -> bool:
         return False
     for name in _OWN:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob("*-*-*-*-*_*_p*.json"):
-        path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if job_of(path.name) is not None:
+            path.unlink(missing_ok=True)
     for name in _OWN_FILES:
         (folder / name).unlink(missing_ok=True)
     try:

@@ -9,14 +9,16 @@ import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
+from minispark.model.file_names import log_file
 from minispark.model.plan import OutputLocation
 from minispark.transport.connection import Connection
 from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
 from minispark.worker.task import TaskContext, run_order
-from minispark.worker.task_log import TaskLog, job_log
+from minispark.worker.task_log import TaskLog
 from minispark.worker.user_modules import UserModules
 
 
@@ -49,7 +51,7 @@ def _printing(run: Run, context: TaskContext) -> Iterator[None]:
         return
     order = run.order
     prefix = f"{order.stage_id}/{order.partition}/{order.attempt}"
-    with TaskLog(job_log(context.state_dir, order.job_id), prefix) as log:
+    with TaskLog(Path(context.state_dir) / log_file(order.job_id), prefix) as log:
         with redirect_stdout(log), redirect_stderr(log):
             yield
 

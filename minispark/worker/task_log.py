@@ -15,11 +15,6 @@ TASK_BYTES_MAX = 1024 * 1024
 """What one attempt may print; the rest is dropped, and the log says so."""
 
 
-def job_log(state_dir: str, job_id: str) -> Path:
-    """Where the functions of a job print to."""
-    return Path(state_dir) / "logs" / f"job-{job_id}.log"
-
-
 class TaskLog(io.TextIOBase):
     """A standard output for one attempt. No task fails because the disk is full of prints."""
 

@@ -115,7 +115,7 @@ def test_named_functions_after_own_ones_see_text(
 def test_what_they_print_lies_in_their_jobs_log(shared_cluster: Cluster, text: Path) -> None:
     with shared_cluster.client() as client:
         info = client.wait(client.submit(own_job(text, "fused", 2))["id"], timeout_s=60)
-    log = (shared_cluster.state_dir / "logs" / f"job-{info['id']}.log").read_text()
+    log = (shared_cluster.state_dir / f"{info['id']}_prints.log").read_text()
     assert "read+words+ascii+initial+keep/0/0 longest of" in log
 
 

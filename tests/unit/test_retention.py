@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minispark.master.retention import ResultsDeleter, clear_results
-from minispark.model.file_names import job_of, partition_file, shuffle_file
+from minispark.model.file_names import job_of, log_file, partition_file, shuffle_file
 
 KNOWN, OTHER, FORGOTTEN = (str(uuid.UUID(int=number)) for number in range(3))
 
@@ -25,10 +25,10 @@ def names_in(folder: Path) -> set[str]:
 
 
 def results(job_id: str) -> set[str]:
-    return {partition_file(job_id, "n", 0), shuffle_file(job_id, "w", 0, 11)}
+    return {partition_file(job_id, "n", 0), shuffle_file(job_id, "w", 0, 11), log_file(job_id)}
 
 
-def test_a_documented_file_names_its_job() -> None:
+def test_a_jobs_file_names_its_job() -> None:
     assert {job_of(name) for name in results(KNOWN)} == {KNOWN}
     strangers = ("cluster.json", f"{KNOWN}.json", f"{KNOWN}_n_p0.json.tmp", "x" * 36 + "_n_p0.json")
     letters = str(uuid.UUID(int=2**128 - 1))

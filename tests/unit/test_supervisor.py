@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from minispark.errors import ClusterRuns, NoCluster
+from minispark.model.file_names import log_file
 from minispark.supervisor import state_dir
 from minispark.supervisor.control import ControlServer, ask
 from minispark.supervisor.forked import ForkedProcess, hear_signals
@@ -185,6 +186,15 @@ def test_only_a_marked_directory_is_purged(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     assert not state_dir.purge(tmp_path)
     assert (tmp_path / "state").exists()
+
+
+def test_a_purge_takes_the_files_of_jobs_and_leaves_other_peoples(tmp_path: Path) -> None:
+    (tmp_path / state_dir.MARKER).touch()
+    job = "00000000-0000-0000-0000-000000000001"
+    for name in (f"{job}_n_p0.json", log_file(job), "mine.txt", f"{job}.json"):
+        (tmp_path / name).touch()
+    assert state_dir.purge(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", f"{job}.json"}
 
 
 @pytest.fixture
