@@ -158,7 +158,7 @@ def test_f40_a_run_that_is_ended_leaves_nothing(
     text.write_text("a b c\n" * 2_000_000)
     temporary.mkdir()
     process = spawn("run", "wordcount", str(text), "--threads", "1", TMPDIR=str(temporary))
-    what = "minispark-run-*" if moment == "starting" else "minispark-run-*/attempts/*"
+    what = "minispark-run-*/cluster.json" if moment == "starting" else "minispark-run-*/attempts/*"
     wait_until(lambda: list(temporary.glob(what)), f"it is {moment}")
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)  # to it alone, as `kill` does

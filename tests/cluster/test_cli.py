@@ -105,6 +105,21 @@ def test_explain_jobs_logs_doctor_config(shared_cluster: Cluster, job: str) -> N
     assert config["origins"]["workers.count"] == "--set"
 
 
+@pytest.mark.parametrize("words", [("status", "--watch"), ("logs", "-f")])
+def test_streams_are_one_json_document_per_line(
+    shared_cluster: Cluster,
+    start_cli: Callable[..., subprocess.Popen[str]],
+    words: tuple[str, ...],
+) -> None:
+    process = start_cli(shared_cluster, *words, "--json")
+    assert process.stdout is not None
+    for _ in range(2):
+        assert isinstance(json.loads(process.stdout.readline()), dict)
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (143, "")
+
+
 def test_submit_join_and_a_job_file(shared_cluster: Cluster) -> None:
     done = shared_cluster.cli("submit-join", "--wait", "--plan", "naive")
     assert done.returncode == 0, done.stderr

@@ -114,12 +114,14 @@ def monkey(cluster: Cluster, *words: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_f60_verify_compares_with_a_run_without_faults(
-    make_cluster: Callable[..., Cluster], text: Path
+    make_cluster: Callable[..., Cluster], text: Path, tmp_path: Path
 ) -> None:
+    long = tmp_path / "long.txt"
+    long.write_bytes(text.read_bytes() * 8)  # it must still run when the monkey comes
     cluster = make_cluster("scheduler.heartbeat_timeout_s=2", workers=2)
     names = {p["name"] for p in cluster.document()["processes"]}
     with cluster.client() as client:
-        info = client.submit(jobs.word_count(str(text), 8))
+        info = client.submit(jobs.word_count(str(long), 24))
         words = ("--for", "2s", "--every", "0.5s", "--seed", "11", "--verify")
         status, document = monkey(cluster, *words)
         assert status == 0, document
