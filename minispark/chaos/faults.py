@@ -172,7 +172,9 @@ def _shuffle_file(folder: Path, rng: random.Random) -> Fault:
     written = sorted((folder / "attempts").glob(f"*/{SHUFFLE_FILE}"))
     paths = [path for path in written if is_whole(path)]
     if not paths:
-        raise ClusterError("no shuffle file is there now; run a job with a shuffle, and try again")
+        raise ClusterError(
+            "no shuffle file is there now: they are written by a job with a shuffle, while it runs"
+        )
     path = rng.choice(paths)
     return Fault("corrupt-shuffle", path.parent.name, path=path)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minispark.cli.durations import seconds
 from minispark.cli.processes import own_cluster
 from minispark.cli.render import print_json
-from minispark.errors import InvalidRequest
+from minispark.errors import ClusterError, InvalidRequest, NoCluster
+
+if TYPE_CHECKING:
+    from minispark.chaos.faults import Fault
 
 EXAMPLES = """\
 examples:
@@ -20,6 +26,9 @@ examples:
   minispark chaos corrupt-shuffle                 flip bytes of a map output in use
   minispark chaos monkey --for 60s --every 2s --seed 7 --verify
 """
+PATIENCE_S = 5.0
+"""How long a job may take to write something that can be damaged."""
+POLL_S = 0.01
 HOLDS = ("pause-worker", "slow-worker")
 """They last for a while, and end by themselves."""
 TAKES = {
@@ -63,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
     folder, _ = own_cluster(args)
     if args.action == "monkey":
         return run_monkey(folder, args)
-    number = signal.Signals[f"SIG{args.signal or 'KILL'}"]
-    done = faults.Inflicted(faults.choose(folder, args.action, args.name, args.seed, number))
+    done = faults.Inflicted(_choose(folder, args))
     watcher = Watcher(folder, done.fault, args.quiet) if args.watch else None
     try:
         faults.inflict(done)
@@ -85,6 +93,23 @@ def run(args: argparse.Namespace) -> int:
         if args.watch or args.action in HOLDS:
             faults.release(done)
     return 0
+
+
+def _choose(folder: Path, args: argparse.Namespace) -> Fault:
+    """What `faults.choose` finds. A map output may still be on its way: it is waited for."""
+    from minispark.chaos.faults import choose
+
+    number = signal.Signals[f"SIG{args.signal or 'KILL'}"]
+    deadline = time.monotonic() + (PATIENCE_S if args.action == "corrupt-shuffle" else 0.0)
+    while True:
+        try:
+            return choose(folder, args.action, args.name, args.seed, number)
+        except NoCluster:
+            raise
+        except ClusterError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_S)  # how often it is looked for
 
 
 def check(args: argparse.Namespace) -> None:
