@@ -154,7 +154,7 @@ def _dispatch(words: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    args = parser.parse_args(rest[1:])
+    args = parser.parse_intermixed_args(rest[1:])  # `chaos kill-worker --watch worker-2`
     defaults = {
         "state_dir": None,
         "master": None,

@@ -206,6 +206,16 @@ def test_what_was_stopped_before_an_interruption_is_known(victim: psutil.Process
     assert stays_running(victim)
 
 
+def test_f16_a_second_damage_does_not_mend_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "shuffle.blocks"
+    path.write_bytes(bytes(range(256)) * 2)
+    seen = {path.read_bytes()}
+    for _ in range(3):
+        inflict(Inflicted(Fault("corrupt-shuffle", "attempt", path=path)))
+        seen.add(path.read_bytes())
+    assert len(seen) == 4 and {len(data) for data in seen} == {512}
+
+
 # --- arguments ----------------------------------------------------------------------------------
 
 
@@ -239,6 +249,12 @@ def test_wrong_arguments_break_nothing_and_exit_with_2(
         status = int(str(error.code))
     assert status == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_name_may_follow_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["chaos", "kill-worker", "--watch", "worker-2", "--state-dir", str(tmp_path)]
+    assert main(words) == 3
+    assert "no cluster runs" in capsys.readouterr().err
 
 
 def test_every_action_has_its_options() -> None:
