@@ -7,7 +7,9 @@ files.
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring as _escape
 from typing import Any
@@ -27,6 +29,8 @@ from minispark.compute.batch import (
 from minispark.errors import CorruptBlock
 
 RECORDS_PER_PIECE = 8192
+RECORD_CHARS_MAX = 1 << 28
+"""A longer record than that is damage: the rest of the file would be kept in search of its end."""
 
 HEAD = '{"records":['
 TAIL = "]}"
@@ -104,9 +108,48 @@ def parse(text: str | bytes) -> list[Record]:
     return [(row["key"], _value(row)) for row in _rows(text)]
 
 
-def parse_texts(text: str | bytes) -> list[tuple[str | None, str]]:
-    """The same, every value as text. Raises CorruptBlock when it is none."""
-    return [(row["key"], row["value"]) for row in _rows(text)]
+def read_texts(pieces: Iterable[bytes]) -> Iterator[tuple[str | None, str]]:
+    """The records of a documented file that comes in pieces, every value as text.
+
+    Holds one piece, and a record that is not whole yet. Raises CorruptBlock when it is none, after
+    the records before the damage.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    rest, is_open, is_over = "", False, False
+    try:
+        for data in pieces:
+            rest += decoder.decode(data)
+            if len(rest) > RECORD_CHARS_MAX:
+                raise ValueError("a record that does not end")
+            at = 0
+            if not is_open and (opening := _OPENING.match(rest)) is not None:
+                is_open, at, is_over = True, opening.end(), opening[1] is not None
+            while is_open and not is_over and (found := _row_at(rest, at)) is not None:
+                row, at, is_over = found
+                yield row["key"], row["value"]
+            rest = rest[at:]
+        if not is_over or (rest + decoder.decode(b"", final=True)).strip() != "}":
+            raise ValueError(f"it ends with {rest[-20:]!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_documented_file(error) from error
+
+
+_OPENING = re.compile(r'\s*\{\s*"records"\s*:\s*\[\s*(?:(\])|(?=\{))')
+_AFTER_ROW = re.compile(r"\s*(?:(\])|,\s*(?=\{))")
+_raw_decode = json.JSONDecoder().raw_decode
+
+
+def _row_at(text: str, at: int) -> tuple[dict[str, Any], int, bool] | None:
+    """The record at that place, where what follows it begins, and whether it is the last one.
+
+    None when the text ends before all that is known.
+    """
+    try:
+        row, end = _raw_decode(text, at)
+    except json.JSONDecodeError:
+        return None  # or it is damaged: then nothing will make it whole
+    after = _AFTER_ROW.match(text, end)
+    return (row, after.end(), after[1] is not None) if after is not None else None
 
 
 def _rows(text: str | bytes) -> list[dict[str, Any]]:
@@ -116,7 +159,11 @@ def _rows(text: str | bytes) -> list[dict[str, Any]]:
             raise KeyError("key, value")
         return rows
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptBlock(f"this is no documented partition file: {error!r}") from error
+        raise _no_documented_file(error) from error
+
+
+def _no_documented_file(error: Exception) -> CorruptBlock:
+    return CorruptBlock(f"this is no documented partition file: {error!r}")
 
 
 def _value(row: dict[str, Any]) -> Any:

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any
 
 from minispark.compute.batch import Record
-from minispark.compute.documented import parse_texts
-from minispark.errors import ClusterError, CorruptBlock, NotFound
+from minispark.compute.documented import read_texts
+from minispark.errors import ClusterError, CorruptBlock, NotFound, ProtocolError
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.ids import attempt_id
@@ -29,6 +29,7 @@ from minispark.transport.messages import Bulk, FetchFile
 FETCH_TIMEOUT_S = 30.0
 FORMATS = ("json", "csv", "tsv", "jsonl")
 ROWS_PER_PIECE = 4096
+PIECE_BYTES = 1 << 18
 
 
 class Results:
@@ -92,29 +93,38 @@ class Results:
             if stage is not None and isinstance(stage.program.sink, PartitionFile):
                 name = partition_file(job_id, stage.program.sink.node_id, row.partition)
                 try:
-                    yield from parse_texts(self._read(row, name))
+                    yield from read_texts(self._pieces(row, name))
                 except CorruptBlock as error:
                     raise ClusterError(f"the result file {name} is damaged: {error}") from error
 
-    def _read(self, row: AttemptRow, name: str) -> bytes:
+    def _pieces(self, row: AttemptRow, name: str) -> Iterator[bytes]:
+        """The file's bytes, PIECE_BYTES at a time. Raises ClusterError."""
         if row.host_id == self._host_id and row.state_dir is not None:
             try:
                 with os.fdopen(open_below(row.state_dir, name), "rb") as file:
-                    return file.read()
+                    while piece := file.read(PIECE_BYTES):
+                        yield piece
             except OSError as error:
                 raise ClusterError(f"the result file {name} cannot be read: {error}") from error
+        else:
+            try:
+                yield from self._fetch(row, name)
+            except (OSError, EOFError, ProtocolError) as error:
+                said = f"{row.worker_name}, which has {name}, is away: {error}"
+                raise ClusterError(said) from error
+
+    def _fetch(self, row: AttemptRow, name: str) -> Iterator[bytes]:
         if row.host is None or row.port is None:
             raise ClusterError(f"nobody knows where {name} is")
-        try:
-            connection = Connection.connect(row.host, row.port, self._token, FETCH_TIMEOUT_S)
-        except OSError as error:
-            raise ClusterError(f"{row.worker_name}, which has {name}, is away: {error}") from error
+        connection = Connection.connect(row.host, row.port, self._token, FETCH_TIMEOUT_S)
         try:
             connection.send(FetchFile(name))
             answer = connection.receive(FETCH_TIMEOUT_S)
             if not isinstance(answer, Bulk):
                 raise ClusterError(f"{row.worker_name} has no {name}")
-            return connection.receive_bulk(answer.bytes, FETCH_TIMEOUT_S)
+            for start in range(0, answer.bytes, PIECE_BYTES):
+                size = min(PIECE_BYTES, answer.bytes - start)
+                yield connection.receive_bulk(size, FETCH_TIMEOUT_S)
         finally:
             connection.close()
 

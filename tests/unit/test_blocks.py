@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from zlib import crc32
 
 import pytest
@@ -142,7 +143,58 @@ def test_every_kind_of_batch_is_rendered() -> None:
         assert documented.parse("".join(documented.render([batch]))) == list(records(batch))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"records": 1}', '{"records": [{"key": 1}]}'])
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@given(ROWS, st.integers(1, 40), st.sampled_from([None, 1]))
+def test_documented_files_are_read_piece_by_piece(
+    rows: list[tuple[str | None, str]], size: int, indent: int | None
+) -> None:
+    document = {"records": [{"key": key, "value": value} for key, value in rows]}
+    data = json.dumps(document, ensure_ascii=False, indent=indent).encode()
+    assert list(documented.read_texts(cut(data, size))) == rows
+
+
+@given(ROWS.filter(len), st.data())
+def test_a_documented_file_that_ends_early_is_no_result(
+    rows: list[tuple[str | None, str]], data: st.DataObject
+) -> None:
+    text = "".join(documented.render([Keyed([k for k, _ in rows], [v for _, v in rows])])).encode()
+    end = data.draw(st.integers(0, len(text) - 1))
+    with pytest.raises(CorruptBlock):
+        list(documented.read_texts(cut(text[:end], 7)))
+
+
+def test_reading_piece_by_piece_holds_no_more_than_a_piece() -> None:
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        yield b'{"records":['
+        for _ in range(1000):
+            taken += 1
+            yield b'{"key":"k","value":"v"},'
+
+    rows = documented.read_texts(pieces())
+    assert [next(rows) for _ in range(10)] == [("k", "v")] * 10
+    assert taken <= 12
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"records": 1}',
+        '{"records": [{"key": 1}]}',
+        '{"records": [{}',
+        '{"records": [3]}',
+    ],
+)
 def test_what_is_no_documented_file_is_refused(text: str) -> None:
     with pytest.raises(CorruptBlock):
         documented.parse(text)
+    with pytest.raises(CorruptBlock):
+        list(documented.read_texts([text.encode()]))
