@@ -38,7 +38,12 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = TIMEO
         time.sleep(0.005)
 
 
-def run_cli(*words: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Any:
+def run_cli(
+    *words: str,
+    env: dict[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout_s: float = TIMEOUT_S,
+) -> Any:
     """Run a command line to its end."""
     return subprocess.run(
         [sys.executable, str(ROOT / "minispark.py"), *words],
@@ -46,7 +51,7 @@ def run_cli(*words: str, env: dict[str, str] | None = None, cwd: Path = ROOT) ->
         env={**PLAIN_ENVIRONMENT, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -78,8 +83,8 @@ class Cluster:
         self.note_processes()
         return done
 
-    def cli(self, *words: str) -> Any:
-        return run_cli(*words, "--state-dir", str(self.state_dir))
+    def cli(self, *words: str, timeout_s: float = TIMEOUT_S) -> Any:
+        return run_cli(*words, "--state-dir", str(self.state_dir), timeout_s=timeout_s)
 
     def client(self) -> Client:
         return Client.of_state_dir(self.state_dir)

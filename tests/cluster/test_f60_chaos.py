@@ -18,9 +18,9 @@ import pytest
 from minispark.chaos.schedule import schedule
 from minispark.config import RestartSection
 from tests import jobs, oracle
-from tests.cluster.harness import Cluster, attempts_left, wait_until
+from tests.cluster.harness import TIMEOUT_S, Cluster, attempts_left, wait_until
 
-MONKEY_S = os.environ.get("SOAK_MONKEY_S", "6")
+MONKEY_S = int(os.environ.get("SOAK_MONKEY_S", "6"))
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ def test_f60_the_monkey_breaks_everything_but_the_results(
         "scheduler.heartbeat_timeout_s=2",
         "scheduler.worker_losses_max=100",
         "scheduler.task_retries_max=20",
+        "retention.jobs_max=1000",
     )
     with Work(cluster, text) as work:
-        done = cluster.cli(
-            "chaos", "monkey", "--for", f"{MONKEY_S}s", "--every", "0.7s", "--seed", str(seed)
-        )
+        words = ("--for", f"{MONKEY_S}s", "--every", "0.7s", "--seed", str(seed))
+        done = cluster.cli("chaos", "monkey", *words, timeout_s=TIMEOUT_S + MONKEY_S)
     assert done.returncode == 0, done.stderr + done.stdout
     assert work.error is None, work.error
     assert f"seed {seed}" in done.stderr
