@@ -63,13 +63,15 @@ class Dispatcher:
         launches: dict[str, LaunchAttempts] = {}
         passed_over: dict[str, None] = {}
         while True:
-            worker = pool.next_available()
-            if worker is None and state.ready_count > pool.slots_total:
-                worker = pool.next_prefetching()
             job = self._least_served(passed_over)
-            if worker is None or job is None:
+            if job is None:
                 break
             stage = job.stages[job.open_stages[0]]
+            worker = pool.next_available()
+            if worker is None and state.ready_count > pool.slots_total:
+                worker = pool.next_prefetching(stage.is_quick)
+            if worker is None:
+                break
             placed = self._place_for_first(stage, worker, now)
             if placed is None:
                 passed_over[job.id] = None
@@ -237,7 +239,8 @@ class Dispatcher:
             tasks = parent.tasks if is_every else parent.tasks[partition : partition + 1]
             for task in tasks:
                 assert task.accepted is not None
-                locations.append(self._location(index, task.accepted))
+                if not task.accepted.is_empty:
+                    locations.append(self._location(index, task.accepted))
         return locations
 
     def _location(self, stage_index: int, accepted: Attempt) -> OutputLocation:
@@ -265,9 +268,9 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
     stage = attempt.stage
     if stage.missing_parents:  # an output that a copy would read is being made again
         return False
-    if stage.completed < SPECULATION_COMPLETED_MIN * len(stage.tasks) or not stage.durations:
+    median_s = stage.median_s
+    if median_s is None or stage.completed < SPECULATION_COMPLETED_MIN * len(stage.tasks):
         return False
-    median_s = stage.durations[len(stage.durations) // 2]
     patience_s = max(SPECULATION_S_MIN, SPECULATION_RATIO * median_s)
     if attempt.started_at is not None:
         return now - attempt.started_at > patience_s

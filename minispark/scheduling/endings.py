@@ -85,7 +85,8 @@ class Endings:
         """Delete what the job's attempts wrote."""
         by_worker: dict[str, list[str]] = {}
         for attempt in job.accepted.values():
-            by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
+            if not attempt.is_empty:
+                by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
         for attempt_id, worker_id in job.unreadable.items():
             by_worker.setdefault(worker_id, []).append(attempt_id)
         for worker_id, ids in by_worker.items():

@@ -145,5 +145,6 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
     _require((worker_id in pool.available) == is_free, f"{name} with load {load}: available?")
     _require((worker_id in pool.prefetchable) == has_room, f"{name} with load {load}: prefetch?")
     if is_listed:
-        _require(load <= pool.room(worker), f"{name} holds {load}, more than its room")
+        room = max(pool.room(worker), pool.room(worker, is_quick=True))
+        _require(load <= room, f"{name} holds {load}, more than its room")
     _require(pool.is_listed_at(worker_id, load) == is_free, f"{name} is listed at another load")

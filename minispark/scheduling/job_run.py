@@ -20,7 +20,7 @@ from minispark.model.states import (
     TaskState,
     check_transition,
 )
-from minispark.scheduling.limits import DURATIONS_MAX
+from minispark.scheduling.limits import DURATIONS_MAX, QUICK_COMPLETED_MIN, QUICK_S_MAX
 from minispark.scheduling.task_run import Attempt, TaskRun
 
 
@@ -51,6 +51,19 @@ class StageRun:
     def note_duration(self, seconds: float) -> None:
         if len(self.durations) < DURATIONS_MAX:
             insort(self.durations, seconds)
+
+    @property
+    def median_s(self) -> float | None:
+        """How long its accepted attempts ran; None while there are none."""
+        return self.durations[len(self.durations) // 2] if self.durations else None
+
+    @property
+    def is_quick(self) -> bool:
+        return (
+            self.completed >= QUICK_COMPLETED_MIN
+            and self.median_s is not None
+            and self.median_s <= QUICK_S_MAX
+        )
 
     @property
     def is_kept(self) -> bool:

@@ -25,6 +25,13 @@ SPECULATION_S_MIN = 1.0
 """A task is copied to another worker once it takes that many times the median, and so long."""
 DURATIONS_MAX = 1001
 """Durations a stage remembers, for its median."""
+QUICK_S_MAX = 0.002
+"""A stage whose median task is shorter is quick: the way to a worker takes as long as its tasks."""
+QUICK_COMPLETED_MIN = 8
+QUICK_PREFETCH = 64
+"""Attempts of quick stages that a worker may queue beyond its slots, when `prefetch` is automatic:
+no more than a few of its turns, so that it can be lost, or another job come, at little cost.
+"""
 FAIR_JOBS_MAX = 32
 """Among how many jobs with ready tasks, oldest first, the least served one is looked for."""
 PLACEMENT_SCAN_MAX = 64

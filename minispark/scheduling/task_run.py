@@ -49,6 +49,12 @@ class Attempt:
         self.pool_version = 0
         """When it was told where its input lies."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written: nobody needs to read that, and nothing of it can be lost."""
+        is_written = self.outcome is None or self.outcome.bytes_written > 0
+        return not is_written and not self.stage.is_kept
+
     def move(self, new: AttemptState, event: object) -> None:
         self.state = check_transition(
             ATTEMPT_TRANSITIONS, f"attempt {self.id}", self.state, new, event

@@ -18,7 +18,7 @@ from minispark.model.states import (
     WorkerState,
     check_transition,
 )
-from minispark.scheduling.limits import HTTP_SLOTS, PLACEMENT_SCAN_MAX
+from minispark.scheduling.limits import HTTP_SLOTS, PLACEMENT_SCAN_MAX, QUICK_PREFETCH
 from minispark.scheduling.task_run import Attempt
 
 
@@ -102,6 +102,8 @@ class WorkerPool:
         self.workers: dict[str, Worker] = {}
         self.available: dict[str, None] = {}
         self.prefetchable: dict[str, None] = {}
+        self.quickly_prefetchable: dict[str, None] = {}
+        """Those whose queue is full, but not for the tasks of quick stages."""
         self.slots_total = 0
         """Slots of Up workers that tasks are pushed to."""
         self.placed = 0
@@ -278,9 +280,13 @@ class WorkerPool:
         is_counted = own.state is WorkerState.UP and not own.is_draining
         return self.slots_total > (own.slots if is_counted else 0)
 
-    def next_prefetching(self) -> Worker | None:
-        """The next worker in turn whose slots are full and whose queue has room."""
+    def next_prefetching(self, is_quick: bool) -> Worker | None:
+        """The next worker in turn whose slots are full and whose queue has room for a task of a
+        stage that is quick, or not.
+        """
         for worker_id in self.prefetchable:
+            return self.workers[worker_id]
+        for worker_id in self.quickly_prefetchable if is_quick else ():
             return self.workers[worker_id]
         return None
 
@@ -299,10 +305,13 @@ class WorkerPool:
                 return load
         return None
 
-    def room(self, worker: Worker) -> int:
-        """How many attempts it may hold: its slots and its queue."""
-        extra = 2 * worker.slots if self._prefetch is None else self._prefetch
-        return worker.slots + extra
+    def room(self, worker: Worker, is_quick: bool = False) -> int:
+        """How many attempts it may hold: its slots and its queue, which is longer for the tasks of
+        quick stages.
+        """
+        if self._prefetch is not None:
+            return worker.slots + self._prefetch
+        return worker.slots + (QUICK_PREFETCH if is_quick else 2 * worker.slots)
 
     def is_listed_at(self, worker_id: str, load: int) -> bool:
         """Whether the worker stands among the available ones of that load."""
@@ -319,10 +328,13 @@ class WorkerPool:
             self._available_by_load[load][worker_id] = None
         elif load < self.room(worker):
             self.prefetchable[worker_id] = None
+        elif load < self.room(worker, is_quick=True):
+            self.quickly_prefetchable[worker_id] = None
 
     def _delist(self, worker: Worker, load: int) -> None:
         worker_id = worker.identity.worker_id
         self.prefetchable.pop(worker_id, None)
+        self.quickly_prefetchable.pop(worker_id, None)
         if worker_id in self.available:
             del self.available[worker_id]
             del self._available_by_load[load][worker_id]

@@ -283,9 +283,9 @@ class Run:
     """Agent -> executor: run one order. It answers with Succeeded, Failed or FetchFailed."""
 
     order: TaskOrder
-    program: StageProgram
+    program: StageProgram | None
     outputs: tuple[OutputLocation, ...] | None = ()
-    """None: those that the executor was sent last."""
+    """None, here and for the program: what the executor was sent last."""
 
 
 Message: TypeAlias = (

@@ -215,7 +215,7 @@ class AgentState:
                     instructions.append(SendReport(Failed(attempt_id, "injected", error)))
                     continue
                 slot.run = run
-                if run.program.modules:
+                if run.program is not None and run.program.modules:
                     slot.code_of = run.order.job_id
                 slot.started_at = now
                 slot.deadline = now + self.task_timeout_s

@@ -14,7 +14,7 @@ from pathlib import Path
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
 from minispark.model.file_names import log_file
-from minispark.model.plan import OutputLocation
+from minispark.model.plan import OutputLocation, StageProgram, TaskOrder
 from minispark.transport.connection import Connection
 from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
 from minispark.worker.task import TaskContext, run_order
@@ -26,6 +26,7 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
     """Run orders until the agent closes its end."""
     connection = Connection(sock)
     modules = UserModules()
+    program: StageProgram | None = None
     outputs: tuple[OutputLocation, ...] = ()
     while True:
         try:
@@ -34,22 +35,24 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
             return
         assert isinstance(message, Run)
         outputs = message.outputs if message.outputs is not None else outputs
-        if message.program.modules != modules.modules:
+        program = message.program if message.program is not None else program
+        assert program is not None, "the first order comes with its program"
+        if program.modules != modules.modules:
             modules.unload()
-            modules = UserModules(message.program.modules)
+            modules = UserModules(program.modules)
             modules.load()
-        with _printing(message, context):
-            report = _run(message, outputs, context, UserFunctions(modules.find))
+        functions = UserFunctions(modules.find)
+        with _printing(message.order, program, context):
+            report = _run(message.order, program, outputs, context, functions)
         connection.send(report)
 
 
 @contextmanager
-def _printing(run: Run, context: TaskContext) -> Iterator[None]:
+def _printing(order: TaskOrder, program: StageProgram, context: TaskContext) -> Iterator[None]:
     """What the user's functions print goes to their job's log."""
-    if not run.program.modules:
+    if not program.modules:
         yield
         return
-    order = run.order
     prefix = f"{order.stage_id}/{order.partition}/{order.attempt}"
     with TaskLog(Path(context.state_dir) / log_file(order.job_id), prefix) as log:
         with redirect_stdout(log), redirect_stderr(log):
@@ -57,14 +60,15 @@ def _printing(run: Run, context: TaskContext) -> Iterator[None]:
 
 
 def _run(
-    run: Run,
+    order: TaskOrder,
+    program: StageProgram,
     outputs: tuple[OutputLocation, ...],
     context: TaskContext,
     functions: UserFunctions,
 ) -> Succeeded | Failed | FetchFailed:
-    attempt_id = run.order.attempt_id
+    attempt_id = order.attempt_id
     try:
-        return Succeeded(attempt_id, run_order(run.order, run.program, outputs, context, functions))
+        return Succeeded(attempt_id, run_order(order, program, outputs, context, functions))
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
     except MiniSparkError as error:

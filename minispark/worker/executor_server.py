@@ -15,11 +15,10 @@ import os
 import selectors
 import signal
 import socket
-from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
-from minispark.model.plan import OutputLocation
+from minispark.model.plan import OutputLocation, StageProgram
 from minispark.supervisor.forked import how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.transport.channel import Channel
@@ -70,17 +69,17 @@ class Executor:
         self.forked_at = now
         self.is_heard = True
         """Its socket is watched; not so once it closed."""
+        # What it was sent last; the same is not sent again.
+        self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()
-        """What it was sent last; the same are not sent again."""
 
     def send(self, order: Run) -> None:
         """Have it run that. One that died just now reports nothing: its death is announced."""
-        if order.outputs is self._outputs:
-            order = replace(order, outputs=None)
-        else:
-            self._outputs = order.outputs
+        program = None if order.program == self._program else order.program
+        outputs = None if order.outputs is self._outputs else order.outputs
+        self._program, self._outputs = order.program, order.outputs
         try:
-            self.channel.send(order)
+            self.channel.send(Run(order.order, program, outputs))
         except OSError:
             pass  # the order is reported when the server says how it died
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented
@@ -96,13 +98,12 @@ class _Task:
         self._functions = functions
         self._fetcher = fetcher
         self._reader = Reader()
-        self._folder = attempt_dir(context.state_dir, order.attempt_id)
+        self._state_dir = context.state_dir
         self._records = 0
         self._files: list[tuple[str, str]] = []
         self._crc32s: list[int] = []
 
     def run(self) -> TaskOutcome:
-        self._folder.mkdir(parents=True, exist_ok=True)
         pipeline = Pipeline(self._program.steps, self._functions)
         written = self._write(self._program.sink, pipeline)
         if self._files:
@@ -114,6 +115,11 @@ class _Task:
             files=tuple(self._files),
             records_skipped=self._reader.records_skipped,
         )
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the attempt writes, if it writes anything."""
+        return attempt_dir(self._state_dir, self._order.attempt_id)
 
     # --- source ----------------------------------------------------------------------------
 
@@ -190,15 +196,24 @@ class _Task:
         self._records = len(keys)
         output = MapOutput(sink.partitions)
         output.add_columns(keys, partials)
-        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
+        return self._write_output(output)
 
     def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
         output = MapOutput(sink.partitions)
         for batch in self._counted(batches):
             output.add(batch)
-        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
+        return self._write_output(output)
+
+    def _write_output(self, output: MapOutput) -> int:
+        """Where there are no records there is no file: nobody is sent to an output of 0 bytes."""
+        partitions = output.partitions()
+        if not any(partitions):
+            return 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return write_shuffle_file(self._folder / SHUFFLE_FILE, partitions)
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
         size, crc32 = write_documented_file(self._folder / name, documented.render(batches))
         self._files.append((name, name))
         self._crc32s.append(crc32)

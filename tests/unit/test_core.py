@@ -17,7 +17,15 @@ from minispark.model.records import JobRecord
 from minispark.model.states import Cause, JobState, WorkerKind, WorkerState
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
-from minispark.scheduling.limits import RECOMPUTES_MAX, RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN, Limits
+from minispark.scheduling.limits import (
+    QUICK_COMPLETED_MIN,
+    QUICK_PREFETCH,
+    QUICK_S_MAX,
+    RECOMPUTES_MAX,
+    RETRY_DELAY_S_MAX,
+    RETRY_DELAY_S_MIN,
+    Limits,
+)
 from tests.simulation.plans import (
     map_reduce,
     naive_word_count,
@@ -133,6 +141,43 @@ def test_tasks_queue_on_workers_only_under_backlog() -> None:
     assert len(talk.launched) == 2  # two wait here, where any worker may still take them
     talk.job(2, one_stage(6))
     assert len(talk.launched) > 2
+
+
+@pytest.mark.parametrize("task_s", [0.001, 0.1])
+def test_workers_queue_many_tasks_of_a_quick_stage_and_few_of_others(task_s: float) -> None:
+    talk = Dialogue()
+    for number in range(2):
+        talk.worker(number, slots=1)
+    talk.job(1, one_stage(500))
+    for _ in range(2 * QUICK_COMPLETED_MIN):
+        worker, attempt = talk.launched.pop(0)
+        talk.tell(ev.AttemptStarted(worker, attempt, 0.0))
+        talk.now += task_s
+        talk.tell(ev.AttemptSucceeded(worker, attempt, DONE, 0.0))
+    held = 1 + QUICK_PREFETCH if task_s < QUICK_S_MAX else 3
+    assert Counter(worker for worker, _ in talk.launched) == {name_of(0): held, name_of(1): held}
+    other = talk.job(2, one_stage(1))  # waits until a queue is short again, and no longer
+    talk.launched.sort(key=lambda order: talk.core.state.pool.live[order[1]].assigned_at)
+    for _ in range(2 * held):
+        worker, attempt = talk.launched.pop(0)
+        talk.tell(ev.AttemptSucceeded(worker, attempt, DONE, 0.0))
+        if talk.view(other).tasks_running:
+            return
+    raise AssertionError("the other job was never served")
+
+
+def test_nobody_reads_or_deletes_an_empty_output() -> None:
+    talk = Dialogue(prefetch=0)
+    talk.worker(0, slots=3)
+    talk.job(1, map_reduce(3, 1))
+    empty = talk.launched[1][1]
+    for size in (5, 0, 7):
+        effects = talk.succeed(1, TaskOutcome(1, size))
+    (launch,) = [e for e in effects if isinstance(e, fx.LaunchAttempts)]
+    ((_, places),) = launch.tables.items()
+    assert [place.partition for place in places] == [0, 2]
+    dropped = [i for e in talk.succeed(1) if isinstance(e, fx.DropOutputs) for i in e.attempt_ids]
+    assert dropped and empty not in dropped
 
 
 def test_orders_for_one_worker_travel_together() -> None:
