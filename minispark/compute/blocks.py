@@ -4,8 +4,8 @@ Layout: 4 bytes of header length, 4 of its crc32, the header `{"n", "crc", "keys
 column}`, payload. Several may stand back to back.
 A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in
 characters, then the texts), `int64`, `json` (values as JSON, one a line), `constant`; `nulls` gives
-the size of a mask before the texts of a key column that has records without a key. Must not know
-files.
+the size of a mask before the texts of a key column that has records without a key; where none has
+one, its kind is `none`. Must not know files.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from itertools import accumulate, compress
 from typing import Any
 from zlib import crc32
 
-from minispark.compute.batch import Constant, Keyed, json_text
-from minispark.compute.partition import crc32_partitions, encoded_keys
+from minispark.compute.batch import Constant, Keyed, Values, json_text
+from minispark.compute.partition import crc32_partitions, documented_partitions, encoded_keys
 from minispark.errors import CorruptBlock
 
 _HEAD = struct.Struct(">II")
@@ -43,15 +43,21 @@ def encode_block(keys: Keys | list[bytes], values: Column) -> bytes:
     return b"".join((_HEAD.pack(len(head), crc32(head)), head, payload))
 
 
-def encode_blocks(keys: Keys, values: Column, count: int) -> list[bytes]:
-    """The block of each of `count` partitions, records by the crc32 of their key, in their order;
-    empty for a partition without records.
+def encode_blocks(
+    keys: Keys, values: Column, count: int, is_documented: bool = False
+) -> list[bytes]:
+    """The block of each of `count` partitions, records by the crc32 of their key, or by the
+    documented hash, in their order; empty for a partition without records.
     """
     if count == 1:
         return [encode_block(keys, values)]
-    encoded = encoded_keys(keys)
-    targets = crc32_partitions(keys if encoded is None else encoded, count)
-    parts = deal(keys if encoded is None else encoded, values, targets, count)
+    columns: list[Any] = keys
+    if is_documented:
+        targets = documented_partitions(keys, count)
+    else:
+        columns = encoded_keys(keys) or keys
+        targets = crc32_partitions(columns, count)
+    parts = deal(columns, values, targets, count)
     return [encode_block(*part) if part[0] else b"" for part in parts]
 
 
@@ -80,7 +86,7 @@ def deal(
         start = end
 
 
-def decode_blocks(data: bytes) -> Iterator[Keyed]:
+def decode_blocks(data: bytes) -> Iterator[Keyed | Values]:
     """The records of blocks that stand back to back. Raises CorruptBlock when a byte is missing or
     wrong.
     """
@@ -91,7 +97,7 @@ def decode_blocks(data: bytes) -> Iterator[Keyed]:
         view = view[size:]
 
 
-def _decode_block(view: memoryview) -> tuple[Keyed, int]:
+def _decode_block(view: memoryview) -> tuple[Keyed | Values, int]:
     """The first block's records, and its size in bytes."""
     if len(view) < _HEAD.size:
         raise CorruptBlock(f"a shuffle block of {len(view)} bytes is cut off")
@@ -105,9 +111,12 @@ def _decode_block(view: memoryview) -> tuple[Keyed, int]:
     end = cut + header["values"]["bytes"]
     if len(view) < end or crc32(view[start:end]) != header["crc"]:
         raise CorruptBlock("a shuffle block's checksum does not match its data")
-    keys = _decode_column(header["keys"], view[start:cut], header["n"])
     values = _decode_column(header["values"], view[cut:end], header["n"])
     is_json = header["values"]["kind"] in ("int64", "json")
+    if header["keys"]["kind"] == "none":
+        column = [values.value] * header["n"] if isinstance(values, Constant) else values
+        return Values(column, is_json), end
+    keys = _decode_column(header["keys"], view[start:cut], header["n"])
     return Keyed(keys, values, is_json=is_json), end
 
 
@@ -115,6 +124,8 @@ def _encode_keys(keys: Keys | list[bytes]) -> tuple[dict[str, Any], list[bytes]]
     if keys and isinstance(keys[0], bytes):
         raw = b"\n".join(keys)
         return {"kind": "lines", "bytes": len(raw), "nulls": 0}, [raw]
+    if keys and keys[0] is None and keys.count(None) == len(keys):
+        return {"kind": "none", "bytes": 0}, []
     return _encode_texts(keys)  # type: ignore[arg-type]
 
 

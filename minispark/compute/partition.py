@@ -25,6 +25,12 @@ def documented_partition(key: str | None, count: int) -> int:
     return h % count
 
 
+def documented_partitions(keys: list[str | None] | list[str], count: int) -> list[int]:
+    """`documented_partition` of every key, worked out once for each that is different."""
+    targets = {key: documented_partition(key, count) for key in dict.fromkeys(keys)}
+    return list(map(targets.__getitem__, keys))
+
+
 def encoded_keys(keys: list[str | None] | list[str]) -> list[bytes] | None:
     """The keys in UTF-8; None where one is missing, or holds a newline."""
     try:

@@ -57,7 +57,7 @@ class ReadRows:
 @dataclass(frozen=True, slots=True)
 class ReadPartitions:
     """Naive: the documented file `{job}_{node}_p{p}.json` of the parent, p being the task's
-    partition.
+    partition, or the blocks beside it.
 
     `every` reads all the parent's partitions in order instead (the right side of a naive join).
     """
@@ -71,7 +71,7 @@ class ReadPartitions:
 @dataclass(frozen=True, slots=True)
 class ReadDocumentedShuffle:
     """Naive: the documented shuffle files `{job}_{writer}_shuffle_p{from}_to_p{to}.json` for this
-    p.
+    p, or the blocks beside them.
     """
 
     writer_node_id: str
@@ -198,11 +198,15 @@ class PartitionFile:
     """The documented `{job}_{node}_p{n}.json`: naive intermediates, and every final result."""
 
     node_id: str
+    is_read: bool = False
+    """By later stages: the same records lie beside it as blocks, which our own readers prefer."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentedShuffle:
-    """Naive: `{job}_{writer}_shuffle_p{from}_to_p{to}.json` per target (31-multiplier hash)."""
+    """Naive: `{job}_{writer}_shuffle_p{from}_to_p{to}.json` per target (31-multiplier hash), and
+    the same records as blocks.
+    """
 
     writer_node_id: str
     partitions: int
@@ -284,7 +288,7 @@ class OutputLocation:
     state_dir: str
     """The owner's state directory; a process with the same host id may read there directly."""
     is_foreign: bool = False
-    """An HTTP worker wrote it: documented files, of which nobody knows checksums."""
+    """An HTTP worker wrote it: documented files, without blocks beside them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class _Naive:
         return self._partitions[node.parents[0].id] if is_narrow else node.partitions
 
     def _plan_node(self, node: LogicalNode, is_final: bool) -> None:
-        sink = PartitionFile(node.id)
+        sink = PartitionFile(node.id, is_read=not is_final)
         match node.op:
             case "read_csv" | "read_jsonl" | "read_text":
                 self._add_reader(node, is_final)
@@ -109,7 +109,7 @@ class _Naive:
             and len(found.header or ()) == 1
         )
         self._add(
-            node, source, (), PartitionFile(node.id), is_final, splits=splits,
+            node, source, (), PartitionFile(node.id, not is_final), is_final, splits=splits,
             is_documented=is_documented, input_path=node.node.path,
         )  # fmt: skip
 
@@ -158,7 +158,12 @@ class _Naive:
         )
         is_documented = is_foreign and self._has_one_shuffle and not keying
         self._add(
-            node, source, steps, PartitionFile(node.id), is_final, is_documented=is_documented
+            node,
+            source,
+            steps,
+            PartitionFile(node.id, is_read=not is_final),
+            is_final,
+            is_documented=is_documented,
         )
 
     def _writer(self, node: LogicalNode, parent: LogicalNode, keying: tuple[Step, ...]) -> str:
@@ -190,10 +195,12 @@ class _Naive:
             left_keys or (RequireKey(node.id),),
         )
         is_documented = not left_keys and not right_keys
-        self._add(node, source, (), PartitionFile(node.id), is_final, is_documented=is_documented)
+        sink = PartitionFile(node.id, is_read=not is_final)
+        self._add(node, source, (), sink, is_final, is_documented=is_documented)
 
     def _add_keyed(self, node: LogicalNode, parent: LogicalNode, keying: tuple[Step, ...]) -> str:
         name = f"{node.id}_{parent.id}_shuffle_write"
+        sink = PartitionFile(name, is_read=True)
         self._append(
             Stage(
                 index=len(self._stages),
@@ -202,7 +209,7 @@ class _Naive:
                 op="map",
                 partitions=self._partitions[parent.id],
                 parents=(self._stage_of[parent.id],),
-                program=StageProgram(self._output(parent), keying, PartitionFile(name)),
+                program=StageProgram(self._output(parent), keying, sink),
                 key=node.node.key,
             )
         )

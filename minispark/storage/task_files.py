@@ -2,9 +2,8 @@
 
 Everything of an attempt lies in `attempts/<attempt id>/`. A shuffle file is its blocks back to
 back, then a JSON index `[[offset, length], ...]`, its length, its crc32 and a magic number.
-Documented files have no room for a checksum: those of an attempt stand in a file beside them, in
-the order in which it wrote them. Must not know what is in a block. Attempt files are not synced:
-they die with their job, and a lost one is made again.
+Must not know what is in a block. Attempt files are not synced: they die with their job, and a lost
+one is made again.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from minispark.errors import CorruptBlock, ProtocolError
 from minispark.model.ids import is_uuid
 
 SHUFFLE_FILE = "shuffle.blocks"
-CHECKSUMS_FILE = "documented.sums"
-_CRC32 = struct.Struct(">I")
 _TAIL = struct.Struct(">II8s")
 _MAGIC = b"MSBLOCK1"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}", re.ASCII)
@@ -110,33 +107,15 @@ def read_block(fd: int, partition: int) -> bytes:
 # --- documented files -----------------------------------------------------------------------
 
 
-def write_documented_file(path: Path, pieces: Iterable[str]) -> tuple[int, int]:
-    """Write the pieces of text, as UTF-8; returns how many bytes they are, and their crc32."""
-    size = crc32 = 0
+def write_documented_file(path: Path, pieces: Iterable[str]) -> int:
+    """Write the pieces of text, as UTF-8; returns how many bytes they are."""
+    size = 0
     with path.open("wb", buffering=1 << 20) as file:  # few system calls, whatever the pieces
         for piece in pieces:
             data = piece.encode()
             file.write(data)
             size += len(data)
-            crc32 = zlib.crc32(data, crc32)
-    return size, crc32
-
-
-def write_checksums(folder: Path, crc32s: Iterable[int]) -> None:
-    """Of all documented files in an attempt's directory, in the order that readers ask by."""
-    (folder / CHECKSUMS_FILE).write_bytes(b"".join(map(_CRC32.pack, crc32s)))
-
-
-def read_checksum(folder: Path, index: int) -> int:
-    """The crc32 of the attempt's documented file number `index`. Raises CorruptBlock, OSError."""
-    fd = open_below(folder, CHECKSUMS_FILE)
-    try:
-        (crc32,) = _CRC32.unpack(os.pread(fd, _CRC32.size, index * _CRC32.size))
-    except struct.error as error:
-        raise CorruptBlock(f"there is no checksum of its file {index}") from error
-    finally:
-        os.close(fd)
-    return int(crc32)
+    return size
 
 
 # --- commit, find and delete ----------------------------------------------------------------------

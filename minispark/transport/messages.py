@@ -254,9 +254,6 @@ class FetchFile:
     """Ask for a documented partition file below the state directory, by name."""
 
     name: str
-    attempt_id: str | None = None
-    """Who wrote it, as number `index` of its files: the answer then brings its checksum."""
-    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +261,6 @@ class Bulk:
     """The answer's head: exactly `bytes` raw bytes follow this frame."""
 
     bytes: int
-    crc32: int | None = None
-    """What they were when they were written; blocks bring their own checksum."""
 
 
 @dataclass(frozen=True, slots=True)

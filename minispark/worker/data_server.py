@@ -17,7 +17,6 @@ from minispark.storage.task_files import (
     attempt_dir,
     locate_block,
     open_below,
-    read_checksum,
 )
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.connection import Connection
@@ -88,31 +87,28 @@ class DataServer:
 
     def _answer(self, connection: Connection, question: Message) -> None:
         try:
-            fd, offset, count, crc32 = self._find(question)
+            fd, offset, count = self._find(question)
         except (OSError, CorruptBlock) as error:
             connection.send(Missing(str(error)))
             return
         try:
-            connection.send(Bulk(count, crc32))
+            connection.send(Bulk(count))
             connection.send_file(fd, offset, count, STALL_TIMEOUT_S)
         finally:
             os.close(fd)
 
-    def _find(self, question: Message) -> tuple[int, int, int, int | None]:
-        """(descriptor, offset, bytes, crc32) of what is asked for."""
+    def _find(self, question: Message) -> tuple[int, int, int]:
+        """(descriptor, offset, bytes) of what is asked for."""
         match question:
             case FetchBlock(attempt_id, partition):
                 fd = open_below(attempt_dir(self._state_dir, attempt_id), SHUFFLE_FILE)
                 try:
-                    return (fd, *locate_block(fd, partition), None)
+                    return (fd, *locate_block(fd, partition))
                 except BaseException:
                     os.close(fd)
                     raise
-            case FetchFile(name, attempt_id, index):
-                crc32 = None
-                if attempt_id is not None:
-                    crc32 = read_checksum(attempt_dir(self._state_dir, attempt_id), index)
+            case FetchFile(name):
                 fd = open_below(self._state_dir, name)
-                return fd, 0, os.fstat(fd).st_size, crc32
+                return fd, 0, os.fstat(fd).st_size
             case _:
                 raise ProtocolError(f"the data port does not take {type(question).__name__}")

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
-from typing import Self, TypeVar
+from typing import Self
 
 from minispark.compute import documented
-from minispark.compute.batch import Keyed, Record
+from minispark.compute.batch import Batch, batch_of
 from minispark.compute.blocks import decode_blocks
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
@@ -25,7 +23,6 @@ from minispark.storage.task_files import (
     attempt_dir,
     open_below,
     read_block,
-    read_checksum,
 )
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
@@ -38,7 +35,6 @@ RETRY_MIN_S = 0.05
 RETRY_MAX_S = 0.5
 
 Address = tuple[str, int]
-T = TypeVar("T")
 
 
 class Fetcher:
@@ -60,21 +56,32 @@ class Fetcher:
         for connection in self._connections.values():
             connection.close()
 
-    def blocks(self, locations: list[OutputLocation], partition: int) -> Iterator[Keyed]:
+    def blocks(self, locations: list[OutputLocation], partition: int) -> Iterator[Batch]:
         """The records of the blocks for `partition` of every output. Raises FetchError."""
-        reads = [(place, partial(self._blocks, place, partition)) for place in locations]
-        return chain.from_iterable(self._each(reads))
+        return self._each([(place, partial(self._blocks, place, partition)) for place in locations])
 
-    def files(self, wanted: list[tuple[OutputLocation, str]], index: int) -> Iterator[list[Record]]:
-        """The records of one documented file of every output: its name, and which of its
-        attempt's files it is. Raises FetchError.
+    def documented(
+        self, wanted: list[tuple[OutputLocation, str]], partition: int
+    ) -> Iterator[Batch]:
+        """The records of a documented file of every output, by its name; from the blocks for
+        `partition` that lie beside it, where one of our own workers wrote it. Raises FetchError.
         """
         return self._each(
-            [(place, partial(self._file, place, name, index)) for place, name in wanted]
+            [
+                (
+                    place,
+                    partial(self._file, place, name)
+                    if place.is_foreign
+                    else partial(self._blocks, place, partition),
+                )
+                for place, name in wanted
+            ]
         )
 
-    def _each(self, reads: Sequence[tuple[OutputLocation, Callable[[], T]]]) -> Iterator[T]:
-        """What the reads give, in order, one at a time.
+    def _each(
+        self, reads: Sequence[tuple[OutputLocation, Callable[[], Iterator[Batch]]]]
+    ) -> Iterator[Batch]:
+        """What the reads give, in order, one batch at a time.
 
         After the first one that fails the rest is only tried, and FetchError names them all.
         """
@@ -82,13 +89,12 @@ class Fetcher:
         first_error: Exception | None = None
         for location, read in reads:
             try:
-                value = read()
+                for batch in read():
+                    if first_error is None:
+                        yield batch
             except (OSError, EOFError, ProtocolError, CorruptBlock) as error:
                 lost.append(location.attempt_id)
                 first_error = first_error or error
-            else:
-                if first_error is None:
-                    yield value
         if first_error is not None:
             names = f"{len(lost)} of {len(reads)} outputs cannot be fetched: {first_error}"
             raise FetchError(names, tuple(lost)) from first_error
@@ -98,31 +104,25 @@ class Fetcher:
     def _is_near(self, location: OutputLocation) -> bool:
         return self._short_circuit and location.host_id == self._host_id
 
-    def _blocks(self, location: OutputLocation, partition: int) -> list[Keyed]:
+    def _blocks(self, location: OutputLocation, partition: int) -> Iterator[Batch]:
         if not self._is_near(location):
-            data, _ = self._ask(location, FetchBlock(location.attempt_id, partition))
-            return list(decode_blocks(data))
+            return decode_blocks(self._ask(location, FetchBlock(location.attempt_id, partition)))
         fd = open_below(attempt_dir(location.state_dir, location.attempt_id), SHUFFLE_FILE)
         try:
-            return list(decode_blocks(read_block(fd, partition)))
+            return decode_blocks(read_block(fd, partition))
         finally:
             os.close(fd)
 
-    def _file(self, location: OutputLocation, name: str, index: int) -> list[Record]:
+    def _file(self, location: OutputLocation, name: str) -> Iterator[Batch]:
         if self._is_near(location):
             with os.fdopen(open_below(location.state_dir, name), "rb") as file:
                 data = file.read()
-            folder = attempt_dir(location.state_dir, location.attempt_id)
-            expected = None if location.is_foreign else read_checksum(folder, index)
         else:
-            writer = None if location.is_foreign else location.attempt_id
-            data, expected = self._ask(location, FetchFile(name, writer, index))
-        if expected is not None and zlib.crc32(data) != expected:
-            raise CorruptBlock(f"{name} is not what its task wrote")
-        return documented.parse(data)
+            data = self._ask(location, FetchFile(name))
+        yield batch_of(documented.parse(data))
 
-    def _ask(self, location: OutputLocation, question: Message) -> tuple[bytes, int | None]:
-        """The answer's bytes, and the crc32 that they should have if that is not in them.
+    def _ask(self, location: OutputLocation, question: Message) -> bytes:
+        """The answer's bytes.
 
         Raises CorruptBlock when the worker has nothing like that, and as `_connect` does.
         """
@@ -135,13 +135,13 @@ class Fetcher:
             self._hang_up(address)
             return self._exchange(address, question)
 
-    def _exchange(self, address: Address, question: Message) -> tuple[bytes, int | None]:
+    def _exchange(self, address: Address, question: Message) -> bytes:
         connection = self._connect(address)
         try:
             connection.send(question)
             match connection.receive(ANSWER_TIMEOUT_S):
-                case Bulk(size, crc32):
-                    return connection.receive_bulk(size, ANSWER_TIMEOUT_S), crc32
+                case Bulk(size):
+                    return connection.receive_bulk(size, ANSWER_TIMEOUT_S)
                 case Missing(message):
                     raise CorruptBlock(message)
                 case answer:

@@ -19,7 +19,9 @@ BLOCK_RECORDS = 65536
 class MapOutput:
     """The blocks of each of `partitions` partitions: several for one where there is much."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, is_documented: bool = False) -> None:
+        """`is_documented`: records go to partitions by the documented hash of their key."""
+        self._is_documented = is_documented
         self._keys: list[Any] = []
         self._values: list[Any] = []
         self._blocks: list[list[bytes]] = [[] for _ in range(partitions)]
@@ -27,7 +29,11 @@ class MapOutput:
     def add(self, batch: Batch) -> None:
         """Take in a batch; unkeyed records go where the empty key goes."""
         values = value_list(batch)
-        self._keys += batch.keys if isinstance(batch, Keyed) else [None] * len(values)
+        keys = batch.keys if isinstance(batch, Keyed) else [None] * len(values)
+        if len(values) > BLOCK_RECORDS:
+            self.add_columns(keys, values)
+            return
+        self._keys += keys
         self._values += values
         if len(self._keys) >= BLOCK_RECORDS:
             self._deal()
@@ -44,9 +50,8 @@ class MapOutput:
         first = self._values[0]
         if isinstance(first, str) and self._values.count(first) == len(self._values):
             values = Constant(first)
-        for blocks, block in zip(
-            self._blocks, encode_blocks(self._keys, values, len(self._blocks)), strict=True
-        ):
+        made = encode_blocks(self._keys, values, len(self._blocks), self._is_documented)
+        for blocks, block in zip(self._blocks, made, strict=True):
             if block:
                 blocks.append(block)
         self._keys, self._values = [], []

@@ -10,13 +10,14 @@ import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented
-from minispark.compute.batch import Batch, batch_of, record_count, records
+from minispark.compute.batch import Batch, record_count
+from minispark.compute.blocks import decode_blocks
 from minispark.compute.join import RightSide
-from minispark.compute.partition import documented_partition
 from minispark.compute.pipeline import Pipeline
 from minispark.compute.reducers import Reducer
 from minispark.compute.user_functions import UserFunctions
@@ -43,7 +44,6 @@ from minispark.storage.readers import Reader
 from minispark.storage.task_files import (
     SHUFFLE_FILE,
     attempt_dir,
-    write_checksums,
     write_documented_file,
     write_shuffle_file,
 )
@@ -101,13 +101,10 @@ class _Task:
         self._state_dir = context.state_dir
         self._records = 0
         self._files: list[tuple[str, str]] = []
-        self._crc32s: list[int] = []
 
     def run(self) -> TaskOutcome:
         pipeline = Pipeline(self._program.steps, self._functions)
         written = self._write(self._program.sink, pipeline)
-        if self._files:
-            write_checksums(self._folder, self._crc32s)
         return TaskOutcome(
             records=self._records,
             bytes_written=written,
@@ -146,7 +143,7 @@ class _Task:
     def _fetch(self, source: FetchShuffle) -> Iterator[Batch]:
         partition = 0 if source.broadcast else self._order.partition
         for batch in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
-            if batch.keys:
+            if record_count(batch):
                 yield batch
 
     def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
@@ -156,7 +153,7 @@ class _Task:
             for place in every
             if source.every or place.partition == own
         ]
-        return map(batch_of, self._fetcher.files(wanted, 0))
+        return self._fetcher.documented(wanted, 0)
 
     def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
         job_id, writer, own = self._order.job_id, source.writer_node_id, self._order.partition
@@ -164,7 +161,7 @@ class _Task:
             (place, shuffle_file(job_id, writer, place.partition, own))
             for place in self._of_stage(source.stage_index)
         ]
-        return map(batch_of, self._fetcher.files(wanted, own))
+        return self._fetcher.documented(wanted, own)
 
     def _of_stage(self, stage_index: int) -> list[OutputLocation]:
         found = [place for place in self._outputs if place.stage_index == stage_index]
@@ -178,11 +175,19 @@ class _Task:
                 return self._write_combined(sink, pipeline.combine(combine, self._source()))
             case ShuffleBlocks():
                 return self._write_blocks(sink, pipeline.run(self._source()))
-            case PartitionFile(node_id):
+            case PartitionFile(node_id, is_read):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
-                return self._write_documented(name, self._counted(pipeline.run(self._source())))
-            case DocumentedShuffle():
-                return self._write_shuffle(sink, pipeline.run(self._source()))
+                batches = self._counted(pipeline.run(self._source()))
+                if is_read:
+                    return self._write_both([name], MapOutput(1), batches)
+                return self._write_documented(name, batches)
+            case DocumentedShuffle(writer, targets):
+                names = [
+                    shuffle_file(self._order.job_id, writer, self._order.partition, to)
+                    for to in range(targets)
+                ]
+                output = MapOutput(targets, is_documented=True)
+                return self._write_both(names, output, self._counted(pipeline.run(self._source())))
             case _:
                 assert_never(sink)
 
@@ -212,24 +217,19 @@ class _Task:
         self._folder.mkdir(parents=True, exist_ok=True)
         return write_shuffle_file(self._folder / SHUFFLE_FILE, partitions)
 
+    def _write_both(self, names: list[str], output: MapOutput, batches: Iterable[Batch]) -> int:
+        """Records as blocks, for our own readers, and each partition's as a documented file."""
+        for batch in batches:
+            output.add(batch)
+        partitions = output.partitions()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_shuffle_file(self._folder / SHUFFLE_FILE, partitions)
+        return sum(
+            self._write_documented(name, chain.from_iterable(map(decode_blocks, blocks)))
+            for name, blocks in zip(names, partitions, strict=True)
+        )
+
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
-        size, crc32 = write_documented_file(self._folder / name, documented.render(batches))
         self._files.append((name, name))
-        self._crc32s.append(crc32)
-        return size
-
-    def _write_shuffle(self, sink: DocumentedShuffle, batches: Iterator[Batch]) -> int:
-        rows: list[list[tuple[str | None, str]]] = [[] for _ in range(sink.partitions)]
-        for batch in self._counted(batches):
-            for record in records(batch):
-                rows[documented_partition(record[0], sink.partitions)].append(record)
-        job_id, partition = self._order.job_id, self._order.partition
-        names = [
-            shuffle_file(job_id, sink.writer_node_id, partition, to)
-            for to in range(sink.partitions)
-        ]
-        return sum(
-            self._write_documented(name, [batch_of(part)])
-            for name, part in zip(names, rows, strict=True)
-        )
+        return write_documented_file(self._folder / name, documented.render(batches))

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from minispark.client import Client
+from minispark.model.ids import attempt_id
 from tests import jobs, oracle
 from tests.cluster.foreign_worker import ForeignWorker
 from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster, wait_until
@@ -216,7 +217,7 @@ def test_f32_what_a_killed_worker_left_on_a_disk_of_its_own_goes_when_it_is_back
 
 
 @pytest.mark.parametrize("short_circuit", ["true", "false"])
-def test_f16_a_damaged_documented_file_is_made_again(
+def test_f16_a_damaged_output_of_the_naive_plan_is_made_again(
     make_cluster: Callable[..., Cluster], tmp_path: Path, short_circuit: str
 ) -> None:
     text = tmp_path / "text.txt"
@@ -225,16 +226,24 @@ def test_f16_a_damaged_documented_file_is_made_again(
     with cluster.client() as client:
         info = client.submit(jobs.word_count(str(text), 6, "naive"))
 
-        def finished() -> list[Path]:
-            found = sorted(cluster.state_dir.glob(f"{info['id']}_map_shuffle_write_shuffle_p*"))
-            return found if len(found) >= 2 * 6 else []
+        def finished() -> list[str]:
+            tasks = client.tasks(info["id"], limit=1000, state="SUCCEEDED")["tasks"]
+            writers = [t for t in tasks if t["node_id"] == "map_shuffle_write"]
+            found = [
+                attempt_id(info["id"], t["node_id"], t["partition_id"], t["attempt"])
+                for t in writers
+            ]
+            return found if len(found) >= 2 else []
 
         # of two writers; nobody reads before all six have written
-        shuffle_files = wait_until(finished, "two writers of the shuffle are done")
-        altered, truncated, *_ = shuffle_files
-        altered.write_bytes(altered.read_bytes().replace(b"word", b"WORD"))
-        truncated.write_bytes(truncated.read_bytes()[:-100])
-        shuffle_files[6].unlink()
+        first, second, *_ = wait_until(finished, "two writers of the shuffle are done")
+        altered, deleted = (
+            cluster.state_dir / "attempts" / attempt / "shuffle.blocks"
+            for attempt in (first, second)
+        )
+        data = altered.read_bytes()
+        altered.write_bytes(data.replace(b"word", b"WORD"))
+        deleted.unlink()
         info = client.wait(info["id"], timeout_s=60)
         assert info["state"] == "SUCCEEDED", info["status"]
         expected = oracle.word_count(oracle.lines_of([text]))

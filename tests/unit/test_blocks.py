@@ -17,6 +17,7 @@ from minispark.compute.partition import (
     crc32_partition,
     crc32_partitions,
     documented_partition,
+    documented_partitions,
     encoded_keys,
 )
 from minispark.errors import CorruptBlock
@@ -40,8 +41,14 @@ def columns(draw: st.DrawFn) -> tuple[list[str | None], list[str] | list[int] | 
 @settings(max_examples=300, deadline=None)
 @given(columns())
 def test_a_block_survives(block: tuple[list[str | None], list[str] | list[int] | Constant]) -> None:
-    (batch,) = decode_blocks(encode_block(*block))
-    assert (batch.keys, batch.values) == block
+    keys, values = block
+    (batch,) = decode_blocks(encode_block(keys, values))
+    if keys and set(keys) == {None}:
+        assert isinstance(batch, Values)
+        assert batch.values == value_list(Keyed(keys, values))
+    else:
+        assert isinstance(batch, Keyed)
+        assert (batch.keys, batch.values) == block
 
 
 JSON = st.recursive(
@@ -109,6 +116,17 @@ def test_the_documented_hash(key: str, count: int) -> None:
     powers = sum(byte * 31 ** (len(data) - 1 - i) for i, byte in enumerate(data))
     assert documented_partition(key, count) == powers % 2**32 % count
     assert documented_partition(None, count) == 0
+
+
+@given(keys=st.lists(st.none() | TEXT), count=st.integers(1, 9))
+def test_blocks_by_the_documented_hash(keys: list[str | None], count: int) -> None:
+    values = [str(i) for i in range(len(keys))]
+    expected = [documented_partition(key, count) for key in keys]
+    assert documented_partitions(keys, count) == expected
+    for partition, block in enumerate(encode_blocks(keys, values, count, is_documented=True)):
+        rows = [row for batch in decode_blocks(block) for row in records(batch)]
+        pairs = zip(keys, values, expected, strict=True)
+        assert rows == [(k, v) for k, v, target in pairs if target == partition]
 
 
 ROWS = st.lists(st.tuples(st.none() | TEXT, TEXT), max_size=6)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from minispark.compute.batch import records
 from minispark.model.plan import OutputLocation
 from minispark.transport.codec import encode
 from minispark.transport.connection import Connection
@@ -158,8 +159,8 @@ def test_a_fetcher_that_made_room_comes_back_by_itself(make_port: Callable[..., 
     with Fetcher("here", TOKEN, True) as one, Fetcher("here", TOKEN, True) as other:
         for _ in range(3):
             for fetcher in (one, other):
-                (rows,) = fetcher.files([(port.location(), NAME)], 0)
-                assert rows == [("what", "is asked for")]
+                (batch,) = fetcher.documented([(port.location(), NAME)], 0)
+                assert list(records(batch)) == [("what", "is asked for")]
 
 
 def test_f50_a_fetcher_that_never_reads_keeps_nobody_waiting(

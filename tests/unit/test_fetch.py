@@ -11,16 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from minispark.compute import documented
-from minispark.compute.batch import Keyed
+from minispark.compute.batch import Record, records
+from minispark.compute.blocks import encode_block
 from minispark.errors import FetchError
 from minispark.model.plan import OutputLocation
 from minispark.storage.task_files import (
-    CHECKSUMS_FILE,
+    SHUFFLE_FILE,
     attempt_dir,
-    commit_files,
-    write_checksums,
-    write_documented_file,
+    write_shuffle_file,
 )
 from minispark.transport.connection import Connection
 from minispark.worker import fetch
@@ -62,74 +60,69 @@ def fetcher(request: pytest.FixtureRequest) -> Iterator[Fetcher]:
         yield made
 
 
-def write(folder: Path, number: int) -> Path:
-    """A committed documented file, as a task writes it."""
+def write(folder: Path, number: int, blocks: int = 2) -> Path:
+    """A shuffle file of one partition, as a task writes it."""
     attempt = attempt_dir(str(folder), id_of(number))
     attempt.mkdir(parents=True)
-    name = f"job_w_p{number}.json"
-    text = documented.render([Keyed([k for k, _ in RECORDS], [v for _, v in RECORDS])])
-    _, crc32 = write_documented_file(attempt / name, text)
-    write_checksums(attempt, [crc32])
-    commit_files(str(folder), id_of(number), [(name, name)])
-    return folder / name
+    keys, values = [key for key, _ in RECORDS], [value for _, value in RECORDS]
+    write_shuffle_file(attempt / SHUFFLE_FILE, [[encode_block(keys, values)] * blocks])
+    return attempt / SHUFFLE_FILE
+
+
+def read(fetcher: Fetcher, *places: OutputLocation) -> list[list[Record]]:
+    """The records of each batch."""
+    wanted = [(place, NAME) for place in places]
+    return [list(records(batch)) for batch in fetcher.documented(wanted, 0)]
 
 
 def alter(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"2"', b'"3"'))
+    path.write_bytes(path.read_bytes().replace(b"1\n2", b"1\n3"))
 
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
-def replace(path: Path) -> None:
-    path.write_text('{"records":[]}')
-
-
-def forget_checksums(path: Path) -> None:
-    (attempt_dir(str(path.parent), id_of(0)) / CHECKSUMS_FILE).unlink()
-
-
-@pytest.mark.parametrize("damage", [alter, truncate, replace, Path.unlink, forget_checksums])
-def test_f16_a_damaged_documented_file_is_a_lost_output(
+@pytest.mark.parametrize("damage", [alter, truncate, Path.unlink])
+def test_f16_a_damaged_output_is_a_lost_one(
     tmp_path: Path,
     fetcher: Fetcher,
     address: tuple[str, int],
     damage: Callable[[Path], None],
 ) -> None:
     paths = [write(tmp_path, number) for number in range(3)]
-    wanted = [(place(tmp_path, i, address), path.name) for i, path in enumerate(paths)]
-    assert list(fetcher.files(wanted, 0)) == [RECORDS] * 3
+    places = [place(tmp_path, number, address) for number in range(3)]
+    assert read(fetcher, *places) == [RECORDS] * 6
     damage(paths[0])
     with pytest.raises(FetchError, match="1 of 3") as caught:
-        list(fetcher.files(wanted, 0))
+        read(fetcher, *places)
     assert caught.value.attempt_ids == (id_of(0),)
 
 
-def test_f16_all_damaged_files_are_named_at_once(
+def test_f16_all_damaged_outputs_are_named_at_once(
     tmp_path: Path, fetcher: Fetcher, address: tuple[str, int]
 ) -> None:
-    paths = [write(tmp_path, number) for number in range(4)]
+    paths = [write(tmp_path, number, blocks=1) for number in range(4)]
     alter(paths[1])
     truncate(paths[3])
-    wanted = [(place(tmp_path, i, address), path.name) for i, path in enumerate(paths)]
-    reading = fetcher.files(wanted, 0)
-    assert next(reading) == RECORDS
+    places = [(place(tmp_path, number, address), NAME) for number in range(4)]
+    reading = fetcher.documented(places, 0)
+    assert list(records(next(reading))) == RECORDS
     with pytest.raises(FetchError) as caught:
         list(reading)
     assert caught.value.attempt_ids == (id_of(1), id_of(3))
 
 
-def test_f16_a_foreign_file_has_no_checksum_and_must_be_whole_all_the_same(
+def test_f16_a_foreign_file_has_no_blocks_and_must_be_whole_all_the_same(
     tmp_path: Path, fetcher: Fetcher, address: tuple[str, int]
 ) -> None:
     path = tmp_path / NAME
     path.write_text('{"records": [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]}')
-    wanted = [(place(tmp_path, 0, address, is_foreign=True), NAME)]
-    assert list(fetcher.files(wanted, 0)) == [RECORDS]
+    foreign = place(tmp_path, 0, address, is_foreign=True)
+    assert read(fetcher, foreign) == [RECORDS]
     truncate(path)
     with pytest.raises(FetchError) as caught:
-        list(fetcher.files(wanted, 0))
+        read(fetcher, foreign)
     assert caught.value.attempt_ids == (id_of(0),)
 
 
@@ -140,12 +133,12 @@ def test_f14_of_a_worker_that_does_not_answer_everything_is_lost_at_once(
     tmp_path: Path, far: Fetcher, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 0.3)
-    path = write(tmp_path, 4)
+    write(tmp_path, 4)
     with socket.create_server(("127.0.0.1", 0)) as stopped:  # takes connections, and says nothing
-        silent = [(place(tmp_path, i, stopped.getsockname()), NAME) for i in range(4)]
+        silent = [place(tmp_path, i, stopped.getsockname()) for i in range(4)]
         begun = time.monotonic()
         with pytest.raises(FetchError, match="4 of 5") as caught:
-            list(far.files([*silent, (place(tmp_path, 4, address), path.name)], 0))
+            read(far, *silent, place(tmp_path, 4, address))
         assert time.monotonic() - begun < 3 * 0.3  # not four times
     assert caught.value.attempt_ids == tuple(id_of(i) for i in range(4))
 
@@ -158,10 +151,10 @@ def test_f14_patience_with_refused_connections_is_bounded_for_a_task(
     addresses = [sock.getsockname() for sock in socks]
     for sock in socks:
         sock.close()
-    gone = [(place(tmp_path, i, address), NAME) for i, address in enumerate(addresses)]
+    gone = [place(tmp_path, i, address) for i, address in enumerate(addresses)]
     begun = time.monotonic()
     with Fetcher(HERE, TOKEN, short_circuit=False) as far, pytest.raises(FetchError) as caught:
-        list(far.files(gone, 0))
+        read(far, *gone)
     assert 0.3 <= time.monotonic() - begun < 2.0  # not for each of them
     assert len(caught.value.attempt_ids) == 9
 
@@ -170,7 +163,7 @@ def test_f14_patience_with_refused_connections_is_bounded_for_a_task(
 def test_f17_a_worker_that_is_back_soon_is_waited_for(
     tmp_path: Path, far: Fetcher, was_there: bool
 ) -> None:
-    path = write(tmp_path, 0)
+    write(tmp_path, 0, blocks=1)
     listening = socket.create_server(("127.0.0.1", 0))
     address = listening.getsockname()
     servers = [listening]
@@ -192,7 +185,7 @@ def test_f17_a_worker_that_is_back_soon_is_waited_for(
         listening.close()
     timer = threading.Timer(0.3, start)
     timer.start()
-    assert list(far.files([(place(tmp_path, 0, address), path.name)], 0)) == [RECORDS]
+    assert read(far, place(tmp_path, 0, address)) == [RECORDS]
     timer.join()
     if was_there:
         killed.join()
