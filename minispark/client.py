@@ -199,6 +199,10 @@ class Client:
         """The physical plan: `kind`, `text`, `stages`."""
         return self._dict(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/plan"))
 
+    def profile(self, job_id: str) -> dict[str, Any]:
+        """Where the time of the complete stages went, phase by phase and operator by operator."""
+        return self._dict(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/profile"))
+
     def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The plan that a request would get."""
         return self._dict(self._call("POST", "/api/v1/explain", request))

@@ -1,4 +1,4 @@
-"""`explain`: the plan of a job file, or of a job."""
+"""`explain`: the plan of a job file, or of a job; `--analyze`: with what each operator took."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ import os
 from minispark.cli.find import find_client
 from minispark.cli.job_files import add_module_option, read_job, with_modules
 from minispark.cli.render import print_json
+from minispark.errors import InvalidRequest
 from minispark.model.safe_text import escaped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="a job file, or a job")
     add_module_option(parser)
+    parser.add_argument(
+        "--analyze", action="store_true", help="of a job that ran: rows, bytes, time, spill"
+    )
     parser.add_argument("--plan", choices=("naive", "fused"), help="of a job file; default: fused")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.job.endswith((".json", ".yaml", ".yml")):
+    is_file = args.job.endswith((".json", ".yaml", ".yml"))
+    if args.analyze:
+        if is_file:
+            raise InvalidRequest(
+                "--analyze is of a job that ran: submit the file, then name its job"
+            )
+        return _analyze(args)
+    if is_file:
         document = _plan_here(args)
     else:
         with find_client(args) as client:
@@ -27,6 +38,18 @@ def run(args: argparse.Namespace) -> int:
         print_json(document)
     else:
         print(escaped(str(document["text"])), end="")
+    return 0
+
+
+def _analyze(args: argparse.Namespace) -> int:
+    from minispark.cli.explain_analyze import analyzed
+
+    with find_client(args) as client:
+        profile = client.profile(client.find_job(args.job)["id"])
+    if args.json:
+        print_json(profile)
+    else:
+        print(analyzed(profile))
     return 0
 
 

@@ -5,7 +5,7 @@ Must not know where batches come from, nor where they go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, assert_never
 
 from minispark.compute.batch import (
@@ -29,6 +29,8 @@ from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.model.function_names import is_user_function
 from minispark.model.plan import Aggregate, KeyByValue, Narrow, RequireKey, SelectColumns, Step
 
+Watch = Callable[[str, Iterator[Batch]], Iterator[Batch]]
+"""Passes a node's batches on; may take the time that each of them takes."""
 BATCH_RECORDS = 65536
 """An aggregate's result leaves in batches of at most so many records."""
 _CASES = ("to_lower", "to_upper")
@@ -37,10 +39,16 @@ _CASES = ("to_lower", "to_upper")
 class Pipeline:
     """The steps of one task. `counts` holds, by node id, the records that left its step so far."""
 
-    def __init__(self, steps: tuple[Step, ...], functions: UserFunctions | None = None) -> None:
+    def __init__(
+        self,
+        steps: tuple[Step, ...],
+        functions: UserFunctions | None = None,
+        watch: Watch = lambda _, batches: batches,
+    ) -> None:
         """`functions`: where steps name functions of the user's."""
         self._steps = reorder(steps)
         self._functions = functions or UserFunctions()
+        self._watch = watch
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -70,11 +78,12 @@ class Pipeline:
     def _flow(self, steps: tuple[Step, ...], batches: Iterable[Batch]) -> Iterator[Batch]:
         flow: Iterable[Batch] = batches
         for step in steps:
-            flow = (
+            made = (
                 self._aggregate(step, flow)
                 if isinstance(step, Aggregate)
                 else self._each(step, flow)
             )
+            flow = self._watch(step.node_id, made)
         return iter(flow)
 
     def _each(self, step: Step, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ from minispark.master.documents import (
     attempt_document,
     job_document,
     job_metrics_document,
+    profile_document,
     stage_document,
 )
 from minispark.master.idempotency import IdempotencyKeys
@@ -78,6 +79,9 @@ class JobsApi:
         router.add("GET", f"{jobs}/{{id}}/metrics", self.metrics, summary="JobMetrics")
         router.add("GET", f"{jobs}/{{id}}/stages", self.stages, summary="StageStats in plan order")
         router.add("GET", f"{jobs}/{{id}}/plan", self.plan, summary="The physical plan")
+        router.add(
+            "GET", f"{jobs}/{{id}}/profile", self.profile, summary="What complete stages took"
+        )
         router.add("GET", f"{jobs}/{{id}}/tasks", self.tasks, summary="Attempts, a page at a time")
 
     def _find(self, request: Request) -> JobView:
@@ -161,11 +165,18 @@ class JobsApi:
         return json_response([stage_document(stage) for stage in self._find(request).stages])
 
     def plan(self, request: Request) -> Response:
+        return json_response(_plan_document(self._plan_of(self._find(request))))
+
+    def profile(self, request: Request) -> Response:
         job = self._find(request)
+        plan, figures = self._plan_of(job), self._history.figures(job.job_id)
+        return json_response(profile_document(job, plan, figures))
+
+    def _plan_of(self, job: JobView) -> PhysicalPlan:
         plan = self._results.plan(job.job_id)
         if plan is None:
             raise NotFound(f"job {job.job_id} has no plan yet: it waits for a worker")
-        return json_response(_plan_document(plan))
+        return plan
 
     def tasks(self, request: Request) -> Response:
         job = self._find(request)

@@ -6,13 +6,16 @@ Pure. Must not know HTTP or the core.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from minispark.model.effects import HttpTask
+from minispark.model.figures import StageFigures
 from minispark.model.job import DagNode, JobRequest, ReaderOptions
-from minispark.model.plan import ReadDocumentedShuffle
+from minispark.model.plan import PhysicalPlan, ReadDocumentedShuffle
 from minispark.model.snapshot import JobView, Snapshot, StageView, WorkerView
 from minispark.model.states import JobState, WorkerState
+from minispark.plan.analyze import analyze
 from minispark.storage.job_history import AttemptRow
 
 _PLAIN = ReaderOptions()
@@ -140,6 +143,32 @@ def stage_document(stage: StageView) -> dict[str, Any]:
         "records_processed": stage.records,
         "tasks_running": stage.tasks_running,
         "failed_attempts": stage.failed_attempts,
+    }
+
+
+def profile_document(
+    job: JobView, plan: PhysicalPlan, figures: dict[int, StageFigures]
+) -> dict[str, Any]:
+    """Where the job's time went; of a stage that is not complete, `figures` is null."""
+    stages = []
+    for stage in plan.stages:
+        took = figures.get(stage.index)
+        document: dict[str, Any] = {
+            "index": stage.index,
+            "id": stage.id,
+            "partitions": stage.partitions,
+            "parents": list(stage.parents),
+            "figures": asdict(took) if took is not None else None,
+            "operators": [asdict(line) for line in analyze(stage, took or StageFigures())],
+        }
+        stages.append(document)
+    return {
+        "state": job.state.value,
+        "plan": plan.kind.value,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "stages": stages,
     }
 
 

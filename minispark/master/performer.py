@@ -98,6 +98,8 @@ def _log(fact: fx.Fact) -> None:
             level = logging.WARNING if fact.state is JobState.FAILED else logging.INFO
             why = f": {fact.message}" if fact.message else ""
             logger.log(level, "job %s %s%s", fact.job_id, fact.state.value, why)
+        case fx.StageMeasured():
+            pass
         case fx.AttemptMoved():
             if fact.error is not None:
                 where = f"{fact.stage_index}/{fact.partition}/{fact.attempt}"

@@ -5,6 +5,8 @@ Must not know sessions, nor what the core makes of the events.
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from minispark.errors import ProtocolError
 from minispark.model import events as ev
 from minispark.model.plan import TaskOutcome
@@ -54,13 +56,19 @@ def _check_outcome(outcome: TaskOutcome) -> None:
     check_count("records", outcome.records)
     check_count("bytes_written", outcome.bytes_written)
     check_count("records_skipped", outcome.records_skipped)
+    check_count("bytes_read", outcome.bytes_read)
+    check_count("bytes_spilled", outcome.bytes_spilled)
+    for us in outcome.phases_us.values():
+        check_count("phases_us", us)
     _check_length("operators", outcome.operators)
+    _check_length("phases_us", outcome.phases_us)
     _check_length("files", outcome.files)
     for operator in outcome.operators:
         check_count("records", operator.records)
+        check_count("us", operator.us)
 
 
-def _check_length(name: str, entries: tuple[object, ...]) -> None:
+def _check_length(name: str, entries: Sized) -> None:
     if len(entries) > ENTRIES_MAX:
         raise ProtocolError(f"{name} has at most {ENTRIES_MAX} entries", "bad_message")
 

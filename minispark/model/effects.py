@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.events import WorkerIdentity
+from minispark.model.figures import StageFigures
 from minispark.model.job import JobRequest
 from minispark.model.plan import OutputLocation, PhysicalPlan, Stage, StageProgram, TaskOrder
 from minispark.model.states import AttemptState, Cause, JobState
@@ -80,7 +81,18 @@ class WorkerLost:
     at_unix_s: float
 
 
-Fact: TypeAlias = JobAccepted | PlanChosen | JobMoved | AttemptMoved | WorkerSeen | WorkerLost
+@dataclass(frozen=True, slots=True)
+class StageMeasured:
+    """The stage is complete, perhaps again: what its attempts took."""
+
+    job_id: str
+    stage_index: int
+    figures: StageFigures
+
+
+Fact: TypeAlias = (
+    JobAccepted | PlanChosen | JobMoved | AttemptMoved | StageMeasured | WorkerSeen | WorkerLost
+)
 
 # --- the effects -----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ and `worker/`. It must not know any of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.job import PlanKind, ReaderOptions
@@ -313,6 +313,8 @@ class OperatorCount:
 
     node_id: str
     records: int
+    us: int = 0
+    """Time spent in it, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,5 +329,10 @@ class TaskOutcome:
     """(name below attempts/<attempt id>/, documented name below the state directory), to be
     committed. Of a shuffle they are in the order of their target.
     """
+    bytes_read: int = 0
+    """Of its splits, or of the outputs that it fetched."""
+    bytes_spilled: int = 0
+    phases_us: dict[str, int] = field(default_factory=dict)
+    """Where its time went, in microseconds, by `figures.PHASES` and `other`."""
     records_skipped: int = 0
     """Malformed JSONL lines under `on_error: skip`."""

@@ -46,15 +46,16 @@ def _stage(plan: PhysicalPlan, stage: Stage) -> list[str]:
     unit = "task" if stage.partitions == 1 else "tasks"
     head = f"stage {stage.index}: {stage.id} ({stage.partitions} {unit}{after}{final})"
     program = stage.program
-    lines = [head, *(f"  {line}" for line in _source(program.source))]
-    lines += [f"  {_step(step)}" for step in program.steps]
-    lines.append(f"  {_sink(program.sink)}")
+    lines = [head, *(f"  {line}" for line in source_lines(program.source))]
+    lines += [f"  {step_line(step)}" for step in program.steps]
+    lines.append(f"  {sink_line(program.sink)}")
     if stage.is_documented:
         lines.append("  may run on an HTTP worker")
     return lines
 
 
-def _source(source: Source) -> list[str]:
+def source_lines(source: Source) -> list[str]:
+    """One line; of a join, more: both sides, and the steps of the left one."""
     match source:
         case ReadSplits(node_id, format):
             return [f"read {format} by byte ranges [{node_id}]"]
@@ -70,15 +71,16 @@ def _source(source: Source) -> list[str]:
         case Join(node_id, left, right, steps):
             return [
                 f"join [{node_id}]",
-                *(f"  left: {line}" for line in _source(left)),
-                *(f"    {_step(step)}" for step in steps),
-                *(f"  right: {line}" for line in _source(right)),
+                *(f"  left: {line}" for line in source_lines(left)),
+                *(f"    {step_line(step)}" for step in steps),
+                *(f"  right: {line}" for line in source_lines(right)),
             ]
         case _:
             assert_never(source)
 
 
-def _step(step: Step) -> str:
+def step_line(step: Step) -> str:
+    """What the step does, and for which node."""
     match step:
         case Narrow(node_id, op, fn):
             return f"{op} {fn} [{node_id}]"
@@ -95,7 +97,8 @@ def _step(step: Step) -> str:
             assert_never(step)
 
 
-def _sink(sink: Sink) -> str:
+def sink_line(sink: Sink) -> str:
+    """Where the records go."""
     match sink:
         case ShuffleBlocks(_, partitions, combine):
             how = f", combined with {combine}" if combine else ""

@@ -13,7 +13,7 @@ from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import DocumentedShuffle, PartitionFile, ShuffleBlocks, TaskOutcome
 from minispark.model.states import AttemptState, Cause, JobState, TaskState
 from minispark.scheduling.endings import Endings
-from minispark.scheduling.journal import attempt_moved
+from minispark.scheduling.journal import attempt_moved, stage_measured
 from minispark.scheduling.limits import (
     AVOID_S,
     FETCH_FAILURES_MAX,
@@ -48,6 +48,7 @@ class AttemptOutcomes:
         job, worker = attempt.stage.job, self.state.pool.workers[attempt.worker_id]
         self.state.pool.remove(attempt)
         job.accept(attempt, outcome, event)
+        attempt.stage.sums.accepted(outcome, event.at_unix_s)
         if attempt.started_at is not None:
             attempt.stage.note_duration(now - attempt.started_at)
         if attempt.task.live is not None:
@@ -63,6 +64,8 @@ class AttemptOutcomes:
     def _complete(self, attempt: Attempt, event: ev.Event, effects: list[Effect]) -> None:
         job = attempt.stage.job
         job.complete(attempt, event, event.at_unix_s)
+        if attempt.stage.is_complete:
+            effects.append(stage_measured(attempt.stage, event.at_unix_s))
         self.state.touch(job)
         if job.incomplete_finals == 0:
             self._endings.end(job, JobState.SUCCEEDED, None, event, effects)

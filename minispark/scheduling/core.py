@@ -77,6 +77,7 @@ class SchedulingCore:
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)
                 if attempt is not None and attempt.state is AttemptState.ASSIGNED:
                     attempt.stage.job.start(attempt, now, event)
+                    attempt.stage.sums.started(event.at_unix_s)
                     self.state.touch(attempt.stage.job)
             case ev.AttemptSucceeded():
                 attempt = self._attempts.live(event.attempt_id, event.worker_id)

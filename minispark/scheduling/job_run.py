@@ -21,6 +21,7 @@ from minispark.model.states import (
     check_transition,
 )
 from minispark.scheduling.limits import DURATIONS_MAX, QUICK_COMPLETED_MIN, QUICK_S_MAX
+from minispark.scheduling.stage_figures import StageSums
 from minispark.scheduling.task_run import Attempt, TaskRun
 
 
@@ -47,6 +48,7 @@ class StageRun:
         """Grows when the set of accepted attempts changes."""
         self.durations: list[float] = []
         """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
+        self.sums = StageSums()
 
     def note_duration(self, seconds: float) -> None:
         if len(self.durations) < DURATIONS_MAX:

@@ -1,9 +1,13 @@
-"""How an attempt's present state is written down. Must not know what brought it there."""
+"""How an attempt's present state, and what a stage took, are written down.
+
+Must not know what brought it there.
+"""
 
 from __future__ import annotations
 
-from minispark.model.effects import AppendJournal, AttemptMoved
+from minispark.model.effects import AppendJournal, AttemptMoved, StageMeasured
 from minispark.model.states import Cause
+from minispark.scheduling.job_run import StageRun
 from minispark.scheduling.task_run import Attempt
 
 
@@ -33,3 +37,9 @@ def attempt_moved(
             is_committed=is_committed,
         )
     )
+
+
+def stage_measured(stage: StageRun, at_unix_s: float) -> AppendJournal:
+    """The fact of what a stage took that is complete now."""
+    figures = stage.sums.figures(at_unix_s)
+    return AppendJournal(StageMeasured(stage.job.id, stage.stage.index, figures))

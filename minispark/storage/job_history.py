@@ -6,6 +6,7 @@ Must not know how the rows came to be (`job_store.py` does), nor JSON.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minispark.model.effects import AttemptMoved
+from minispark.model.figures import OperatorFigures, StageFigures
 from minispark.model.ids import attempt_id
 from minispark.model.states import AttemptState, Cause
 from minispark.storage.job_store import BUSY_TIMEOUT_S
@@ -100,6 +102,13 @@ FROM attempts a JOIN jobs j USING (job_no) JOIN stages s USING (job_no, stage_in
 LEFT JOIN workers w USING (worker_id) WHERE j.job_id = ?
 """
 
+
+def _figures(fields: dict[str, Any]) -> StageFigures:
+    operators = fields.pop("operators").items()
+    known = {node: OperatorFigures(**operator) for node, operator in operators}
+    return StageFigures(**fields, operators=known)
+
+
 _text = partial(str, encoding="utf-8", errors="replace")
 """One damaged byte is no reason to read nothing. Texts that must be exact are read as bytes."""
 
@@ -161,6 +170,17 @@ class JobHistory:
             StageRow(i, n, op, p, bool(f), c, x, r, b, e, w)
             for i, n, op, p, f, c, x, r, b, e, w in rows
         ]
+
+    def figures(self, job_id: str) -> dict[int, StageFigures]:
+        """What the complete stages of the job took, by their index; not those that a master of an
+        earlier version ran.
+        """
+        rows = self._rows(
+            "SELECT stage_index, figures FROM stage_figures JOIN jobs USING (job_no)"
+            " WHERE job_id = ? ORDER BY stage_index",
+            (job_id,),
+        )
+        return {index: _figures(json.loads(text)) for index, text in rows}
 
     def accepted(self, job_id: str) -> list[AttemptRow]:
         """The accepted attempts of the job, by stage and partition."""

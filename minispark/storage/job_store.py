@@ -7,8 +7,10 @@ JSON (it is given codecs).
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
 
@@ -20,6 +22,7 @@ from minispark.model.effects import (
     JobAccepted,
     JobMoved,
     PlanChosen,
+    StageMeasured,
     WorkerLost,
     WorkerSeen,
 )
@@ -28,7 +31,7 @@ from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState
 from minispark.storage.database_errors import DamagedDatabase
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 EVENTS_MAX = 100_000
 """Rows of the event stream that are kept; older ones go, EVENTS_PRUNED of them at a time."""
 EVENTS_PRUNED = 1000
@@ -59,6 +62,11 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY, at_unix_s REAL NOT NULL, kind TEXT NOT NULL, job_id TEXT, subject TEXT,
     text TEXT);
 """
+_FIGURES = """
+CREATE TABLE stage_figures (
+    job_no INTEGER NOT NULL, stage_index INTEGER NOT NULL, figures TEXT NOT NULL,
+    PRIMARY KEY (job_no, stage_index)) WITHOUT ROWID;
+"""
 
 _UPSERT_ATTEMPT = """
 INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)
@@ -75,6 +83,7 @@ UPDATE attempts SET cause = CASE state WHEN 'FAILED' THEN 'task' ELSE 'worker' E
     WHERE state IN ('FAILED', 'LOST');
 """,
     2: "ALTER TABLE jobs ADD COLUMN candidates TEXT;",
+    3: _FIGURES,
 }
 """From which version, and what leads to the next one. Each runs in one transaction, once."""
 
@@ -126,7 +135,7 @@ class JobStore:
         execute("PRAGMA synchronous = FULL")
         if version == 0:
             self._writer.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN; {_SCHEMA} {_FIGURES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
         else:
             for old in range(version, SCHEMA_VERSION):
@@ -214,6 +223,12 @@ class JobStore:
                 self._event(
                     fact.at_unix_s, f"job {fact.state.value}", fact.job_id, None, fact.message
                 )
+            case StageMeasured(job_id, stage_index, figures):
+                number = self._job_numbers.get(job_id, -1)
+                execute(
+                    "INSERT OR REPLACE INTO stage_figures VALUES (?, ?, ?)",
+                    (number, stage_index, json.dumps(asdict(figures))),
+                )
             case WorkerSeen():
                 who = fact.worker
                 execute(
@@ -235,7 +250,7 @@ class JobStore:
                 self._event(fact.at_unix_s, "worker DOWN", None, fact.name, fact.reason)
             case ForgetJob():
                 number = self._job_numbers.pop(fact.job_id, -1)
-                for table in ("attempts", "stages", "jobs"):
+                for table in ("attempts", "stage_figures", "stages", "jobs"):
                     execute(f"DELETE FROM {table} WHERE job_no = ?", (number,))
             case AttemptMoved():
                 raise AssertionError("attempts are written in bulk")

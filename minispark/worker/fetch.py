@@ -48,6 +48,7 @@ class Fetcher:
         self._silent: dict[Address, Exception] = {}
         """Where nobody answered, and how that showed: what else lies there is lost at once."""
         self._patience_s = PATIENCE_S
+        self.bytes_read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -106,12 +107,16 @@ class Fetcher:
 
     def _blocks(self, location: OutputLocation, partition: int) -> Iterator[Batch]:
         if not self._is_near(location):
-            return decode_blocks(self._ask(location, FetchBlock(location.attempt_id, partition)))
+            return self._decoded(self._ask(location, FetchBlock(location.attempt_id, partition)))
         fd = open_below(attempt_dir(location.state_dir, location.attempt_id), SHUFFLE_FILE)
         try:
-            return decode_blocks(read_block(fd, partition))
+            return self._decoded(read_block(fd, partition))
         finally:
             os.close(fd)
+
+    def _decoded(self, data: bytes) -> Iterator[Batch]:
+        self.bytes_read += len(data)
+        return decode_blocks(data)
 
     def _file(self, location: OutputLocation, name: str) -> Iterator[Batch]:
         if self._is_near(location):
@@ -119,6 +124,7 @@ class Fetcher:
                 data = file.read()
         else:
             data = self._ask(location, FetchFile(name))
+        self.bytes_read += len(data)
         yield batch_of(documented.parse(data))
 
     def _ask(self, location: OutputLocation, question: Message) -> bytes:

@@ -7,6 +7,7 @@ or whether its attempt will be accepted.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,10 @@ from minispark.compute.join import RightSide
 from minispark.compute.pipeline import Pipeline
 from minispark.compute.reducers import Reducer
 from minispark.compute.user_functions import UserFunctions
+from minispark.metrics.phases import PhaseClock
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import (
+    Aggregate,
     DocumentedShuffle,
     FetchShuffle,
     Join,
@@ -37,6 +40,7 @@ from minispark.model.plan import (
     SingleSource,
     Sink,
     StageProgram,
+    Step,
     TaskOrder,
     TaskOutcome,
 )
@@ -98,20 +102,48 @@ class _Task:
         self._functions = functions
         self._fetcher = fetcher
         self._reader = Reader()
+        self._clock = PhaseClock(time.perf_counter)
+        self._bytes_read = 0
+        self._pipelines: list[Pipeline] = []
+        self._joined = 0
         self._state_dir = context.state_dir
         self._records = 0
         self._files: list[tuple[str, str]] = []
 
     def run(self) -> TaskOutcome:
-        pipeline = Pipeline(self._program.steps, self._functions)
+        pipeline = self._pipeline(self._program.steps)
         written = self._write(self._program.sink, pipeline)
         return TaskOutcome(
             records=self._records,
             bytes_written=written,
-            operators=tuple(OperatorCount(node, n) for node, n in pipeline.counts.items()),
+            operators=self._operators(),
             files=tuple(self._files),
             records_skipped=self._reader.records_skipped,
+            bytes_read=self._bytes_read + self._fetcher.bytes_read,
+            phases_us=self._clock.phases_us(),
         )
+
+    def _operators(self) -> tuple[OperatorCount, ...]:
+        counts: dict[str, int] = {}
+        for pipeline in self._pipelines:
+            counts.update(pipeline.counts)
+        if isinstance(self._program.source, Join):
+            counts[self._program.source.node_id] = self._joined
+        return tuple(OperatorCount(n, count, self._clock.node_us(n)) for n, count in counts.items())
+
+    def _pipeline(self, steps: tuple[Step, ...]) -> Pipeline:
+        """The steps, each on its own clock."""
+        merging = {
+            step.node_id for step in steps if isinstance(step, Aggregate) and step.partial_in
+        }
+
+        def watch(node_id: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+            phase = "merge" if node_id in merging else "compute"
+            return self._clock.timed(batches, phase, node_id)
+
+        pipeline = Pipeline(steps, self._functions, watch)
+        self._pipelines.append(pipeline)
+        return pipeline
 
     @cached_property
     def _folder(self) -> Path:
@@ -124,13 +156,25 @@ class _Task:
         source = self._program.source
         if not isinstance(source, Join):
             return self._read(source)
-        left = Pipeline(source.left_steps, self._functions).run(self._read(source.left))
-        return iter(RightSide(source.node_id, self._read(source.right)).join(left))
+        return self._clock.timed(self._join(source), "compute", source.node_id)
+
+    def _join(self, source: Join) -> Iterator[Batch]:
+        right = RightSide(source.node_id, self._read(source.right))
+        left = self._pipeline(source.left_steps).run(self._read(source.left))
+        for batch in right.join(left):
+            self._joined += len(batch.keys)
+            yield batch
 
     def _read(self, source: SingleSource) -> Iterator[Batch]:
+        phase = "read" if isinstance(source, (ReadSplits, ReadRows)) else "fetch"
+        return self._clock.timed(self._batches(source), phase)
+
+    def _batches(self, source: SingleSource) -> Iterator[Batch]:
         match source:
             case ReadSplits() | ReadRows():
-                return self._reader.read(source, self._order.splits, self._order.partition)
+                splits = self._order.splits
+                self._bytes_read += sum(split.end - split.start for split in splits)
+                return self._reader.read(source, splits, self._order.partition)
             case FetchShuffle():
                 return self._fetch(source)
             case ReadPartitions():
@@ -172,22 +216,29 @@ class _Task:
     def _write(self, sink: Sink, pipeline: Pipeline) -> int:
         match sink:
             case ShuffleBlocks(combine=str(combine)):
-                return self._write_combined(sink, pipeline.combine(combine, self._source()))
+                with self._clock.phase("compute"):
+                    reducer = pipeline.combine(combine, self._source())
+                with self._clock.phase("shuffle write"):
+                    return self._write_combined(sink, reducer)
             case ShuffleBlocks():
-                return self._write_blocks(sink, pipeline.run(self._source()))
+                with self._clock.phase("shuffle write"):
+                    return self._write_blocks(sink, pipeline.run(self._source()))
             case PartitionFile(node_id, is_read):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
                 batches = self._counted(pipeline.run(self._source()))
-                if is_read:
-                    return self._write_both([name], MapOutput(1), batches)
-                return self._write_documented(name, batches)
+                with self._clock.phase("write"):
+                    if is_read:
+                        return self._write_both([name], MapOutput(1), batches)
+                    return self._write_documented(name, batches)
             case DocumentedShuffle(writer, targets):
                 names = [
                     shuffle_file(self._order.job_id, writer, self._order.partition, to)
                     for to in range(targets)
                 ]
                 output = MapOutput(targets, is_documented=True)
-                return self._write_both(names, output, self._counted(pipeline.run(self._source())))
+                batches = self._counted(pipeline.run(self._source()))
+                with self._clock.phase("write"):
+                    return self._write_both(names, output, batches)
             case _:
                 assert_never(sink)
 

@@ -92,6 +92,14 @@ def test_metrics_of_a_job(shared_cluster: Cluster, job: str) -> None:
 
 def test_explain_jobs_logs_doctor_config(shared_cluster: Cluster, job: str) -> None:
     assert shared_cluster.cli("explain", "words").stdout.startswith("fused plan: 2 stages")
+    lines = shared_cluster.cli("explain", "words", "--analyze").stdout.splitlines()
+    split = next(line for line in lines if line.startswith("flat_map split_words"))
+    words = sum(int(count) for _, count in WORDS)
+    assert split.split()[3:][0] == str(words) and split.split()[-1] in ("ms", "s")
+    merge = next(line for line in lines if line.startswith("merge by key"))
+    assert f" {len(WORDS)} " in merge and merge.endswith("0 B")
+    refused = shared_cluster.cli("explain", "data/jobs/join.yaml", "--analyze")
+    assert refused.returncode == 2 and "submit the file" in refused.stderr
     naive = shared_cluster.cli("explain", "data/jobs/join.yaml", "--plan", "naive").stdout
     assert naive.startswith("naive plan: 5 stages")
     assert job in [j["id"] for j in json.loads(shared_cluster.cli("jobs", "--json").stdout)]

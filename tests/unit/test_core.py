@@ -941,3 +941,16 @@ def test_an_illegal_transition_crashes_loudly() -> None:
     job = talk.core.state.jobs[talk.job(1, one_stage(1))]
     with pytest.raises(IllegalTransition, match="PENDING"):
         job.move(JobState.PENDING, "a bug", 0.0)
+
+
+def test_a_complete_stage_is_measured_and_once_more_when_an_output_was_lost() -> None:
+    talk = Dialogue()
+    talk.worker(1)
+    talk.job(1, map_reduce(2, 1))
+    made = talk.launched[0][1]
+    talk.succeed(2, TaskOutcome(3, 1, bytes_read=5))
+    talk.tell(ev.OutputsUnreadable(*talk.launched.pop(0), (made,), "gone", 0.0))
+    talk.succeed(1, TaskOutcome(3, 1, bytes_read=5))
+    measured = [e.fact for e in talk.effects if isinstance(e, fx.AppendJournal)]
+    figures = [f.figures for f in measured if isinstance(f, fx.StageMeasured)]
+    assert [(f.tasks, f.records, f.bytes_read) for f in figures] == [(2, 6, 10), (3, 9, 15)]

@@ -279,6 +279,11 @@ def test_an_id_in_capitals_is_the_same_worker() -> None:
         TaskOutcome(0, 2**62),
         TaskOutcome(0, 0, records_skipped=-1),
         TaskOutcome(0, 0, operators=(OperatorCount("m", 2**62),)),
+        TaskOutcome(0, 0, operators=(OperatorCount("m", 1, -1),)),
+        TaskOutcome(0, 0, bytes_read=-1),
+        TaskOutcome(0, 0, bytes_spilled=2**62),
+        TaskOutcome(0, 0, phases_us={"read": -1}),
+        TaskOutcome(0, 0, phases_us={str(i): 1 for i in range(100_000)}),
         TaskOutcome(0, 0, files=(("a", "b"),) * 100_000),
     ],
 )
