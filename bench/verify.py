@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.run import ROOT, data
+from bench.site import ROOT, Site
 from minispark.cli.job_files import join, word_count
 from minispark.client import Client
 from minispark.cluster import private_cluster
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "large")
     args = parser.parse_args()
     library = Path(os.__file__).parent
-    sales, products = data("C", args.data)
+    sales, products = Site(args.data).paths("C")
     counted, joined = count_oracle(library), join_oracle(sales, products)
     config = load(None, {}, ["workers.count=3", "workers.threads=1"]).config
     with (

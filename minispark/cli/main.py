@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("metrics", "the documented metrics"),
     "run": ("run", "a private cluster, one job, its result, all stopped again"),
     "chaos": ("chaos", "break something, and watch"),
+    "bench": ("bench", "measure this cluster beside its baselines"),
     "master": ("master", "one master in the foreground"),
     "worker": ("worker", "one worker in the foreground"),
 }

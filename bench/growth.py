@@ -1,0 +1,120 @@
+"""How the scheduling core grows: the real one in one process, no faults, nothing else.
+
+usage: python -m bench.growth [--workers N] [--tasks N]
+Prints microseconds an event at growing sizes: flat where no event costs more as the number of tasks
+or workers grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections import deque
+
+from tabulate import tabulate
+
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.job import Dag, DagNode, JobRequest, PlanKind, ReaderOptions
+from minispark.model.plan import (
+    PhysicalPlan,
+    ReadSplits,
+    ShuffleBlocks,
+    Stage,
+    StageProgram,
+    TaskOutcome,
+)
+from minispark.model.states import WorkerKind
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.limits import Limits
+
+WORKERS = 10_000
+TASKS = 1_000_000
+STEPS = 4
+"""Sizes: the largest one, and so many times a tenth... of it."""
+SLOTS = 2
+OUTCOME = TaskOutcome(1, 1, phases_us={"read": 1})
+TASKS_A_TICK = 500
+
+
+class Growth:
+    """One core, fed with what workers would say that do at once what they are told."""
+
+    def __init__(self) -> None:
+        self._core = SchedulingCore(Limits())
+        self._launched: deque[tuple[str, str]] = deque()
+        self.events = 0
+
+    def run(self, workers: int, tasks: int) -> float:
+        """Seconds of one job with that many tasks, without the workers' registration."""
+        for number in range(workers):
+            identity = ev.WorkerIdentity(
+                str(uuid.UUID(int=number)), WorkerKind.SOCKET, f"w{number}", "h", 1, SLOTS, None,
+                f"host-{number}", "/s",
+            )  # fmt: skip
+            self._feed(ev.WorkerRegistered(identity, number + 1, (), 0.0))
+        self.events = 0
+        job_id = str(uuid.UUID(int=2**64))
+        begun = time.perf_counter()
+        self._feed(ev.JobSubmitted(job_id, request(), (plan(tasks),), 0.0))
+        done = 0
+        while self._launched:
+            worker_id, attempt_id = self._launched.popleft()
+            self._feed(ev.AttemptStarted(worker_id, attempt_id, 0.0))
+            self._feed(ev.AttemptSucceeded(worker_id, attempt_id, OUTCOME, 0.0))
+            done += 1
+            if done % TASKS_A_TICK == 0:
+                self._feed(ev.ClockTicked(0.0))
+        took = time.perf_counter() - begun
+        if job_id not in self._core.state.finished:
+            raise SystemExit("the job did not end")
+        return took
+
+    def _feed(self, event: ev.Event) -> None:
+        self.events += 1
+        for effect in self._core.handle(event, 0.0):
+            if isinstance(effect, fx.LaunchAttempts):
+                self._launched.extend((effect.worker_id, o.attempt_id) for o in effect.orders)
+
+
+def request() -> JobRequest:
+    return JobRequest("growth", Dag((DagNode("read", "read_text", path="/x"),), ()), 1)
+
+
+def plan(tasks: int) -> PhysicalPlan:
+    """One stage of tasks that read nothing, and whose output needs no commit."""
+    program = StageProgram(
+        ReadSplits("read", "text", ReaderOptions()), (), ShuffleBlocks("read", 1, None)
+    )
+    stage = Stage(
+        index=0, id="read", node_ids=("read",), op="pipeline", partitions=tasks, parents=(),
+        program=program, is_final=True,
+    )  # fmt: skip
+    return PhysicalPlan(PlanKind.FUSED, (stage,))
+
+
+def sizes(workers: int, tasks: int) -> list[tuple[int, int]]:
+    """Growing to the largest: first the tasks, then the workers."""
+    few = max(1, workers // 100)
+    grown = [(few, max(1, tasks // 10**step)) for step in range(STEPS - 1, -1, -1)]
+    return [*grown, (max(1, workers // 10), tasks), (workers, tasks)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--tasks", type=int, default=TASKS)
+    args = parser.parse_args()
+    rows = []
+    for workers, tasks in sizes(args.workers, args.tasks):
+        growth = Growth()
+        took = growth.run(workers, tasks)
+        rows.append(
+            (workers, tasks, growth.events, f"{took:.2f}", f"{1e6 * took / growth.events:.1f}")
+        )
+    print(tabulate(rows, headers=("workers", "tasks", "events", "s", "us an event")))
+
+
+if __name__ == "__main__":
+    main()

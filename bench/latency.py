@@ -1,0 +1,78 @@
+"""Small jobs, and tasks that do nothing, on a warm cluster."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.measure import Lanes, Measure, Target, WrongResult
+from bench.site import Site
+from bench.warm import run_job
+from minispark.cli.job_files import word_count
+
+LINES = 100
+DISTINCT = LINES + 5
+JOBS = 20
+NO_OPS = 5000
+
+
+@contextmanager
+def open_job(site: Site) -> Iterator[Lanes]:
+    with (
+        tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder,
+        site.cluster(3, 2) as (_, client),
+    ):
+        path = Path(folder) / "small.txt"
+        path.write_text("".join(f"line {i} with a few words\n" for i in range(LINES)))
+        request = word_count("small", 2, str(path), "fused")
+
+        def ours() -> float:
+            times = []
+            for _ in range(JOBS):
+                begun = time.perf_counter()
+                _, info = run_job(client, request)
+                rows = list(client.results(info["id"]))
+                times.append(time.perf_counter() - begun)
+                if len(rows) != DISTINCT:
+                    raise WrongResult(f"{len(rows)} words, expected {DISTINCT}")
+            return 1000 * statistics.median(times)
+
+        yield Lanes(ours)
+
+
+@contextmanager
+def open_tasks(site: Site) -> Iterator[Lanes]:
+    count = max(1, int(NO_OPS * site.scale))
+    with (
+        tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder,
+        site.cluster(2, 1) as (_, client),
+    ):
+        path = Path(folder) / "empty.txt"
+        path.write_text("")
+        read = {"id": "read", "op": "read_text", "path": str(path)}
+        dag = {"nodes": [read], "edges": []}
+        request = {"name": "no-ops", "parallelism": count, "plan": "fused", "dag": dag}
+
+        def ours() -> float:
+            took, info = run_job(client, request)
+            if info["tasks"]["completed"] != count:
+                raise WrongResult(f"{info['tasks']} of {count} tasks")
+            return count / took
+
+        yield Lanes(ours)
+
+
+MEASURES = (
+    Measure(
+        "job", "100 lines, from the submission to the records, at the API", "ms", "",
+        Target(10.0), open_job,
+    ),
+    Measure(
+        "tasks", "tasks that read an empty file, journal on", "1/s", "",
+        Target(10_000.0, is_floor=True), open_tasks,
+    ),
+)  # fmt: skip

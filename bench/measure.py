@@ -1,0 +1,67 @@
+"""What a measure is: a name, what it runs beside what, its target. Must not know how it is shown.
+
+A module with measures has `MEASURES`, and a line in `registry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from bench.site import Site
+
+Lane = Callable[[], float]
+"""Runs one thing once, checks its result (raises WrongResult), and returns its figure."""
+
+
+class WrongResult(Exception):
+    """What was measured gave another answer than it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound of the figure itself, or of its ratio to the baseline's; of their medians."""
+
+    limit: float
+    is_ratio: bool = False
+    is_floor: bool = False
+
+    def text(self, unit: str) -> str:
+        sign = ">=" if self.is_floor else "<="
+        return f"{sign} {self.limit:g} {'x' if self.is_ratio else unit}"
+
+    def is_met(self, value: float, ratio: float | None) -> bool | None:
+        """None where there is nothing to compare."""
+        seen = ratio if self.is_ratio else value
+        if seen is None:
+            return None
+        return seen >= self.limit if self.is_floor else seen <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What takes turns in a round."""
+
+    ours: Lane
+    baseline: Lane | None = None
+    others: Mapping[str, Lane] = field(default_factory=dict)
+    """Peers, by name."""
+    peak_bytes: Callable[[], int] | None = None
+    """One more run, not timed: the most memory that all processes of the cluster took (PSS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One line of the table."""
+
+    name: str
+    what: str
+    unit: str
+    """`s`, `ms`, `MB`, `1/s`."""
+    baseline: str
+    """What the ratio is to; empty: there is none."""
+    target: Target | None
+    open: Callable[[Site], AbstractContextManager[Lanes]]
+    peers_max: Mapping[str, float] = field(default_factory=dict)
+    """Target: at most so many times what that peer takes."""

@@ -1,0 +1,126 @@
+"""Jobs on a warm cluster of two workers with one slot each, beside two processes without one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from bench import bound
+from bench.measure import Lane, Lanes, Measure, Target, WrongResult
+from bench.peer import peer_lanes
+from bench.site import Site, peak_pss_bytes
+from minispark.cli.job_files import join, word_count
+from minispark.client import Client
+
+Found = tuple[int, int]
+"""Of a word count: distinct words, and words. Of a join: rows, and something else."""
+PARALLELISM = 2
+OWN_CODE = """
+def split(line):
+    return line.split()
+
+def pair(word):
+    return word, 1
+
+def add(a, b):
+    return a + b
+"""
+
+
+def request_of(which: str, paths: list[str], plan: str) -> dict[str, Any]:
+    """The job `A`, `B`, `C`, `A-own` or `B-own`."""
+    if which == "C":
+        return join("C", PARALLELISM, paths[0], paths[1], plan)
+    request = word_count(which, PARALLELISM, paths[0], plan)
+    if which.endswith("-own"):
+        request["modules"] = {"own": OWN_CODE}
+        for node, name in zip(request["dag"]["nodes"][1:], ("split", "pair", "add"), strict=True):
+            node["fn_name"] = f"own:{name}"
+    return request
+
+
+def run_job(client: Client, request: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """Seconds from the submission to the end, and the JobInfo. Raises WrongResult."""
+    begun = time.perf_counter()
+    info = client.wait(client.submit(request)["id"])
+    took = time.perf_counter() - begun
+    if info["state"] != "SUCCEEDED":
+        raise WrongResult(f"the job {info['state']}: {info['status']}")
+    return took, info
+
+
+def found_of(client: Client, info: dict[str, Any]) -> Found:
+    """What the documented files of the job's last node say."""
+    last = info["request"]["dag"]["nodes"][-1]
+    rows = total = 0
+    for task in client.result_files(info["id"]):
+        path = task["output_path"]
+        if path is not None and f"_{last['id']}_p" in path:
+            with open(path, encoding="utf-8") as file:
+                records = json.load(file)["records"]
+            rows += len(records)
+            total += 0 if last["op"] == "join" else sum(int(record["value"]) for record in records)
+    return rows, total
+
+
+def check_same(what: str, found: Found, expected: Found) -> None:
+    """Raises WrongResult."""
+    if found != expected:
+        raise WrongResult(f"{what}: found {found}, expected {expected}")
+
+
+@contextmanager
+def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
+    paths = site.paths(which[0])
+    expected = bound.run(which, paths)[1]
+    if which == "C":
+        expected = (expected[0], 0)
+    request = request_of(which, paths, plan)
+    with (
+        site.cluster(2, 1) as (cluster, client),
+        peer_lanes(site, which, paths, expected) as peers,
+    ):
+
+        def ours() -> float:
+            took, info = run_job(client, request)
+            check_same(which, found_of(client, info), expected)
+            return took
+
+        def peak_bytes() -> int:
+            return peak_pss_bytes(cluster.supervisor_pid, partial(run_job, client, request))
+
+        yield Lanes(ours, bound_lane(which, paths), peers, peak_bytes)
+
+
+def bound_lane(which: str, paths: list[str]) -> Lane:
+    return lambda: bound.run(which, paths)[0]
+
+
+def _warm(
+    which: str,
+    what: str,
+    limit: float | None,
+    peers_max: Mapping[str, float] | None = None,
+    plan: str = "fused",
+) -> Measure:
+    baseline = "two processes, arbitrary functions" if which.endswith("-own") else "two processes"
+    name = which if plan == "fused" else f"{which}-{plan}"
+    target = Target(limit, is_ratio=True) if limit is not None else None
+    opened = partial(open_warm, which, plan)
+    return Measure(name, what, "s", baseline, target, opened, peers_max or {})
+
+
+LEVEL = 1.1
+MEASURES = (
+    _warm("A", "word count of lines, 1 M distinct words", 1.2, {"pyspark": 1.0}),
+    _warm("B", "word count of Zipf text, 100 k distinct words", 1.2, {"pyspark": LEVEL}),
+    _warm("C", "join of sales with products", None, {"pyspark": LEVEL, "pyspark-rdd": 1 / 3}),
+    _warm("A-own", "A by the user's own functions", 1.2, {"pyspark-rdd": 1 / 2}),
+    _warm("B-own", "B by the user's own functions", 1.2, {"pyspark-rdd": 1 / 2}),
+    # the reference system, which is to be equalled, takes 14 times the bound
+    _warm("A", "A, one task an operator, documented files between", 14.0, None, "naive"),
+)
