@@ -14,6 +14,8 @@ T = TypeVar("T")
 Label = tuple[str, str]
 """A phase, and the node that it works for; the node may be empty."""
 OTHER: Label = ("other", "")
+PHASE_US_MIN = 50
+"""What takes less in a task is not worth its place in the report: tasks that do nothing are many."""
 
 
 class PhaseClock:
@@ -56,12 +58,13 @@ class PhaseClock:
         return outer
 
     def phases_us(self) -> dict[str, int]:
-        """Whole microseconds of each phase that took at least one, so far."""
+        """Whole microseconds of each phase that took PHASE_US_MIN, so far."""
         self._switch(self._running)
         sums: dict[str, float] = {}
         for (phase, _), seconds in self._seconds.items():
             sums[phase] = sums.get(phase, 0.0) + seconds
-        return {phase: us for phase, seconds in sums.items() if (us := round(1e6 * seconds))}
+        rounded = ((phase, round(1e6 * seconds)) for phase, seconds in sums.items())
+        return {phase: us for phase, us in rounded if us >= PHASE_US_MIN}
 
     def node_us(self, node_id: str) -> int:
         """Whole microseconds that ran for that node, in whatever phase, so far."""

@@ -10,7 +10,7 @@ import pytest
 from minispark.cli.explain_analyze import analyzed, duration, size
 from minispark.compute.batch import Batch, Values
 from minispark.compute.pipeline import Pipeline
-from minispark.metrics.phases import PhaseClock
+from minispark.metrics.phases import PHASE_US_MIN, PhaseClock
 from minispark.model import effects as fx
 from minispark.model.figures import OperatorFigures, StageFigures
 from minispark.model.job import ReaderOptions
@@ -119,6 +119,16 @@ def test_every_step_of_a_pipeline_is_watched() -> None:
     steps = (SPLIT, PAIR, Aggregate("sum", "sum", False))
     assert list(Pipeline(steps, watch=watch).run([Values(["a b", "a"])]))
     assert [clock.node_us(node) for node in ("split", "pair", "sum")] == [1_000_000] * 3
+
+
+def test_what_takes_next_to_nothing_is_not_reported() -> None:
+    hand = Hand()
+    clock = PhaseClock(hand.read)
+    with clock.phase("read"):
+        hand.now += (PHASE_US_MIN - 1) / 1e6
+    with clock.phase("write"):
+        hand.now += (PHASE_US_MIN + 1) / 1e6
+    assert clock.phases_us() == {"write": PHASE_US_MIN + 1}
 
 
 # --- the sums of a stage ----------------------------------------------------------------------
