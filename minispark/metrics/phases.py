@@ -15,7 +15,7 @@ Label = tuple[str, str]
 """A phase, and the node that it works for; the node may be empty."""
 OTHER: Label = ("other", "")
 PHASE_US_MIN = 50
-"""What takes less in a task is not worth its place in the report: tasks that do nothing are many."""
+"""What takes less in a task is not worth its place in the report."""
 
 
 class PhaseClock:
