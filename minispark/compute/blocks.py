@@ -14,7 +14,7 @@ import json
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate, compress
 from typing import Any
 from zlib import crc32
@@ -87,37 +87,47 @@ def deal(
 
 
 def decode_blocks(data: bytes) -> Iterator[Keyed | Values]:
-    """The records of blocks that stand back to back. Raises CorruptBlock when a byte is missing or
-    wrong.
-    """
+    """The records of blocks that stand back to back. Raises CorruptBlock."""
+    at = 0
+
+    def read(size: int) -> memoryview:
+        nonlocal at
+        start, at = at, at + size
+        return view[start:at]
+
     view = memoryview(data)
-    while view:
-        batch, size = _decode_block(view)
-        yield batch
-        view = view[size:]
+    return read_blocks(read)
 
 
-def _decode_block(view: memoryview) -> tuple[Keyed | Values, int]:
-    """The first block's records, and its size in bytes."""
-    if len(view) < _HEAD.size:
-        raise CorruptBlock(f"a shuffle block of {len(view)} bytes is cut off")
-    head_size, head_crc = _HEAD.unpack_from(view, 0)
-    start = _HEAD.size + head_size
-    head = bytes(view[_HEAD.size : start])
-    if head_size > HEADER_BYTES_MAX or len(head) != head_size or crc32(head) != head_crc:
-        raise CorruptBlock("a shuffle block's header is damaged")
-    header: dict[str, Any] = json.loads(head)
-    cut = start + header["keys"]["bytes"]
-    end = cut + header["values"]["bytes"]
-    if len(view) < end or crc32(view[start:end]) != header["crc"]:
-        raise CorruptBlock("a shuffle block's checksum does not match its data")
-    values = _decode_column(header["values"], view[cut:end], header["n"])
+def read_blocks(read: Callable[[int], bytes | memoryview]) -> Iterator[Keyed | Values]:
+    """The records of blocks that stand back to back, block by block. Raises CorruptBlock when a
+    byte is missing or wrong, and what `read` raises.
+
+    `read(n)` gives the next n bytes, fewer only at the end.
+    """
+    while start := read(_HEAD.size):
+        if len(start) < _HEAD.size:
+            raise CorruptBlock(f"a shuffle block of {len(start)} bytes is cut off")
+        size, crc = _HEAD.unpack(start)
+        head = read(size) if size <= HEADER_BYTES_MAX else b""
+        if len(head) != size or crc32(head) != crc:
+            raise CorruptBlock("a shuffle block's header is damaged")
+        header: dict[str, Any] = json.loads(bytes(head))
+        payload = read(header["keys"]["bytes"] + header["values"]["bytes"])
+        if crc32(payload) != header["crc"]:
+            raise CorruptBlock("a shuffle block's checksum does not match its data")
+        yield _batch(header, memoryview(payload))
+
+
+def _batch(header: dict[str, Any], payload: memoryview) -> Keyed | Values:
+    cut = header["keys"]["bytes"]
+    values = _decode_column(header["values"], payload[cut:], header["n"])
     is_json = header["values"]["kind"] in ("int64", "json")
     if header["keys"]["kind"] == "none":
         column = [values.value] * header["n"] if isinstance(values, Constant) else values
-        return Values(column, is_json), end
-    keys = _decode_column(header["keys"], view[start:cut], header["n"])
-    return Keyed(keys, values, is_json=is_json), end
+        return Values(column, is_json)
+    keys = _decode_column(header["keys"], payload[:cut], header["n"])
+    return Keyed(keys, values, is_json=is_json)
 
 
 def _encode_keys(keys: Keys | list[bytes]) -> tuple[dict[str, Any], list[bytes]]:

@@ -1,63 +1,137 @@
 """Inner join by key: the right side is hashed, the left one streams past it.
 
-A value is `(left,right)`; order is the left side's, then the right side's. Must not know shuffles.
+A value is `(left,right)`; order is the left side's, then the right side's. A right side that
+outgrows the memory is dealt out to parts by the hash of its keys, and the left side likewise: then
+the order is that within each part, one part after the other. A part that is still too large,
+because one key has very many records, is hashed piece by piece, and the part's left side streams
+past each piece. Must not know shuffles, nor files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import compress
+from itertools import chain, compress
 
 from minispark.compute.batch import Batch, Keyed, text_list, value_list
+from minispark.compute.map_output import MapOutput
+from minispark.compute.spill import ENTRY_BYTES, Memory
 from minispark.errors import TaskError
+
+PARTS = 32
+"""Parts of a side that does not fit."""
+JOINED_RECORDS = 65536
+"""A batch of joined records has no more than so many: each may meet each."""
+
+
+def join(
+    node_id: str, left: Iterable[Batch], right: Iterable[Batch], memory: Memory | None = None
+) -> Iterator[Keyed]:
+    """The joined records. `memory`: None never spills.
+
+    Raises TaskError for a record without a key, OSError, CorruptBlock.
+    """
+    lefts = (require_keys(node_id, batch) for batch in left)
+    rights = (require_keys(node_id, batch) for batch in right)
+    table = RightSide()
+    if table.take(rights, memory):
+        yield from _joined(table, lefts)
+        return
+    assert memory is not None
+    all_rights = chain(table.rows(), rights)
+    del table  # it goes when its rows were taken
+    yield from _join_by_parts(lefts, all_rights, memory)
+
+
+def _join_by_parts(
+    left: Iterator[Keyed], right: Iterable[Keyed], memory: Memory
+) -> Iterator[Keyed]:
+    # by another hash than that which chose these keys for one partition
+    left_parts = MapOutput(PARTS, memory, is_documented=True)
+    right_parts = MapOutput(PARTS, memory, is_documented=True)
+    for side, parts in ((right, right_parts), (left, left_parts)):
+        for batch in side:
+            parts.add(batch)
+        parts.finish()
+    for part in range(PARTS):
+        rights = (batch for batch in right_parts.batches(part) if isinstance(batch, Keyed))
+        is_whole = False
+        while not is_whole:
+            table = RightSide()
+            is_whole = table.take(rights, memory)
+            lefts = (batch for batch in left_parts.batches(part) if isinstance(batch, Keyed))
+            yield from _joined(table, lefts)
+
+
+def _joined(table: RightSide, left: Iterable[Keyed]) -> Iterator[Keyed]:
+    return chain.from_iterable(map(table.meet, left))
 
 
 class RightSide:
-    """The hashed right side of a join."""
+    """Right records, hashed."""
 
-    def __init__(self, node_id: str, batches: Iterable[Batch]) -> None:
-        """Raises TaskError for a record without a key."""
-        self._node_id = node_id
+    def __init__(self) -> None:
         self._rows: dict[str, str | list[str]] = {}
-        rows = self._rows
-        for batch in batches:
-            keyed = require_keys(node_id, batch)
-            for key, value in zip(keyed.keys, text_list(keyed), strict=True):
-                old = rows.get(key)  # type: ignore[arg-type]
-                if old is None:
-                    rows[key] = value  # type: ignore[index]
-                elif isinstance(old, list):
-                    old.append(value)
-                else:
-                    rows[key] = [old, value]  # type: ignore[index]
+        self._bytes = 0
 
-    def join(self, batches: Iterable[Batch]) -> Iterator[Keyed]:
-        """The joined records of each left batch. Raises TaskError for a record without a key."""
+    def take(self, batches: Iterator[Keyed], memory: Memory | None) -> bool:
+        """Take in batches until the memory is full; whether those were all."""
         for batch in batches:
-            keyed = require_keys(self._node_id, batch)
-            keys, lefts = keyed.keys, text_list(keyed)
-            rights = list(map(self._rows.get, keys))  # type: ignore[arg-type]
-            kinds = set(map(type, rights))
-            if type(None) in kinds:
-                flags = [right is not None for right in rights]
-                keys, lefts = list(compress(keys, flags)), list(compress(lefts, flags))
-                rights = list(compress(rights, flags))
-            if list not in kinds:
-                joined = [f"({left},{right})" for left, right in zip(lefts, rights, strict=True)]
-                yield Keyed(keys, joined, is_complete=True)
+            self._add(batch)
+            if memory is not None and self._bytes > memory.bytes_max:
+                return False
+        return True
+
+    def _add(self, batch: Keyed) -> None:
+        rows, texts = self._rows, text_list(batch)
+        for key, value in zip(batch.keys, texts, strict=True):
+            old = rows.get(key)  # type: ignore[arg-type]
+            if old is None:
+                rows[key] = value  # type: ignore[index]
+            elif isinstance(old, list):
+                old.append(value)
             else:
-                yield _each_with_each(keys, lefts, rights)  # type: ignore[arg-type]
+                rows[key] = [old, value]  # type: ignore[index]
+        self._bytes += sum(map(len, texts)) + sum(map(len, batch.keys))  # type: ignore[arg-type]
+        self._bytes += ENTRY_BYTES * len(texts)
+
+    def rows(self) -> Iterator[Keyed]:
+        """All records, those of one key in their order."""
+        for key, values in self._rows.items():
+            several = [values] if isinstance(values, str) else values
+            yield Keyed([key] * len(several), several, is_complete=True)
+
+    def meet(self, batch: Keyed) -> Iterator[Keyed]:
+        """A left batch's records, joined."""
+        keys, lefts = batch.keys, text_list(batch)
+        rights = list(map(self._rows.get, keys))  # type: ignore[arg-type]
+        kinds = set(map(type, rights))
+        if type(None) in kinds:
+            flags = [right is not None for right in rights]
+            keys, lefts = list(compress(keys, flags)), list(compress(lefts, flags))
+            rights = list(compress(rights, flags))
+        if list not in kinds:
+            joined = [f"({left},{right})" for left, right in zip(lefts, rights, strict=True)]
+            yield Keyed(keys, joined, is_complete=True)
+        else:
+            yield from _each_with_each(keys, lefts, rights)  # type: ignore[arg-type]
 
 
-def _each_with_each(keys: list[str], lefts: list[str], rights: list[str | list[str]]) -> Keyed:
+def _each_with_each(
+    keys: list[str], lefts: list[str], rights: list[str | list[str]]
+) -> Iterator[Keyed]:
     """Some keys have several right values."""
     made: list[str] = []
     values: list[str] = []
     for key, left, right in zip(keys, lefts, rights, strict=True):
         several = [right] if isinstance(right, str) else right
-        made += [key] * len(several)
-        values += [f"({left},{one})" for one in several]
-    return Keyed(made, values, is_complete=True)
+        for start in range(0, len(several), JOINED_RECORDS):
+            part = several[start : start + JOINED_RECORDS]
+            made += [key] * len(part)
+            values += [f"({left},{one})" for one in part]
+            if len(made) >= JOINED_RECORDS:
+                yield Keyed(made, values, is_complete=True)
+                made, values = [], []
+    yield Keyed(made, values, is_complete=True)
 
 
 def require_keys(node_id: str, batch: Batch) -> Keyed:

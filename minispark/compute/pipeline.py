@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, assert_never
 
+from minispark.compute.aggregation import Aggregation
 from minispark.compute.batch import (
     Batch,
     Constant,
@@ -23,7 +24,8 @@ from minispark.compute.columns import select_columns
 from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.join import require_keys
 from minispark.compute.kernels import KERNELS, Kernel
-from minispark.compute.reducers import Reducer, new_reducer
+from minispark.compute.reducers import Column, Reducer, new_reducer
+from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.model.function_names import is_user_function
@@ -44,23 +46,34 @@ class Pipeline:
         steps: tuple[Step, ...],
         functions: UserFunctions | None = None,
         watch: Watch = lambda _, batches: batches,
+        memory: Memory | None = None,
     ) -> None:
-        """`functions`: where steps name functions of the user's."""
+        """`functions`: where steps name functions of the user's. `memory`: of each aggregation."""
         self._steps = reorder(steps)
         self._functions = functions or UserFunctions()
         self._watch = watch
+        self._memory = memory
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Pull the batches through all steps. Raises TaskError."""
         return self._flow(self._steps, batches)
 
-    def combine(self, name: str, batches: Iterable[Batch]) -> Reducer:
-        """Aggregate what leaves the steps by the function `name`. Raises TaskError.
+    def combine(self, name: str, batches: Iterable[Batch]) -> Iterator[tuple[list[str], Column]]:
+        """Partial aggregates of what leaves the steps, by the function `name`: all at the end, or
+        sooner what outgrows the memory, so that a key may come again. Raises TaskError.
 
         Where it is the user's own, the functions of theirs that lead to it run as one loop with it.
         """
         reducer = reducer_of(name, self._functions)
+        for _ in self._combined(name, reducer, batches):
+            if self._memory is not None and reducer.bytes_held() > self._memory.bytes_max:
+                yield reducer.partials()
+                reducer.clear()
+        yield reducer.partials()
+
+    def _combined(self, name: str, reducer: Reducer, batches: Iterable[Batch]) -> Iterator[None]:
+        """Aggregate batch by batch."""
         tail = _own_tail(self._steps) if isinstance(reducer, Fold) else []
         if isinstance(reducer, Fold) and tail:
             steps = [LoopStep(s.node_id, s.op, self._functions.function(s.op, s.fn)) for s in tail]
@@ -68,12 +81,13 @@ class Pipeline:
             start = self._steps.index(tail[0])
             for batch in self._flow(self._steps[:start], batches):
                 loop.take(batch)
+                yield
             self.counts.update(loop.counts)
-            return reducer
+            return
         for batch in self._flow(self._steps, batches):
             assert isinstance(batch, Keyed)
             reducer.add(batch.keys, reducer_input(name, batch))  # type: ignore[arg-type]
-        return reducer
+            yield
 
     def _flow(self, steps: tuple[Step, ...], batches: Iterable[Batch]) -> Iterator[Batch]:
         flow: Iterable[Batch] = batches
@@ -97,16 +111,16 @@ class Pipeline:
             yield result
 
     def _aggregate(self, step: Aggregate, batches: Iterable[Batch]) -> Iterator[Batch]:
-        reducer = reducer_of(step.fn, self._functions)
+        aggregation = Aggregation(lambda: reducer_of(step.fn, self._functions), self._memory)
         for batch in batches:
             keyed = require_keys(step.node_id, batch)
             if step.partial_in:
-                reducer.merge(keyed.keys, value_list(keyed))  # type: ignore[arg-type]
+                aggregation.merge(keyed.keys, value_list(keyed))  # type: ignore[arg-type]
             else:
-                reducer.add(keyed.keys, reducer_input(step.fn, keyed))  # type: ignore[arg-type]
-        result = reducer.finish()
-        self.counts[step.node_id] += len(result.keys)
-        yield from slices(result, BATCH_RECORDS)
+                aggregation.add(keyed.keys, reducer_input(step.fn, keyed))  # type: ignore[arg-type]
+        for result in aggregation.results():
+            self.counts[step.node_id] += len(result.keys)
+            yield from slices(result, BATCH_RECORDS)
 
 
 def _own_tail(steps: tuple[Step, ...]) -> list[Narrow]:

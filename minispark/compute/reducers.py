@@ -14,7 +14,13 @@ from typing import Any, Protocol
 from minispark.compute import numbers
 from minispark.compute.batch import Constant, Integers, Keyed
 from minispark.compute.numbers import Number
+from minispark.compute.spill import held_bytes
 from minispark.errors import TaskError
+
+TEXT_BYTES = 60
+"""Of a text in a list, its characters aside."""
+PAIR_BYTES = 100
+"""Of a pair with a number in it."""
 
 Column = list[Any]
 """Of partial aggregates: text and whole numbers, or what a function of the user's returned."""
@@ -34,6 +40,12 @@ class Reducer(Protocol):
 
     def finish(self) -> Keyed:
         """One record a key: its result."""
+
+    def bytes_held(self) -> int:
+        """About how much memory it takes."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
 
 def _number(name: str, key: str, text: str) -> Number:
@@ -80,6 +92,12 @@ class Count:
 
     def finish(self) -> Keyed:
         return _keyed(self._counts, Integers(list(self._counts.values())))
+
+    def bytes_held(self) -> int:
+        return held_bytes(self._counts)
+
+    def clear(self) -> None:
+        self._counts.clear()
 
 
 class Sum:
@@ -140,15 +158,24 @@ class Sum:
             return _keyed(self._sums, Integers(list(self._sums.values())))  # type: ignore[arg-type]
         return _keyed(self._sums, self.partials()[1])
 
+    def bytes_held(self) -> int:
+        return held_bytes(self._sums)
+
+    def clear(self) -> None:
+        self._sums.clear()
+        self._is_integer = True
+
 
 class Concat:
     """A key's values joined by commas, in order."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[str]] = {}
+        self._value_bytes = 0
 
     def add(self, keys: list[str], values: list[str] | Constant) -> None:
         texts = [values.value] * len(keys) if isinstance(values, Constant) else values
+        self._value_bytes += sum(map(len, texts)) + len(texts) * TEXT_BYTES
         get = self._parts.get
         for key, text in zip(keys, texts, strict=True):
             parts = get(key)
@@ -165,6 +192,13 @@ class Concat:
 
     def finish(self) -> Keyed:
         return _keyed(self._parts, self.partials()[1])
+
+    def bytes_held(self) -> int:
+        return held_bytes(self._parts) + self._value_bytes
+
+    def clear(self) -> None:
+        self._parts.clear()
+        self._value_bytes = 0
 
 
 class Extreme:
@@ -195,6 +229,12 @@ class Extreme:
 
     def finish(self) -> Keyed:
         return _keyed(self._best, self.partials()[1])
+
+    def bytes_held(self) -> int:
+        return held_bytes(self._best, lambda best: PAIR_BYTES + len(best[1]))
+
+    def clear(self) -> None:
+        self._best.clear()
 
 
 class Average:
@@ -227,6 +267,12 @@ class Average:
     def finish(self) -> Keyed:
         sums = self._sums.values()
         return _keyed(self._sums, [numbers.quotient(total, count) for total, count in sums])
+
+    def bytes_held(self) -> int:
+        return held_bytes(self._sums, lambda _: PAIR_BYTES)
+
+    def clear(self) -> None:
+        self._sums.clear()
 
 
 def new_reducer(name: str) -> Reducer:

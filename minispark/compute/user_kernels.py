@@ -16,8 +16,12 @@ from typing import Any
 
 from minispark.compute.batch import Batch, Constant, Keyed, Values, json_text, value_list
 from minispark.compute.kernels import Kernel, keep
+from minispark.compute.spill import held_bytes
 from minispark.compute.user_functions import UserFunction, shown, user_errors
 from minispark.errors import TaskError
+
+PARTS_FACTOR = 4
+"""A value of parts takes so many times the characters of its text in memory."""
 
 
 def user_kernel(op: str, function: UserFunction) -> Kernel:
@@ -241,3 +245,18 @@ class Fold:
         """One record a key: its result."""
         keys, values = self.partials()
         return Keyed(keys, values, is_complete=True, is_json=True)
+
+    def bytes_held(self) -> int:
+        """About how much memory it takes."""
+        return held_bytes(self.values, _size_of)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.values.clear()
+
+
+def _size_of(value: Any) -> int:
+    """Of a value beyond a number's: several times its JSON text where it is made of others."""
+    if isinstance(value, (list, dict, tuple)):
+        return PARTS_FACTOR * len(repr(value))
+    return len(value) if isinstance(value, str) else 0

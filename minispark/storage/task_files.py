@@ -14,7 +14,7 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minispark.errors import CorruptBlock, ProtocolError
@@ -49,14 +49,16 @@ def open_below(folder: str | Path, name: str) -> int:
 # --- shuffle files ------------------------------------------------------------------------
 
 
-def write_shuffle_file(path: Path, partitions: Iterable[list[bytes]]) -> int:
+def write_shuffle_file(path: Path, partitions: Iterable[Iterable[bytes]]) -> int:
     """Write the blocks of each partition, in order; returns the file's size in bytes."""
     index: list[tuple[int, int]] = []
     offset = 0
     with path.open("wb") as file:
         for blocks in partitions:
-            file.writelines(blocks)
-            size = sum(map(len, blocks))
+            size = 0
+            for piece in blocks:
+                file.write(piece)
+                size += len(piece)
             index.append((offset, size))
             offset += size
         tail = json.dumps(index, separators=(",", ":")).encode()
@@ -95,13 +97,23 @@ def locate_block(fd: int, partition: int) -> tuple[int, int]:
     return offset, count
 
 
-def read_block(fd: int, partition: int) -> bytes:
-    """A partition's block. Raises CorruptBlock, OSError."""
-    offset, count = locate_block(fd, partition)
-    data = os.pread(fd, count, offset)
-    while len(data) < count and (more := os.pread(fd, count - len(data), offset + len(data))):
-        data += more
-    return data
+def range_reader(fd: int, start: int, size: int) -> Callable[[int], bytes]:
+    """Gives the bytes [start, start + size) of an open file in order, so many at a time as it is
+    asked for, fewer only at the end. Several may take turns. Raises OSError when called.
+    """
+    at, end = start, start + size
+
+    def read(count: int) -> bytes:
+        nonlocal at
+        data = b""
+        while at < end and len(data) < count:
+            more = os.pread(fd, min(count - len(data), end - at), at)
+            if not more:
+                break
+            data, at = data + more if data else more, at + len(more)
+        return data
+
+    return read
 
 
 # --- documented files -----------------------------------------------------------------------

@@ -15,14 +15,15 @@ from typing import Self
 
 from minispark.compute import documented
 from minispark.compute.batch import Batch, batch_of
-from minispark.compute.blocks import decode_blocks
+from minispark.compute.blocks import decode_blocks, read_blocks
 from minispark.errors import CorruptBlock, FetchError, ProtocolError
 from minispark.model.plan import OutputLocation
 from minispark.storage.task_files import (
     SHUFFLE_FILE,
     attempt_dir,
+    locate_block,
     open_below,
-    read_block,
+    range_reader,
 )
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
@@ -107,16 +108,17 @@ class Fetcher:
 
     def _blocks(self, location: OutputLocation, partition: int) -> Iterator[Batch]:
         if not self._is_near(location):
-            return self._decoded(self._ask(location, FetchBlock(location.attempt_id, partition)))
+            data = self._ask(location, FetchBlock(location.attempt_id, partition))
+            self.bytes_read += len(data)
+            yield from decode_blocks(data)
+            return
         fd = open_below(attempt_dir(location.state_dir, location.attempt_id), SHUFFLE_FILE)
         try:
-            return self._decoded(read_block(fd, partition))
+            offset, size = locate_block(fd, partition)
+            self.bytes_read += size
+            yield from read_blocks(range_reader(fd, offset, size))
         finally:
             os.close(fd)
-
-    def _decoded(self, data: bytes) -> Iterator[Batch]:
-        self.bytes_read += len(data)
-        return decode_blocks(data)
 
     def _file(self, location: OutputLocation, name: str) -> Iterator[Batch]:
         if self._is_near(location):

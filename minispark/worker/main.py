@@ -72,7 +72,13 @@ def run_worker(
     metrics_port = metrics_sock.getsockname()[1]
     notifier.send({"ports": {"data": port, "metrics": metrics_port}})
     here = host_id()
-    context = TaskContext(config.state_dir, here, settings.token, config.workers.short_circuit)
+    context = TaskContext(
+        config.state_dir,
+        here,
+        settings.token,
+        config.workers.short_circuit,
+        config.memory.task_max_mb,
+    )
     server = ExecutorServer(context)  # before the first thread: it forks
     state = AgentState(
         spec.threads,

@@ -9,18 +9,19 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented
 from minispark.compute.batch import Batch, record_count
-from minispark.compute.blocks import decode_blocks
-from minispark.compute.join import RightSide
+from minispark.compute.join import join
+from minispark.compute.map_output import MapOutput
 from minispark.compute.pipeline import Pipeline
-from minispark.compute.reducers import Reducer
+from minispark.compute.reducers import Column
+from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.metrics.phases import PhaseClock
 from minispark.model.file_names import partition_file, shuffle_file
@@ -45,6 +46,7 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.storage.readers import Reader
+from minispark.storage.spill_file import SpillFile
 from minispark.storage.task_files import (
     SHUFFLE_FILE,
     attempt_dir,
@@ -52,7 +54,6 @@ from minispark.storage.task_files import (
     write_shuffle_file,
 )
 from minispark.worker.fetch import Fetcher
-from minispark.worker.map_output import MapOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class TaskContext:
     host_id: str
     token: str
     short_circuit: bool
+    task_max_mb: int
+    """What a task plans with; see ADR 10."""
+
+
+HELD_BYTES_PER_MB = 1 << 19
+"""Half of a task's budget may be counted: the rest is for what is on its way."""
 
 
 def run_order(
@@ -80,7 +87,9 @@ def run_order(
     gc.disable()  # a task makes millions of objects and no cycles
     try:
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            return _Task(order, program, outputs, context, functions, fetcher).run()
+            task = _Task(order, program, outputs, context, functions, fetcher)
+            with closing(task.spill):
+                return task.run()
     finally:
         if was_collecting:
             gc.enable()
@@ -107,6 +116,8 @@ class _Task:
         self._pipelines: list[Pipeline] = []
         self._joined = 0
         self._state_dir = context.state_dir
+        self.spill = SpillFile(context.state_dir)
+        self._memory = Memory(context.task_max_mb * HELD_BYTES_PER_MB, self.spill)
         self._records = 0
         self._files: list[tuple[str, str]] = []
 
@@ -121,6 +132,7 @@ class _Task:
             records_skipped=self._reader.records_skipped,
             bytes_read=self._bytes_read + self._fetcher.bytes_read,
             phases_us=self._clock.phases_us(),
+            bytes_spilled=self.spill.bytes_written,
         )
 
     def _operators(self) -> tuple[OperatorCount, ...]:
@@ -141,7 +153,7 @@ class _Task:
             phase = "merge" if node_id in merging else "compute"
             return self._clock.timed(batches, phase, node_id)
 
-        pipeline = Pipeline(steps, self._functions, watch)
+        pipeline = Pipeline(steps, self._functions, watch, self._memory)
         self._pipelines.append(pipeline)
         return pipeline
 
@@ -159,9 +171,8 @@ class _Task:
         return self._clock.timed(self._join(source), "compute", source.node_id)
 
     def _join(self, source: Join) -> Iterator[Batch]:
-        right = RightSide(source.node_id, self._read(source.right))
         left = self._pipeline(source.left_steps).run(self._read(source.left))
-        for batch in right.join(left):
+        for batch in join(source.node_id, left, self._read(source.right), self._memory):
             self._joined += len(batch.keys)
             yield batch
 
@@ -216,10 +227,9 @@ class _Task:
     def _write(self, sink: Sink, pipeline: Pipeline) -> int:
         match sink:
             case ShuffleBlocks(combine=str(combine)):
-                with self._clock.phase("compute"):
-                    reducer = pipeline.combine(combine, self._source())
+                combined = pipeline.combine(combine, self._source())
                 with self._clock.phase("shuffle write"):
-                    return self._write_combined(sink, reducer)
+                    return self._write_combined(sink, self._clock.timed(combined, "compute"))
             case ShuffleBlocks():
                 with self._clock.phase("shuffle write"):
                     return self._write_blocks(sink, pipeline.run(self._source()))
@@ -228,14 +238,14 @@ class _Task:
                 batches = self._counted(pipeline.run(self._source()))
                 with self._clock.phase("write"):
                     if is_read:
-                        return self._write_both([name], MapOutput(1), batches)
+                        return self._write_both([name], MapOutput(1, self._memory), batches)
                     return self._write_documented(name, batches)
             case DocumentedShuffle(writer, targets):
                 names = [
                     shuffle_file(self._order.job_id, writer, self._order.partition, to)
                     for to in range(targets)
                 ]
-                output = MapOutput(targets, is_documented=True)
+                output = MapOutput(targets, self._memory, is_documented=True)
                 batches = self._counted(pipeline.run(self._source()))
                 with self._clock.phase("write"):
                     return self._write_both(names, output, batches)
@@ -247,37 +257,39 @@ class _Task:
             self._records += record_count(batch)
             yield batch
 
-    def _write_combined(self, sink: ShuffleBlocks, reducer: Reducer) -> int:
-        keys, partials = reducer.partials()
-        self._records = len(keys)
-        output = MapOutput(sink.partitions)
-        output.add_columns(keys, partials)
+    def _write_combined(
+        self, sink: ShuffleBlocks, combined: Iterable[tuple[list[str], Column]]
+    ) -> int:
+        output = MapOutput(sink.partitions, self._memory)
+        for keys, partials in combined:
+            self._records += len(keys)
+            output.add_columns(keys, partials)
         return self._write_output(output)
 
     def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
-        output = MapOutput(sink.partitions)
+        output = MapOutput(sink.partitions, self._memory)
         for batch in self._counted(batches):
             output.add(batch)
         return self._write_output(output)
 
     def _write_output(self, output: MapOutput) -> int:
         """Where there are no records there is no file: nobody is sent to an output of 0 bytes."""
-        partitions = output.partitions()
-        if not any(partitions):
+        output.finish()
+        if output.is_empty:
             return 0
         self._folder.mkdir(parents=True, exist_ok=True)
-        return write_shuffle_file(self._folder / SHUFFLE_FILE, partitions)
+        return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
 
     def _write_both(self, names: list[str], output: MapOutput, batches: Iterable[Batch]) -> int:
         """Records as blocks, for our own readers, and each partition's as a documented file."""
         for batch in batches:
             output.add(batch)
-        partitions = output.partitions()
+        output.finish()
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_shuffle_file(self._folder / SHUFFLE_FILE, partitions)
+        write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
         return sum(
-            self._write_documented(name, chain.from_iterable(map(decode_blocks, blocks)))
-            for name, blocks in zip(names, partitions, strict=True)
+            self._write_documented(name, output.batches(partition))
+            for partition, name in enumerate(names)
         )
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:

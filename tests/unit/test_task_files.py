@@ -15,8 +15,9 @@ from minispark.storage.task_files import (
     attempt_dir,
     commit_files,
     drop_attempt,
+    locate_block,
     open_below,
-    read_block,
+    range_reader,
     write_shuffle_file,
 )
 
@@ -77,7 +78,8 @@ def shuffle(tmp_path: Path) -> Iterator[Path]:
 def read(path: Path, partition: int) -> bytes:
     fd = os.open(path, os.O_RDONLY)
     try:
-        return read_block(fd, partition)
+        offset, size = locate_block(fd, partition)
+        return range_reader(fd, offset, size)(size)
     finally:
         os.close(fd)
 

@@ -1,0 +1,122 @@
+"""reduce_by_key over any number of records in bounded memory.
+
+While it fits, an aggregation is its reducer. What outgrows the budget is written as a run: partial
+aggregates in the order of their keys. In the end the runs are merged, one range of keys after the
+other, so that no more than a batch of each run is held. Must not know files.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from minispark.compute.batch import Batch, Constant, Integers, Keyed, value_list
+from minispark.compute.blocks import encode_block, read_blocks
+from minispark.compute.reducers import Column, Reducer
+from minispark.compute.spill import Extent, Memory
+
+RUN_RECORDS = 4096
+"""Keys in one block of a run: what is held of each run while they are merged."""
+
+
+class Aggregation:
+    """One aggregation. Results come in the order of first occurrence; by key where it spilled."""
+
+    def __init__(self, new_reducer: Callable[[], Reducer], memory: Memory | None) -> None:
+        """`memory`: None never spills."""
+        self._new_reducer = new_reducer
+        self._reducer = new_reducer()
+        self._memory = memory
+        self._runs: list[Extent] = []
+
+    def add(self, keys: list[str], values: list[Any] | Constant) -> None:
+        """Take in records. Raises TaskError, OSError."""
+        self._reducer.add(keys, values)
+        self._spill_if_full()
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        """Take in partial aggregates. Raises TaskError, OSError."""
+        self._reducer.merge(keys, partials)
+        self._spill_if_full()
+
+    def results(self) -> Iterator[Keyed]:
+        """One record a key. Raises OSError, CorruptBlock."""
+        if self._memory is None or not self._runs:
+            yield self._reducer.finish()
+            return
+        self._write_run(self._memory)
+        spill = self._memory.spill
+        runs = [_Run(read_blocks(spill.reader(extent))) for extent in self._runs]
+        for parts in _ranges(runs):
+            reducer = self._new_reducer()
+            for keys, partials in parts:
+                reducer.merge(keys, partials)
+            yield _sorted(reducer.finish())
+
+    def _spill_if_full(self) -> None:
+        if self._memory is not None and self._reducer.bytes_held() > self._memory.bytes_max:
+            self._write_run(self._memory)
+
+    def _write_run(self, memory: Memory) -> None:
+        keys, partials = self._reducer.partials()
+        if keys:
+            self._runs.append(memory.spill.write(_run_blocks(keys, partials)))
+            self._reducer.clear()
+
+
+def _run_blocks(keys: list[str], partials: Column) -> Iterator[bytes]:
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    for start in range(0, len(order), RUN_RECORDS):
+        part = order[start : start + RUN_RECORDS]
+        yield encode_block([keys[i] for i in part], [partials[i] for i in part])
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that is being read: the batch it is at, and where in that."""
+
+    batches: Iterator[Batch]
+    keys: list[str]
+    partials: Column
+    at: int
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches = batches
+        self.keys, self.partials, self.at = [], [], 0
+
+    def fill(self) -> bool:
+        """Have something at hand; False at the end."""
+        while self.at == len(self.keys):
+            batch = next(self.batches, None)
+            if batch is None:
+                return False
+            assert isinstance(batch, Keyed)
+            self.keys, self.partials, self.at = batch.keys, value_list(batch), 0  # type: ignore[assignment]
+        return True
+
+    def take(self, last: str) -> tuple[list[str], Column]:
+        """What is at hand of keys up to `last`."""
+        start, self.at = self.at, bisect_right(self.keys, last, self.at)
+        return self.keys[start : self.at], self.partials[start : self.at]
+
+
+def _ranges(runs: Iterable[_Run]) -> Iterator[list[tuple[list[str], Column]]]:
+    """For one range of keys after the other what each run has of it, in the order of the runs."""
+    while live := [run for run in runs if run.fill()]:
+        last = min(run.keys[-1] for run in live)
+        yield [part for run in live if (part := run.take(last))[0]]
+        runs = live
+
+
+def _sorted(batch: Keyed) -> Keyed:
+    order = sorted(range(len(batch.keys)), key=batch.keys.__getitem__)  # type: ignore[arg-type]
+    keys: list[Any] = [batch.keys[i] for i in order]
+    match batch.values:
+        case Constant() as values:
+            return Keyed(keys, values, batch.is_complete, batch.is_json)
+        case Integers(numbers):
+            return Keyed(keys, Integers([numbers[i] for i in order]), batch.is_complete)
+        case column:
+            return Keyed(keys, [column[i] for i in order], batch.is_complete, batch.is_json)
