@@ -1,16 +1,18 @@
 """How the scheduling core grows: the real one in one process, no faults, nothing else.
 
 usage: python -m bench.growth [--workers N] [--tasks N]
-Prints microseconds an event at growing sizes: flat where no event costs more as the number of tasks
-or workers grows.
+Prints microseconds an event at growing sizes, and fails when the largest costs FLAT_MAX times the
+smallest that is timed well: no event may cost more as the number of tasks or workers grows.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -36,6 +38,9 @@ STEPS = 4
 SLOTS = 2
 OUTCOME = TaskOutcome(1, 1, phases_us={"read": 1})
 TASKS_A_TICK = 500
+FLAT_MAX = 1.5
+TIMED_EVENTS_MIN = 10_000
+"""A run of fewer says little about the time of one."""
 
 
 class Growth:
@@ -106,14 +111,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--tasks", type=int, default=TASKS)
     args = parser.parse_args()
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    costs_us: list[float] = []
     for workers, tasks in sizes(args.workers, args.tasks):
         growth = Growth()
         took = growth.run(workers, tasks)
-        rows.append(
-            (workers, tasks, growth.events, f"{took:.2f}", f"{1e6 * took / growth.events:.1f}")
-        )
+        cost_us = 1e6 * took / growth.events
+        rows.append((workers, tasks, growth.events, f"{took:.2f}", f"{cost_us:.1f}"))
+        print("\t".join(map(str, rows[-1])), file=sys.stderr, flush=True)
+        if growth.events >= TIMED_EVENTS_MIN:
+            costs_us.append(cost_us)
     print(tabulate(rows, headers=("workers", "tasks", "events", "s", "us an event")))
+    if growth_of(costs_us) > FLAT_MAX:
+        sys.exit(f"an event costs {growth_of(costs_us):.1f} times as much: not flat")
+
+
+def growth_of(costs_us: Sequence[float]) -> float:
+    """How many times the first of them the last one is; 1 for none."""
+    return costs_us[-1] / costs_us[0] if costs_us else 1.0
 
 
 if __name__ == "__main__":

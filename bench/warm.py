@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,6 +81,8 @@ def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
     if which == "C":
         expected = (expected[0], 0)
     request = request_of(which, paths, plan)
+    if plan != "fused":
+        site = replace(site, peers=())  # they have but one plan
     with (
         site.cluster(2, 1) as (cluster, client),
         peer_lanes(site, which, paths, expected) as peers,
