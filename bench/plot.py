@@ -59,6 +59,7 @@ def _axes(bars: int) -> tuple[Any, Any]:
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "minispark"  # the same figures give the same file
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=(INCHES_WIDE, 1 + INCHES_A_BAR * bars), layout="constrained")

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    code: int = _command().run(args, sys.argv[2:])
+    words = sys.argv[sys.argv.index("bench") + 1 :] if "bench" in sys.argv else []
+    code: int = _command().run(args, words)
     return code
 
 
