@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from minispark.master.loop import TICK_S
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.job import Dag, DagNode, JobRequest, PlanKind, ReaderOptions
@@ -37,8 +38,7 @@ STEPS = 4
 """Sizes: the largest one, and so many times a tenth... of it."""
 SLOTS = 2
 OUTCOME = TaskOutcome(1, 1, phases_us={"read": 1})
-TASKS_A_TICK = 500
-FLAT_MAX = 1.5
+FLAT_MAX = 2.0
 TIMED_EVENTS_MIN = 10_000
 """A run of fewer says little about the time of one."""
 
@@ -63,14 +63,14 @@ class Growth:
         job_id = str(uuid.UUID(int=2**64))
         begun = time.perf_counter()
         self._feed(ev.JobSubmitted(job_id, request(), (plan(tasks),), 0.0))
-        done = 0
+        next_tick = begun + TICK_S
         while self._launched:
             worker_id, attempt_id = self._launched.popleft()
             self._feed(ev.AttemptStarted(worker_id, attempt_id, 0.0))
             self._feed(ev.AttemptSucceeded(worker_id, attempt_id, OUTCOME, 0.0))
-            done += 1
-            if done % TASKS_A_TICK == 0:
+            if time.perf_counter() >= next_tick:
                 self._feed(ev.ClockTicked(0.0))
+                next_tick = time.perf_counter() + TICK_S
         took = time.perf_counter() - begun
         if job_id not in self._core.state.finished:
             raise SystemExit("the job did not end")
