@@ -24,9 +24,14 @@ JOINED_RECORDS = 65536
 
 
 def join(
-    node_id: str, left: Iterable[Batch], right: Iterable[Batch], memory: Memory | None = None
+    node_id: str,
+    left: Iterable[Batch],
+    right: Iterable[Batch],
+    memory: Memory | None = None,
+    held: list[object] | None = None,
 ) -> Iterator[Keyed]:
-    """The joined records. `memory`: None never spills.
+    """The joined records. `memory`: None never spills. `held` gets the hashed right side: to free
+    it takes time, which its owner may have later.
 
     Raises TaskError for a record without a key, OSError, CorruptBlock.
     """
@@ -34,6 +39,8 @@ def join(
     rights = (require_keys(node_id, batch) for batch in right)
     table = RightSide()
     if table.take(rights, memory):
+        if held is not None:
+            held.append(table)
         yield from _joined(table, lefts)
         return
     assert memory is not None

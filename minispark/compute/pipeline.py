@@ -47,12 +47,16 @@ class Pipeline:
         functions: UserFunctions | None = None,
         watch: Watch = lambda _, batches: batches,
         memory: Memory | None = None,
+        held: list[object] | None = None,
     ) -> None:
-        """`functions`: where steps name functions of the user's. `memory`: of each aggregation."""
+        """`functions`: where steps name functions of the user's. `memory`: of each aggregation.
+        `held` gets the aggregations: to free one takes time, which its owner may have later.
+        """
         self._steps = reorder(steps)
         self._functions = functions or UserFunctions()
         self._watch = watch
         self._memory = memory
+        self._held = held if held is not None else []
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -66,6 +70,7 @@ class Pipeline:
         Where it is the user's own, the functions of theirs that lead to it run as one loop with it.
         """
         reducer = reducer_of(name, self._functions)
+        self._held.append(reducer)
         for _ in self._combined(name, reducer, batches):
             if self._memory is not None and reducer.bytes_held() > self._memory.bytes_max:
                 yield reducer.partials()
@@ -112,6 +117,7 @@ class Pipeline:
 
     def _aggregate(self, step: Aggregate, batches: Iterable[Batch]) -> Iterator[Batch]:
         aggregation = Aggregation(lambda: reducer_of(step.fn, self._functions), self._memory)
+        self._held.append(aggregation)
         for batch in batches:
             keyed = require_keys(step.node_id, batch)
             if step.partial_in:

@@ -283,6 +283,11 @@ class Run:
     """None, here and for the program: what the executor was sent last."""
 
 
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """Executor -> agent, before a report: it ends after that, and takes no order any more."""
+
+
 Message: TypeAlias = (
     Hello
     | Challenge
@@ -307,6 +312,7 @@ Message: TypeAlias = (
     | Bulk
     | Missing
     | Run
+    | Retiring
     | Succeeded
     | Failed
     | FetchFailed

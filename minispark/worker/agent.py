@@ -266,8 +266,23 @@ class Agent:
             return
         for message in messages:
             self._take_ending(executor, message, now)
+        if executor.is_retiring and self._state.slots[executor.slot].run is None:
+            self._retire(executor, now)
+
+    def _retire(self, executor: Executor, now: float) -> None:
+        """It ends by itself: do not wait for that."""
+        self._selector.unregister(executor.channel)
+        executor.is_heard = False
+        del self._executors[executor.slot]
+        executor.channel.close()
+        self._server.expect_death(executor.pid, now)
+        self._server.fork(executor.slot, now)
 
     def _take_ending(self, executor: Executor, message: msg.Message, now: float) -> None:
+        if isinstance(message, msg.Retiring):
+            executor.is_retiring = True
+            self._state.retiring(executor.slot)
+            return
         assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
         slot = self._state.slots[executor.slot]
         is_success = isinstance(message, msg.Succeeded)

@@ -139,6 +139,10 @@ class AgentState:
         self._clear(place)
         return [*instructions, *self._fill(now)]
 
+    def retiring(self, slot: int) -> None:
+        """The slot's executor ends once it has reported; a clean one takes its place."""
+        self.slots[slot].is_ready, self.slots[slot].code_of = False, None
+
     def executor_died(self, slot: int, how: str, now: float) -> list[Instruction]:
         """The slot's executor is gone: by itself, or because it was killed."""
         place = self.slots[slot]

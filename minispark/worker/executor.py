@@ -5,7 +5,10 @@ It may be killed at any moment. Must not know the master.
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,18 +19,31 @@ from minispark.errors import FetchError, MiniSparkError
 from minispark.model.file_names import log_file
 from minispark.model.plan import OutputLocation, StageProgram, TaskOrder
 from minispark.transport.connection import Connection
-from minispark.transport.messages import ERROR_CHARS_MAX, Failed, FetchFailed, Run, Succeeded
+from minispark.transport.messages import (
+    ERROR_CHARS_MAX,
+    Failed,
+    FetchFailed,
+    Retiring,
+    Run,
+    Succeeded,
+)
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_log import TaskLog
 from minispark.worker.user_modules import UserModules
 
+RETIRE_BYTES = 32 << 20
+"""An executor that grew by so much ends after its task: the system takes its memory back at once,
+where to free millions of objects takes a tenth of a second, and leaves holes.
+"""
+
 
 def serve_orders(sock: socket.socket, context: TaskContext) -> None:
-    """Run orders until the agent closes its end."""
+    """Run orders until the agent closes its end, or one took much memory."""
     connection = Connection(sock)
     modules = UserModules()
     program: StageProgram | None = None
     outputs: tuple[OutputLocation, ...] = ()
+    begun_bytes = _rss_max_bytes()
     while True:
         try:
             message = connection.receive()
@@ -42,9 +58,20 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
             modules = UserModules(program.modules)
             modules.load()
         functions = UserFunctions(modules.find)
+        held: list[object] = []
         with _printing(message.order, program, context):
-            report = _run(message.order, program, outputs, context, functions)
+            report = _run(message.order, program, outputs, context, functions, held)
+        if _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
+            connection.send(Retiring())
+            connection.send(report)
+            os._exit(0)
         connection.send(report)
+
+
+def _rss_max_bytes() -> int:
+    """The most memory that this process had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
 
 
 @contextmanager
@@ -65,10 +92,12 @@ def _run(
     outputs: tuple[OutputLocation, ...],
     context: TaskContext,
     functions: UserFunctions,
+    held: list[object],
 ) -> Succeeded | Failed | FetchFailed:
     attempt_id = order.attempt_id
     try:
-        return Succeeded(attempt_id, run_order(order, program, outputs, context, functions))
+        outcome = run_order(order, program, outputs, context, functions, held)
+        return Succeeded(attempt_id, outcome)
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
     except MiniSparkError as error:

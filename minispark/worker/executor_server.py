@@ -69,6 +69,8 @@ class Executor:
         self.forked_at = now
         self.is_heard = True
         """Its socket is watched; not so once it closed."""
+        self.is_retiring = False
+        """It ends by itself once it has reported."""
         # What it was sent last; the same is not sent again.
         self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()

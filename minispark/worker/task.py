@@ -78,8 +78,10 @@ def run_order(
     outputs: tuple[OutputLocation, ...],
     context: TaskContext,
     functions: UserFunctions,
+    held: list[object],
 ) -> TaskOutcome:
-    """Run the attempt to its end. `functions`: of the program's modules.
+    """Run the attempt to its end. `functions`: of the program's modules. `held` gets what took
+    much memory: to free it takes time, which the caller may have later.
 
     Raises TaskError, FetchError, OSError.
     """
@@ -87,7 +89,7 @@ def run_order(
     gc.disable()  # a task makes millions of objects and no cycles
     try:
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            task = _Task(order, program, outputs, context, functions, fetcher)
+            task = _Task(order, program, outputs, context, functions, fetcher, held)
             with closing(task.spill):
                 return task.run()
     finally:
@@ -104,12 +106,14 @@ class _Task:
         context: TaskContext,
         functions: UserFunctions,
         fetcher: Fetcher,
+        held: list[object],
     ) -> None:
         self._order = order
         self._program = program
         self._outputs = outputs
         self._functions = functions
         self._fetcher = fetcher
+        self._held = held
         self._reader = Reader()
         self._clock = PhaseClock(time.perf_counter)
         self._bytes_read = 0
@@ -153,7 +157,7 @@ class _Task:
             phase = "merge" if node_id in merging else "compute"
             return self._clock.timed(batches, phase, node_id)
 
-        pipeline = Pipeline(steps, self._functions, watch, self._memory)
+        pipeline = Pipeline(steps, self._functions, watch, self._memory, self._held)
         self._pipelines.append(pipeline)
         return pipeline
 
@@ -172,7 +176,7 @@ class _Task:
 
     def _join(self, source: Join) -> Iterator[Batch]:
         left = self._pipeline(source.left_steps).run(self._read(source.left))
-        for batch in join(source.node_id, left, self._read(source.right), self._memory):
+        for batch in join(source.node_id, left, self._read(source.right), self._memory, self._held):
             self._joined += len(batch.keys)
             yield batch
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import jobs, oracle
@@ -83,3 +85,24 @@ def test_a_killed_or_cancelled_task_leaves_no_spilled_data(cluster: Cluster, wor
         assert client.wait(info["id"], timeout_s=30)["state"] == "CANCELLED"
     wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
     assert spill_files(cluster) == []
+
+
+def test_an_executor_that_grew_much_makes_room_for_a_small_one(
+    make_cluster: Callable[..., Cluster], words: Path
+) -> None:
+    cluster = make_cluster(workers=1, threads=2)
+
+    def executors() -> list[int]:
+        processes = json.loads(cluster.cli("ps", "--json").stdout)["processes"]
+        pids: list[int] = next(p["executors"] for p in processes if p["name"] == "worker-1")
+        return pids if len(pids) == 2 else []
+
+    before = wait_until(executors, "two executors")
+    job_id, _ = finish(cluster, jobs.word_count(str(words), 2))
+    after = wait_until(executors, "two executors again")
+    assert not set(before) & set(after)
+    sizes = [psutil.Process(pid).memory_info().rss for pid in after]
+    assert max(sizes) < 64 << 20, sizes
+    with cluster.client() as client:
+        tasks = client.tasks(job_id)["tasks"]
+    assert [task["state"] for task in tasks] == ["SUCCEEDED"] * 4

@@ -138,3 +138,13 @@ def test_injected_failures_are_drawn() -> None:
     assert isinstance(failed, SendReport) and isinstance(failed.report, Failed)
     assert failed.report.kind == "injected"
     assert rest == started(0, 2)
+
+
+def test_an_executor_that_retires_reports_and_gets_no_further_order() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    state.retiring(0)
+    done = Succeeded(id_of(1), OUTCOME)
+    assert state.finished(0, done, 1.0) == [SendReport(done)]
+    assert state.held == (id_of(2),)
+    assert state.executor_ready(0, 1.1) == started(0, 2)
