@@ -1,4 +1,4 @@
-"""Inner join by key: the right side is hashed, the left one streams past it.
+"""Join by key: the right side is hashed, the left one streams past it.
 
 A value is `(left,right)`; order is the left side's, then the right side's. A right side that
 outgrows the memory is dealt out to parts by the hash of its keys, and the left side likewise: then
@@ -9,8 +9,8 @@ past each piece. Must not know shuffles, nor files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, compress
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, compress, repeat
 
 from minispark.compute.batch import Batch, Keyed, text_list, value_list
 from minispark.compute.map_output import MapOutput
@@ -19,6 +19,8 @@ from minispark.errors import TaskError
 
 PARTS = 32
 """Parts of a side that does not fit."""
+NULL = "null"
+"""Stands for the missing side of an outer join."""
 JOINED_RECORDS = 65536
 """A batch of joined records has no more than so many: each may meet each."""
 
@@ -29,9 +31,10 @@ def join(
     right: Iterable[Batch],
     memory: Memory | None = None,
     held: list[object] | None = None,
+    kind: str = "inner",
 ) -> Iterator[Keyed]:
     """The joined records. `memory`: None never spills. `held` gets the hashed right side: to free
-    it takes time, which its owner may have later.
+    it takes time, which its owner may have later. `kind`: as in `model.plan.Join`.
 
     Raises TaskError for a record without a key, OSError, CorruptBlock.
     """
@@ -41,16 +44,28 @@ def join(
     if table.take(rights, memory):
         if held is not None:
             held.append(table)
-        yield from _joined(table, lefts)
+        yield from _join_whole(table, lefts, kind)
         return
     assert memory is not None
     all_rights = chain(table.rows(), rights)
     del table  # it goes when its rows were taken
-    yield from _join_by_parts(lefts, all_rights, memory)
+    yield from _join_by_parts(lefts, all_rights, memory, kind)
+
+
+def _join_whole(table: RightSide, lefts: Iterable[Keyed], kind: str) -> Iterator[Keyed]:
+    """All of the right side is in the table."""
+    met: dict[str | None, None] = {}
+    keeps_right = kind in ("right", "full")
+    for batch in lefts:
+        if keeps_right:
+            met.update(dict.fromkeys(batch.keys))
+        yield from table.meet(batch, keeps_left=kind in ("left", "full"))
+    if keeps_right:
+        yield table.unmet(met)
 
 
 def _join_by_parts(
-    left: Iterator[Keyed], right: Iterable[Keyed], memory: Memory
+    left: Iterator[Keyed], right: Iterable[Keyed], memory: Memory, kind: str
 ) -> Iterator[Keyed]:
     # by another hash than that which chose these keys for one partition
     left_parts = MapOutput(PARTS, memory, is_documented=True)
@@ -60,17 +75,45 @@ def _join_by_parts(
             parts.add(batch)
         parts.finish()
     for part in range(PARTS):
-        rights = (batch for batch in right_parts.batches(part) if isinstance(batch, Keyed))
-        is_whole = False
-        while not is_whole:
-            table = RightSide()
-            is_whole = table.take(rights, memory)
-            lefts = (batch for batch in left_parts.batches(part) if isinstance(batch, Keyed))
-            yield from _joined(table, lefts)
+
+        def lefts(part: int = part) -> Iterator[Keyed]:
+            return _keyed(left_parts.batches(part))
+
+        table, rights = RightSide(), _keyed(right_parts.batches(part))
+        if table.take(rights, memory):
+            yield from _join_whole(table, lefts(), kind)
+        else:
+            yield from _join_by_pieces(table, lefts, rights, memory, kind)
 
 
-def _joined(table: RightSide, left: Iterable[Keyed]) -> Iterator[Keyed]:
-    return chain.from_iterable(map(table.meet, left))
+def _join_by_pieces(
+    table: RightSide,
+    lefts: Callable[[], Iterator[Keyed]],
+    rights: Iterator[Keyed],
+    memory: Memory,
+    kind: str,
+) -> Iterator[Keyed]:
+    """`table` is the first piece of the right side; the left side passes each of them, and once
+    more for those that met none.
+    """
+    right_keys: dict[str, None] = {}
+    is_last = False
+    while True:
+        yield from _join_whole(table, lefts(), "right" if kind in ("right", "full") else "inner")
+        right_keys.update(dict.fromkeys(table.keys()))
+        if is_last:
+            break
+        table = RightSide()
+        is_last = table.take(rights, memory)
+    if kind in ("left", "full"):
+        for batch in lefts():
+            pairs = zip(batch.keys, text_list(batch), strict=True)
+            alone = [(key, f"({value},{NULL})") for key, value in pairs if key not in right_keys]
+            yield Keyed([key for key, _ in alone], [text for _, text in alone], is_complete=True)
+
+
+def _keyed(batches: Iterator[Batch]) -> Iterator[Keyed]:
+    return (batch for batch in batches if isinstance(batch, Keyed))
 
 
 class RightSide:
@@ -107,10 +150,14 @@ class RightSide:
             several = [values] if isinstance(values, str) else values
             yield Keyed([key] * len(several), several, is_complete=True)
 
-    def meet(self, batch: Keyed) -> Iterator[Keyed]:
-        """A left batch's records, joined."""
+    def keys(self) -> Iterable[str]:
+        return self._rows.keys()
+
+    def meet(self, batch: Keyed, keeps_left: bool) -> Iterator[Keyed]:
+        """A left batch's records, joined. `keeps_left`: those without a partner with NULL."""
         keys, lefts = batch.keys, text_list(batch)
-        rights = list(map(self._rows.get, keys))  # type: ignore[arg-type]
+        other = NULL if keeps_left else None
+        rights = list(map(self._rows.get, keys, repeat(other)))  # type: ignore[arg-type]
         kinds = set(map(type, rights))
         if type(None) in kinds:
             flags = [right is not None for right in rights]
@@ -121,6 +168,17 @@ class RightSide:
             yield Keyed(keys, joined, is_complete=True)
         else:
             yield from _each_with_each(keys, lefts, rights)  # type: ignore[arg-type]
+
+    def unmet(self, met: dict[str | None, None]) -> Keyed:
+        """The right records whose key is not among those that were met, with NULL."""
+        keys: list[str] = []
+        values: list[str] = []
+        for key, right in self._rows.items():
+            if key not in met:
+                several = [right] if isinstance(right, str) else right
+                keys += [key] * len(several)
+                values += [f"({NULL},{one})" for one in several]
+        return Keyed(keys, values, is_complete=True)
 
 
 def _each_with_each(
@@ -149,6 +207,6 @@ def require_keys(node_id: str, batch: Batch) -> Keyed:
     if not values:
         return Keyed([], [])
     raise TaskError(
-        f"{node_id}: the record {str(values[0])[:100]!r} has no key to join by; "
-        "put a map with extract_key before the join"
+        f"{node_id}: the record {str(values[0])[:100]!r} has no key; "
+        "put a map with extract_key before it"
     )

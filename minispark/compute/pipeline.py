@@ -25,11 +25,23 @@ from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.join import require_keys
 from minispark.compute.kernels import KERNELS, Kernel
 from minispark.compute.reducers import Column, Reducer, new_reducer
+from minispark.compute.rows import first_records, records_of_keys, sampled, whole_record_keys
 from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.model.function_names import is_user_function
-from minispark.model.plan import Aggregate, KeyByValue, Narrow, RequireKey, SelectColumns, Step
+from minispark.model.plan import (
+    Aggregate,
+    KeyByValue,
+    Limit,
+    Narrow,
+    RecordOfKey,
+    RequireKey,
+    Sample,
+    SelectColumns,
+    Step,
+    WholeRecordKey,
+)
 
 Watch = Callable[[str, Iterator[Batch]], Iterator[Batch]]
 """Passes a node's batches on; may take the time that each of them takes."""
@@ -48,6 +60,7 @@ class Pipeline:
         watch: Watch = lambda _, batches: batches,
         memory: Memory | None = None,
         held: list[object] | None = None,
+        partition: int = 0,
     ) -> None:
         """`functions`: where steps name functions of the user's. `memory`: of each aggregation.
         `held` gets the aggregations: to free one takes time, which its owner may have later.
@@ -56,6 +69,7 @@ class Pipeline:
         self._functions = functions or UserFunctions()
         self._watch = watch
         self._memory = memory
+        self._partition = partition
         self._held = held if held is not None else []
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
@@ -97,11 +111,15 @@ class Pipeline:
     def _flow(self, steps: tuple[Step, ...], batches: Iterable[Batch]) -> Iterator[Batch]:
         flow: Iterable[Batch] = batches
         for step in steps:
-            made = (
-                self._aggregate(step, flow)
-                if isinstance(step, Aggregate)
-                else self._each(step, flow)
-            )
+            match step:
+                case Aggregate():
+                    made = self._aggregate(step, flow)
+                case Limit(node_id, n):
+                    made = self._counted(node_id, first_records(flow, n))
+                case Sample(node_id):
+                    made = self._counted(node_id, sampled(flow, step, self._partition))
+                case _:
+                    made = self._each(step, flow)
             flow = self._watch(step.node_id, made)
         return iter(flow)
 
@@ -114,6 +132,11 @@ class Pipeline:
             if is_counted and not isinstance(result, TextChunk):
                 self.counts[node_id] += record_count(result)
             yield result
+
+    def _counted(self, node_id: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.counts[node_id] += record_count(batch)
+            yield batch
 
     def _aggregate(self, step: Aggregate, batches: Iterable[Batch]) -> Iterator[Batch]:
         aggregation = Aggregation(lambda: reducer_of(step.fn, self._functions), self._memory)
@@ -151,7 +174,8 @@ def reducer_input(name: str, batch: Keyed) -> list[Any] | Constant:
     """The values as that reducer takes them: named ones see text."""
     if isinstance(batch.values, Constant):
         return batch.values
-    return value_list(batch) if is_user_function(name) else text_list(batch)
+    keeps_type = is_user_function(name) or name == "collect"
+    return value_list(batch) if keeps_type else text_list(batch)
 
 
 def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
@@ -167,8 +191,12 @@ def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
             return lambda batch: key_by_value(batch, is_number)
         case RequireKey(node_id):
             return lambda batch: require_keys(node_id, batch)
-        case Aggregate():
-            raise AssertionError("an aggregate needs all batches")
+        case WholeRecordKey():
+            return whole_record_keys
+        case RecordOfKey():
+            return records_of_keys
+        case Aggregate() | Limit() | Sample():
+            raise AssertionError(f"{step} needs more than one batch")
         case _:
             assert_never(step)
 

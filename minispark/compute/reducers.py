@@ -275,8 +275,46 @@ class Average:
         self._sums.clear()
 
 
+class Collect:
+    """A key's values as a list, in order; each keeps its type."""
+
+    def __init__(self) -> None:
+        self._lists: dict[str, list[Any]] = {}
+        self._value_bytes = 0
+
+    def add(self, keys: list[str], values: list[Any] | Constant) -> None:
+        column = [values.value] * len(keys) if isinstance(values, Constant) else values
+        self._value_bytes += len(column) * TEXT_BYTES
+        self._value_bytes += sum(len(v) if type(v) is str else len(repr(v)) for v in column)
+        get = self._lists.get
+        for key, value in zip(keys, column, strict=True):
+            held = get(key)
+            if held is None:
+                self._lists[key] = [value]
+            else:
+                held.append(value)
+
+    def merge(self, keys: list[str], partials: Column) -> None:
+        for key, values in zip(keys, partials, strict=True):
+            self.add([key] * len(values), values)
+
+    def partials(self) -> tuple[list[str], Column]:
+        return list(self._lists), list(self._lists.values())
+
+    def finish(self) -> Keyed:
+        keys, lists = self.partials()
+        return Keyed(keys, lists, is_complete=True, is_json=True)
+
+    def bytes_held(self) -> int:
+        return held_bytes(self._lists) + self._value_bytes
+
+    def clear(self) -> None:
+        self._lists = {}
+        self._value_bytes = 0
+
+
 def new_reducer(name: str) -> Reducer:
-    """A fresh aggregation by a function of FUNCTION_NAMES["reduce_by_key"]."""
+    """A fresh aggregation by a function of FUNCTION_NAMES["reduce_by_key"], or `collect`."""
     match name:
         case "sum":
             return Sum()
@@ -288,5 +326,7 @@ def new_reducer(name: str) -> Reducer:
             return Extreme(name)
         case "avg":
             return Average()
+        case "collect":
+            return Collect()
         case _:
             raise TaskError(f"unknown reducer {name!r}")

@@ -7,7 +7,26 @@ from __future__ import annotations
 
 READERS = ("read_csv", "read_jsonl", "read_text")
 NARROW = ("map", "filter", "flat_map")
-OPERATORS = (*READERS, *NARROW, "reduce_by_key", "join", "shuffle_write", "shuffle_read")
+JOINS = {
+    "join": "inner",
+    "left_outer_join": "left",
+    "right_outer_join": "right",
+    "full_outer_join": "full",
+}
+"""By operator: which side's records stay although the other side has no such key."""
+BY_KEY = ("reduce_by_key", "group_by_key")
+"""One record a key comes out."""
+OPERATORS = (
+    *READERS,
+    *NARROW,
+    "sample",
+    *BY_KEY,
+    "distinct",
+    "take",
+    *JOINS,
+    "shuffle_write",
+    "shuffle_read",
+)
 
 FUNCTION_NAMES: dict[str, tuple[str, ...]] = {
     "map": ("to_lower", "to_upper", "pair_with_one", "extract_key", "identity"),
@@ -21,6 +40,7 @@ DEFAULTS = {
     "filter": "not_empty",
     "flat_map": "split_words",
     "reduce_by_key": "sum",
+    "group_by_key": "collect",
 }
 KEYING = ("pair_with_one", "extract_key")
 """Functions of `map` whose records have a key whatever came in."""

@@ -46,6 +46,12 @@ class DagNode:
     """Ours: the column that a reduce_by_key over CSV or JSONL rows reduces."""
     expr: str | None = None
     """Ours: an expression instead of a function (`expressions.py`)."""
+    n: int | None = None
+    """take: how many records."""
+    fraction: float | None = None
+    """sample: the part of the records, from 0 to 1."""
+    seed: int = 0
+    """sample: which part."""
     reader: ReaderOptions = ReaderOptions()
 
 

@@ -98,7 +98,7 @@ SingleSource: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Inner join by key: hashes the right side, streams the left one. A value is `(left,right)`.
+    """Join by key: hashes the right side, streams the left one. A value is `(left,right)`.
 
     Left order; for one left record the right records in their order.
     `left_steps` apply before the join: a broadcast join streams its left side straight from its
@@ -109,6 +109,10 @@ class Join:
     left: SingleSource
     right: SingleSource
     left_steps: tuple[Step, ...] = ()
+    kind: str = "inner"
+    """`inner`, or whose records stay although the other side lacks their key: `left`, `right`,
+    `full`.
+    """
 
 
 Source: TypeAlias = SingleSource | Join
@@ -175,7 +179,48 @@ class Aggregate:
     partial_in: bool
 
 
-Step: TypeAlias = Narrow | SelectColumns | KeyByValue | RequireKey | Aggregate
+@dataclass(frozen=True, slots=True)
+class WholeRecordKey:
+    """A record becomes (the JSON text of [key, value], "1"): equal records have equal keys."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOfKey:
+    """What WholeRecordKey made a key of; the value is dropped."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """About that part of the records; which ones follows from seed, partition and position."""
+
+    node_id: str
+    fraction: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The first `n` records of the task."""
+
+    node_id: str
+    n: int
+
+
+Step: TypeAlias = (
+    Narrow
+    | SelectColumns
+    | KeyByValue
+    | RequireKey
+    | Aggregate
+    | WholeRecordKey
+    | RecordOfKey
+    | Sample
+    | Limit
+)
 
 # --- where its records go ----------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from minispark.model.plan import (
     FetchShuffle,
     Join,
     KeyByValue,
+    Limit,
     Narrow,
     PartitionFile,
     PhysicalPlan,
@@ -20,13 +21,16 @@ from minispark.model.plan import (
     ReadPartitions,
     ReadRows,
     ReadSplits,
+    RecordOfKey,
     RequireKey,
+    Sample,
     SelectColumns,
     ShuffleBlocks,
     Sink,
     Source,
     Stage,
     Step,
+    WholeRecordKey,
 )
 
 
@@ -68,9 +72,9 @@ def source_lines(source: Source) -> list[str]:
         case FetchShuffle(stage, combined, broadcast):
             what = "all blocks" if broadcast else "blocks"
             return [f"fetch {what} of stage {stage}{' (partial aggregates)' if combined else ''}"]
-        case Join(node_id, left, right, steps):
+        case Join(node_id, left, right, steps, kind):
             return [
-                f"join [{node_id}]",
+                f"{'' if kind == 'inner' else f'{kind} outer '}join [{node_id}]",
                 *(f"  left: {line}" for line in source_lines(left)),
                 *(f"    {step_line(step)}" for step in steps),
                 *(f"  right: {line}" for line in source_lines(right)),
@@ -93,6 +97,14 @@ def step_line(step: Step) -> str:
             return f"require a key [{node_id}]"
         case Aggregate(node_id, fn, partial_in):
             return f"{'merge' if partial_in else 'reduce'} by key with {fn} [{node_id}]"
+        case WholeRecordKey(node_id):
+            return f"key by the whole record [{node_id}]"
+        case RecordOfKey(node_id):
+            return f"the record of each key [{node_id}]"
+        case Sample(node_id, fraction, seed):
+            return f"sample {fraction:g} of the records, seed {seed} [{node_id}]"
+        case Limit(node_id, n):
+            return f"the first {n} records [{node_id}]"
         case _:
             assert_never(step)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from minispark.model.function_names import JOINS
 from minispark.model.job import PlanKind, ResolvedInput
 from minispark.model.plan import (
     Aggregate,
@@ -17,6 +18,7 @@ from minispark.model.plan import (
     PartitionFile,
     PhysicalPlan,
     ReadSplits,
+    RecordOfKey,
     RequireKey,
     ShuffleBlocks,
     Sink,
@@ -25,9 +27,11 @@ from minispark.model.plan import (
     Stage,
     StageProgram,
     Step,
+    WholeRecordKey,
 )
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import LogicalDag, LogicalNode
+from minispark.plan.row_steps import limit_step, sample_step
 from minispark.plan.splits import byte_splits
 
 BROADCAST_BYTES_MAX = 8 * 2**20
@@ -86,14 +90,20 @@ class _Fuser:
                 assert node.fn is not None
                 step = Narrow(node.id, node.op, node.fn)
                 pipe = self._pipe(node.parents[0]).then(node.id, step)
-            case "reduce_by_key":
+            case "sample":
+                pipe = self._pipe(node.parents[0]).then(node.id, sample_step(node))
+            case "reduce_by_key" | "group_by_key":
                 pipe = self._reduce(node, node.parents[0])
+            case "distinct":
+                pipe = self._distinct(node, node.parents[0])
+            case "take":
+                pipe = self._take(node, node.parents[0])
             case "shuffle_write":
                 stage = self._shuffle(node.parents[0], node, node.partitions, None, ())
                 pipe = self._fetch(node, stage)
             case "shuffle_read":
                 pipe = self._pipe(node.parents[0]).then(node.id)
-            case "join":
+            case op if op in JOINS:
                 pipe = self._join(node, *node.parents)
             case op:
                 raise AssertionError(op)
@@ -116,21 +126,35 @@ class _Fuser:
         pipe = self._fetch(node, stage, combined=True)
         return pipe.then(node.id, Aggregate(node.id, node.fn, partial_in=True))
 
+    def _distinct(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
+        keying = (WholeRecordKey(node.id),)
+        stage = self._shuffle(parent, node, node.partitions, "count", keying)
+        merge = Aggregate(node.id, "count", partial_in=True)
+        return self._fetch(node, stage, combined=True).then(node.id, merge, RecordOfKey(node.id))
+
+    def _take(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
+        limit = limit_step(node)
+        stage = self._shuffle(parent, node, 1, None, (limit,))
+        return self._fetch(node, stage).then(node.id, limit)
+
     def _join(self, node: LogicalNode, left: LogicalNode, right: LogicalNode) -> Pipe:
         left_keys = keying_steps(node, left, self._inputs) or (RequireKey(node.id),)
         right_keys = keying_steps(node, right, self._inputs) or (RequireKey(node.id),)
-        if left.partitions == node.partitions and self._is_small(right):
+        kind = JOINS[node.op]
+        # where right records stay by themselves, one task must see all left ones of their key
+        may_broadcast = kind in ("inner", "left") and left.partitions == node.partitions
+        if may_broadcast and self._is_small(right):
             pipe = self._pipe(left)
             if not isinstance(pipe.source, Join):
                 stage = self._shuffle(right, node, 1, None, right_keys, side="broadcast")
                 fetch = FetchShuffle(stage, broadcast=True)
-                source = Join(node.id, pipe.source, fetch, (*pipe.steps, *left_keys))
+                source = Join(node.id, pipe.source, fetch, (*pipe.steps, *left_keys), kind)
                 ids = (*pipe.node_ids, node.id)
                 parents = tuple(sorted({*pipe.parents, stage}))
                 return Pipe(source, (), ids, node.partitions, parents, pipe.splits)
         first = self._shuffle(left, node, node.partitions, None, left_keys, side="left")
         second = self._shuffle(right, node, node.partitions, None, right_keys, side="right")
-        both = Join(node.id, FetchShuffle(first), FetchShuffle(second))
+        both = Join(node.id, FetchShuffle(first), FetchShuffle(second), kind=kind)
         return Pipe(both, (), (node.id,), node.partitions, tuple(sorted({first, second})))
 
     def _is_small(self, node: LogicalNode) -> bool:

@@ -15,9 +15,10 @@ from minispark.plan.logical import Keyedness, LogicalNode
 def keying_steps(
     consumer: LogicalNode, parent: LogicalNode, inputs: dict[str, ResolvedInput]
 ) -> tuple[Step, ...]:
-    """The steps that give `parent`'s records the key for `consumer` (a reduce_by_key or a join).
+    """The steps that give `parent`'s records the key for `consumer` (by key, or a join).
 
-    Raises InvalidRequest when a join's records cannot have one, or `value` names no column.
+    Raises InvalidRequest when its records cannot have one, or `value` names no column. Only
+    reduce_by_key makes up a key where there is none.
     """
     if consumer.op == "shuffle_write" or parent.keyedness is Keyedness.ALWAYS:
         return ()
@@ -28,7 +29,7 @@ def keying_steps(
         return (KeyByValue(consumer.id, is_number=consumer.runs_user_code),)
     if parent.keyedness is Keyedness.NEVER:
         raise InvalidRequest(
-            f"the records of {parent.id} have no key to join by: "
+            f"the records of {parent.id} have no key that {consumer.id} needs: "
             f"put a map with extract_key between {parent.id} and {consumer.id}",
             "dag.edges",
         )
@@ -60,5 +61,5 @@ def _selection(
         key_index=header.index(key) if is_csv else None,
         value_name=value,
         value_index=header.index(value) if is_csv and value is not None else None,
-        default_value="row" if consumer.op == "join" else "one",
+        default_value="one" if consumer.op == "reduce_by_key" else "row",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from minispark.model.function_names import KEYING, READERS, is_user_function
+from minispark.model.function_names import BY_KEY, JOINS, KEYING, READERS, is_user_function
 from minispark.model.job import DagNode
 
 
@@ -51,7 +51,7 @@ class LogicalNode:
             return Keyedness.SOME
         if self.is_reader:
             return Keyedness.NEVER
-        if self.op in ("reduce_by_key", "join") or self.fn in (*KEYING, "has_key"):
+        if self.op in (*BY_KEY, *JOINS) or self.fn in (*KEYING, "has_key"):
             return Keyedness.ALWAYS
         if self.runs_user_code and self.op != "filter":
             return Keyedness.SOME

@@ -5,6 +5,7 @@ It is the reference system's plan, in which foreign workers take part. Must not 
 
 from __future__ import annotations
 
+from minispark.model.function_names import BY_KEY, JOINS, NARROW
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
 from minispark.model.plan import (
     Aggregate,
@@ -17,6 +18,7 @@ from minispark.model.plan import (
     ReadPartitions,
     ReadRows,
     ReadSplits,
+    RecordOfKey,
     RequireKey,
     Sink,
     Source,
@@ -24,12 +26,15 @@ from minispark.model.plan import (
     Stage,
     StageProgram,
     Step,
+    WholeRecordKey,
 )
 from minispark.plan.fused import FORMATS
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import Keyedness, LogicalDag, LogicalNode
+from minispark.plan.row_steps import limit_step, sample_step
 from minispark.plan.splits import byte_splits, whole_files
 
+_SHUFFLING = (*BY_KEY, "distinct", "take", "shuffle_write", "right_outer_join", "full_outer_join")
 _FOREIGN_REDUCERS = ("sum", "count", "concat")
 
 
@@ -52,7 +57,7 @@ class _Naive:
         """Nodes after the user's own functions: their values may be no text, which only our workers
         know.
         """
-        shuffles = [node for node in dag.nodes if node.op in ("reduce_by_key", "shuffle_write")]
+        shuffles = [node for node in dag.nodes if node.op in _SHUFFLING]
         self._has_one_shuffle = len(shuffles) == 1
 
     def plan(self) -> PhysicalPlan:
@@ -65,7 +70,7 @@ class _Naive:
         return PhysicalPlan(PlanKind.NAIVE, tuple(self._stages))
 
     def _partitions_of(self, node: LogicalNode) -> int:
-        is_narrow = node.op in ("map", "filter", "flat_map", "shuffle_read", "join")
+        is_narrow = node.op in (*NARROW, "sample", "shuffle_read", "join", "left_outer_join")
         return self._partitions[node.parents[0].id] if is_narrow else node.partitions
 
     def _plan_node(self, node: LogicalNode, is_final: bool) -> None:
@@ -85,10 +90,21 @@ class _Naive:
                 self._add_writer(node.id, node, node.parents[0], (), node.partitions)
             case "shuffle_read":
                 self._add(node, self._output(node.parents[0]), (), sink, is_final)
-            case "reduce_by_key":
+            case "sample":
+                self._add(node, self._output(node.parents[0]), (sample_step(node),), sink, is_final)
+            case "reduce_by_key" | "group_by_key":
                 self._add_reduce(node, is_final)
-            case "join":
+            case "distinct":
+                keying = (WholeRecordKey(node.id),)
+                merge = (Aggregate(node.id, "count", partial_in=False), RecordOfKey(node.id))
+                self._add_shuffled(node, keying, merge, is_final)
+            case "take":
+                limit = limit_step(node)
+                self._add_shuffled(node, (limit,), (limit,), is_final)
+            case "join" | "left_outer_join":
                 self._add_join(node, is_final)
+            case "right_outer_join" | "full_outer_join":
+                self._add_shuffled_join(node, is_final)
             case op:
                 raise AssertionError(op)
 
@@ -166,6 +182,30 @@ class _Naive:
             is_documented=is_documented,
         )
 
+    def _add_shuffled(
+        self,
+        node: LogicalNode,
+        before: tuple[Step, ...],
+        after: tuple[Step, ...],
+        is_final: bool,
+    ) -> None:
+        """Steps before a shuffle of the node's own, and after it."""
+        writer = self._writer(node, node.parents[0], before)
+        source = ReadDocumentedShuffle(writer, self._stage_of[writer])
+        self._add(node, source, after, PartitionFile(node.id, is_read=not is_final), is_final)
+
+    def _add_shuffled_join(self, node: LogicalNode, is_final: bool) -> None:
+        """Where right records stay by themselves, one task must see all left ones of their key."""
+
+        def shuffled(parent: LogicalNode) -> ReadDocumentedShuffle:
+            keying = keying_steps(node, parent, self._inputs) or (RequireKey(node.id),)
+            writer = self._writer(node, parent, keying)
+            return ReadDocumentedShuffle(writer, self._stage_of[writer])
+
+        left, right = node.parents
+        both = Join(node.id, shuffled(left), shuffled(right), kind=JOINS[node.op])
+        self._add(node, both, (), PartitionFile(node.id, is_read=not is_final), is_final)
+
     def _writer(self, node: LogicalNode, parent: LogicalNode, keying: tuple[Step, ...]) -> str:
         """The automatic shuffle writer of a reduce; reduces that want the same share it."""
         wanted = (parent.id, node.partitions, keying)
@@ -193,8 +233,9 @@ class _Naive:
             left_source,
             ReadPartitions(right_id, self._stage_of[right_id], every=True),
             left_keys or (RequireKey(node.id),),
+            JOINS[node.op],
         )
-        is_documented = not left_keys and not right_keys
+        is_documented = node.op == "join" and not left_keys and not right_keys
         sink = PartitionFile(node.id, is_read=not is_final)
         self._add(node, source, (), sink, is_final, is_documented=is_documented)
 

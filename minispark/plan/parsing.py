@@ -18,6 +18,7 @@ NAME_CHARS_MAX = 200
 PATH_CHARS_MAX = 16_384
 """Room for several paths in one."""
 PARTITIONS_MAX = 10_000
+WHOLE_MAX = 2**53
 SHOWN_CHARS_MAX = 40
 TIMEOUT_S_MAX = 30 * 24 * 3600.0
 
@@ -29,7 +30,7 @@ _REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "timeout_s", "modules")
 _DAG_FIELDS = ("nodes", "edges")
 _NODE_FIELDS = (
     "id", "op", "path", "partitions", "fn_name", "fn", "key", "join_with", "value", "encoding",
-    "errors", "on_error", "multiline", "expr",
+    "errors", "on_error", "multiline", "expr", "n", "fraction", "seed",
 )  # fmt: skip
 
 
@@ -85,6 +86,9 @@ def _node(data: Any, at: str, warnings: list[str]) -> DagNode:
         join_with=_optional(node, "join_with", at, str),
         value=_optional(node, "value", at, str),
         expr=_optional(node, "expr", at, str),
+        n=_whole(node.get("n"), f"{at}n"),
+        fraction=_fraction(node.get("fraction"), f"{at}fraction"),
+        seed=_whole(node.get("seed"), f"{at}seed") or 0,
         reader=ReaderOptions(
             encoding=_optional(node, "encoding", at, str) or "utf-8",
             errors=_choice(node, "errors", at, ("strict", "replace")),
@@ -171,6 +175,20 @@ def _count(value: Any, at: str) -> int:
         shown = str(value)[:SHOWN_CHARS_MAX] if type(value) in (int, float) else _kind(value)
         raise InvalidRequest(f"{at} is a whole number from 1 to {PARTITIONS_MAX}, not {shown}", at)
     return value
+
+
+def _whole(value: Any, at: str) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= WHOLE_MAX):
+        shown = str(value)[:SHOWN_CHARS_MAX] if type(value) in (int, float) else _kind(value)
+        raise InvalidRequest(f"{at} is a whole number from 0 to {WHOLE_MAX}, not {shown}", at)
+    return value
+
+
+def _fraction(value: Any, at: str) -> float | None:
+    if value is not None and (type(value) not in (int, float) or not 0 <= value <= 1):
+        shown = str(value)[:SHOWN_CHARS_MAX] if type(value) in (int, float) else _kind(value)
+        raise InvalidRequest(f"{at} is a number from 0 to 1, not {shown}", at)
+    return None if value is None else float(value)
 
 
 def _timeout(value: Any) -> float | None:

@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from minispark.errors import InvalidRequest
-from minispark.model.function_names import DEFAULTS, FUNCTION_NAMES, NARROW, OPERATORS, READERS
+from minispark.model.function_names import (
+    DEFAULTS,
+    FUNCTION_NAMES,
+    JOINS,
+    NARROW,
+    OPERATORS,
+    READERS,
+)
 from minispark.model.job import DagNode, JobRequest
 from minispark.model.safe_text import has_control
 from minispark.plan.logical import LogicalDag, LogicalNode
@@ -46,7 +53,7 @@ def validate(request: JobRequest) -> LogicalDag:
         node = nodes[i]
         left = [p for p in parents[node.id] if p != node.join_with]
         _check_inputs(node, left, parents[node.id], f"dag.nodes[{i}]")
-        if node.join_with is not None and node.op == "join":
+        if node.join_with is not None and node.op in JOINS:
             left = [*left, node.join_with]
         logical[node.id] = LogicalNode(
             node=node,
@@ -77,10 +84,16 @@ def _check_operator(node: DagNode, at: str) -> None:
         )
     if node.op in READERS and not node.path:
         raise InvalidRequest(f"{node.op} needs a path", f"{at}.path")
-    if node.op == "join" and node.join_with is None:
-        raise InvalidRequest("join needs join_with: the id of its right side", f"{at}.join_with")
-    if node.op != "join" and node.join_with is not None:
+    if node.op in JOINS and node.join_with is None:
+        raise InvalidRequest(
+            f"{node.op} needs join_with: the id of its right side", f"{at}.join_with"
+        )
+    if node.op not in JOINS and node.join_with is not None:
         raise InvalidRequest(f"{node.op} takes no join_with", f"{at}.join_with")
+    if node.op == "take" and node.n is None:
+        raise InvalidRequest("take needs n: how many records", f"{at}.n")
+    if node.op == "sample" and node.fraction is None:
+        raise InvalidRequest("sample needs fraction: a number from 0 to 1", f"{at}.fraction")
 
 
 def _check_named_function(node: DagNode, at: str) -> None:
@@ -152,7 +165,7 @@ def _check_inputs(node: DagNode, left: list[str], parents: list[str], at: str) -
             )
         return
     if not left:
-        other = " besides join_with" if node.op == "join" else ""
+        other = " besides join_with" if node.op in JOINS else ""
         raise InvalidRequest(f"{node.id} ({node.op}) needs an input{other}: add an edge to it", at)
     if len(left) > 1:
         names = ", ".join(left)
@@ -167,7 +180,11 @@ def _partitions(
     at: str,
 ) -> int:
     """The node's number of partitions; a narrow one has its parent's."""
-    if node.op not in (*NARROW, "shuffle_read"):
+    if node.op == "take":
+        if node.partitions not in (None, 1):
+            raise InvalidRequest("take makes one partition; leave it out", f"{at}.partitions")
+        return 1
+    if node.op not in (*NARROW, "sample", "shuffle_read"):
         return node.partitions or request.parallelism
     parent = logical[left[0]]
     if node.partitions not in (None, parent.partitions):
@@ -185,7 +202,7 @@ def _check_shuffles(dag: LogicalDag, index: dict[str, int]) -> None:
         at = f"dag.nodes[{index[node.id]}]"
         for parent in node.parents:
             read[parent.id] = None
-            if node.op == "join" and parent.op == "shuffle_write":
+            if node.op in JOINS and parent.op == "shuffle_write":
                 raise InvalidRequest(
                     f"a join reads no shuffle_write: put a shuffle_read after {parent.id}", at
                 )

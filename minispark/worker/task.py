@@ -157,7 +157,9 @@ class _Task:
             phase = "merge" if node_id in merging else "compute"
             return self._clock.timed(batches, phase, node_id)
 
-        pipeline = Pipeline(steps, self._functions, watch, self._memory, self._held)
+        pipeline = Pipeline(
+            steps, self._functions, watch, self._memory, self._held, self._order.partition
+        )
         self._pipelines.append(pipeline)
         return pipeline
 
@@ -176,7 +178,9 @@ class _Task:
 
     def _join(self, source: Join) -> Iterator[Batch]:
         left = self._pipeline(source.left_steps).run(self._read(source.left))
-        for batch in join(source.node_id, left, self._read(source.right), self._memory, self._held):
+        for batch in join(
+            source.node_id, left, self._read(source.right), self._memory, self._held, source.kind
+        ):
             self._joined += len(batch.keys)
             yield batch
 

@@ -196,3 +196,63 @@ def test_a_join_by_a_column(shared_cluster: Cluster, folder: Path, plan: str) ->
         for right in rights.get(row[0], [])
     ]
     assert run(shared_cluster, request, plan) == sorted(expected)
+
+
+def text_job(path: Path, *nodes: dict[str, Any]) -> dict[str, Any]:
+    return job([{"id": "read", "op": "read_text", "path": str(path)}, *nodes], 3)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_distinct_lines_and_distinct_pairs(
+    shared_cluster: Cluster, folder: Path, plan: str
+) -> None:
+    lines = (folder / "words.txt").read_text().splitlines()
+    distinct = {"id": "d", "op": "distinct", "partitions": 2}
+    request = text_job(folder / "words.txt", distinct)
+    assert run(shared_cluster, request, plan) == sorted((None, line) for line in set(lines))
+    found = run(shared_cluster, words(folder, distinct), plan)
+    assert found == sorted((word, "1") for word in counts(folder))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_groups(shared_cluster: Cluster, folder: Path, plan: str) -> None:
+    node = {"id": "g", "op": "group_by_key", "key": "city", "value": "price"}
+    read = {"id": "read", "op": "read_csv", "path": str(folder / "rows.csv")}
+    found = dict(run(shared_cluster, job([read, node], 3), plan))
+    expected = {city: sorted(prices) for city, prices in grouped(folder).items()}
+    assert {city: sorted(json.loads(text)) for city, text in found.items()} == expected
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_take_and_sample(shared_cluster: Cluster, folder: Path, plan: str) -> None:
+    path = folder / "words.txt"
+    lines = path.read_text().splitlines()
+    take = text_job(path, {"id": "t", "op": "take", "n": 7})
+    assert run(shared_cluster, take, plan) == sorted((None, line) for line in lines[:7])
+    sample = text_job(path, {"id": "s", "op": "sample", "fraction": 0.5, "seed": 4})
+    found = run(shared_cluster, sample, plan)
+    assert found == run(shared_cluster, sample, plan)
+    assert len(lines) * 0.4 < len(found) < len(lines) * 0.6
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("op", ["left_outer_join", "right_outer_join", "full_outer_join"])
+def test_outer_joins(shared_cluster: Cluster, tmp_path: Path, plan: str, op: str) -> None:
+    left, right = tmp_path / "left.txt", tmp_path / "right.txt"
+    left.write_text("a,1\nb,2\nb,3\nc,4\n")
+    right.write_text("b,x\nc,y\nc,z\nd,u\n")
+    request = job(
+        [
+            {"id": "left", "op": "read_text", "path": str(left)},
+            {"id": "l", "op": "map", "fn": "extract_key"},
+            {"id": "right", "op": "read_text", "path": str(right)},
+            {"id": "r", "op": "map", "fn": "extract_key"},
+            {"id": "j", "op": op, "join_with": "r"},
+        ],
+        3,
+        edges=[["left", "l"], ["right", "r"], ["l", "j"]],
+    )
+    expected = [("b", "(2,x)"), ("b", "(3,x)"), ("c", "(4,y)"), ("c", "(4,z)")]
+    expected += [("a", "(1,null)")] if op != "right_outer_join" else []
+    expected += [("d", "(null,u)")] if op != "left_outer_join" else []
+    assert run(shared_cluster, request, plan) == sorted(expected)

@@ -97,7 +97,33 @@ LEAVES = keyed(
 SHUFFLED = join("x", "y", 2)
 SHUFFLED["dag"]["nodes"][4]["partitions"] = 5
 
+ROWS = job(
+    [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "some", "op": "sample", "fraction": 0.1, "seed": 3},
+        {"id": "pair", "op": "map", "fn": "extract_key"},
+        {"id": "once", "op": "distinct", "partitions": 3},
+        {"id": "lists", "op": "group_by_key"},
+        {"id": "ten", "op": "take", "n": 10},
+    ],
+    2,
+)
+OUTER = job(
+    [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "pair", "op": "map", "fn": "extract_key"},
+        {"id": "other", "op": "map", "fn": "extract_key"},
+        {"id": "l", "op": "left_outer_join", "join_with": "other"},
+        {"id": "f", "op": "full_outer_join", "join_with": "other", "partitions": 3},
+    ],
+    2,
+    edges=[["read", "pair"], ["read", "other"], ["pair", "l"], ["l", "f"]],
+)
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "rows-fused": (ROWS, "fused", {}),
+    "rows-naive": (ROWS, "naive", {}),
+    "outer-joins-fused": (OUTER, "fused", {"size": 10**9}),
+    "outer-joins-naive": (OUTER, "naive", {}),
     "wordcount_fused": (word_count("x", 4), "fused", {}),
     "wordcount_naive": (word_count("x", 2, op="read_csv"), "naive", {}),
     "course_fused": (COURSE, "fused", {}),
@@ -142,7 +168,9 @@ def check(made: PhysicalPlan) -> None:
 
 OPS = st.sampled_from(
     [("map", "identity"), ("map", "pair_with_one"), ("filter", "not_empty"), ("flat_map", None),
-     ("reduce_by_key", "sum"), ("reduce_by_key", "concat"), ("join", None)]
+     ("reduce_by_key", "sum"), ("reduce_by_key", "concat"), ("join", None),
+     ("left_outer_join", None), ("right_outer_join", None), ("full_outer_join", None),
+     ("group_by_key", None), ("distinct", None), ("take", None), ("sample", None)]
 )  # fmt: skip
 
 
@@ -159,7 +187,9 @@ def test_every_valid_dag_has_both_plans(data: st.DataObject) -> None:
         parents = [node["id"] for node in nodes[1:]]
         node: dict[str, Any] = {"id": f"n{i}", "op": op}
         left = data.draw(st.sampled_from(parents))
-        if op == "join":
+        more = {"take": {"n": 3}, "sample": {"fraction": 0.5}}
+        node |= more.get(op, {})
+        if op.endswith("join"):
             others = [parent for parent in parents if parent != left]
             if not others:
                 continue

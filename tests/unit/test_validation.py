@@ -57,6 +57,18 @@ INVALID: list[tuple[str, Any, str | None, str]] = [
     ("unknown operator", chain(MAP | {"op": "mpa"}), "dag.nodes[1].op", "did you mean map"),
     ("unknown function", chain(MAP | {"fn": "to_lwer"}), "dag.nodes[1].fn",
      "did you mean to_lower"),
+    ("take without n", chain({"id": "t", "op": "take"}), "dag.nodes[1].n", "how many"),
+    ("take negative", chain({"id": "t", "op": "take", "n": -1}), "dag.nodes[1].n", "from 0"),
+    ("take partitions", chain({"id": "t", "op": "take", "n": 1, "partitions": 2}),
+     "dag.nodes[1].partitions", "one partition"),
+    ("sample without fraction", chain({"id": "s", "op": "sample"}), "dag.nodes[1].fraction",
+     "from 0 to 1"),
+    ("sample too much", chain({"id": "s", "op": "sample", "fraction": 1.5}),
+     "dag.nodes[1].fraction", "from 0 to 1"),
+    ("distinct by a function", chain({"id": "d", "op": "distinct", "fn": "sum"}),
+     "dag.nodes[1].fn", "takes no function"),
+    ("outer join alone", chain({"id": "j", "op": "left_outer_join"}), "dag.nodes[1].join_with",
+     "right side"),
     ("function of another", chain(MAP | {"fn": "sum"}), "dag.nodes[1].fn", "known are"),
     ("function on a reader", job([READ | {"fn": "sum"}], 1), "dag.nodes[0].fn", "no function"),
     ("two functions", chain(MAP | {"fn_name": "to_upper"}), "dag.nodes[1].fn", "differ"),
@@ -106,10 +118,10 @@ def test_a_true_cycle_is_named() -> None:
 
 
 def test_unknown_fields_are_warnings() -> None:
-    request = parse_request(chain(MAP | {"fucntion": "x"}) | {"colour": "red"})
+    request = parse_request(chain(MAP | {"weight": "x"}) | {"colour": "red"})
     assert request.warnings == (
         "colour is unknown and was ignored",
-        "dag.nodes[1].fucntion is unknown and was ignored",
+        "dag.nodes[1].weight is unknown and was ignored",
     )
 
 

@@ -1,0 +1,127 @@
+"""Outer joins, group_by_key, distinct, sample and take: what each means, record by record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minispark.compute.batch import Batch, Record, Values, batch_of, records
+from minispark.compute.join import NULL, join
+from minispark.compute.pipeline import Pipeline
+from minispark.compute.reducers import new_reducer
+from minispark.compute.rows import first_records, records_of_keys, sampled, whole_record_keys
+from minispark.compute.spill import Memory
+from minispark.model.plan import Limit, Sample
+from tests.unit.test_spilling import Heap
+
+VALUE = (
+    st.text("ab\n", max_size=2) | st.integers() | st.none() | st.lists(st.integers(), max_size=2)
+)
+ROWS = st.lists(st.tuples(st.none() | st.text("ab", max_size=2), VALUE), max_size=8)
+SIDE = st.lists(
+    st.lists(st.tuples(st.text("abc", max_size=2), st.text("xy", max_size=2)), max_size=8),
+    max_size=4,
+)
+
+
+def flat(batches: Iterator[Batch] | list[Batch]) -> list[Record]:
+    return [row for batch in batches for row in records(batch)]
+
+
+def outer_join(left: list[Record], right: list[Record], kind: str) -> list[Record]:
+    rows = [(k, f"({a},{b})") for k, a in left for key, b in right if key == k]
+    if kind in ("left", "full"):
+        rows += [(k, f"({a},{NULL})") for k, a in left if k not in {key for key, _ in right}]
+    if kind in ("right", "full"):
+        rows += [(k, f"({NULL},{b})") for k, b in right if k not in {key for key, _ in left}]
+    return rows
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    SIDE,
+    SIDE,
+    st.sampled_from(["inner", "left", "right", "full"]),
+    st.none() | st.integers(0, 2000),
+)
+def test_outer_joins_keep_what_has_no_partner(
+    left: list[list[Record]], right: list[list[Record]], kind: str, budget: int | None
+) -> None:
+    memory = None if budget is None else Memory(budget, Heap())
+    got = flat(join("j", map(batch_of, left), map(batch_of, right), memory, kind=kind))
+    assert Counter(got) == Counter(outer_join(list(chain(*left)), list(chain(*right)), kind))
+
+
+@given(st.lists(st.lists(st.tuples(st.text("ab", max_size=1), VALUE), max_size=6), max_size=4))
+def test_group_by_key_keeps_order_and_types(parts: list[list[tuple[str, object]]]) -> None:
+    whole, merged = new_reducer("collect"), new_reducer("collect")
+    expected: dict[str, list[object]] = {}
+    for part in parts:
+        keys, values = [key for key, _ in part], [value for _, value in part]
+        partial = new_reducer("collect")
+        whole.add(keys, values)
+        partial.add(keys, values)
+        merged.merge(*partial.partials())
+        for key, value in part:
+            expected.setdefault(key, []).append(value)
+    assert list(records(whole.finish())) == list(expected.items())
+    assert list(records(merged.finish())) == list(expected.items())
+
+
+@given(ROWS)
+def test_equal_records_and_no_others_have_one_key(rows: list[Record]) -> None:
+    keyed = whole_record_keys(batch_of(rows))
+    for key, row in zip(keyed.keys, rows, strict=True):
+        same = [other for other, k in zip(rows, keyed.keys, strict=True) if k == key]
+        assert {json.dumps(other) for other in same} == {json.dumps(row)}
+    assert flat([records_of_keys(keyed)]) == rows
+
+
+@given(st.lists(ROWS, max_size=4), st.integers(0, 40))
+def test_take_gives_the_first_records(parts: list[list[Record]], n: int) -> None:
+    got = flat(first_records(map(batch_of, parts), n))
+    assert got == list(chain(*parts))[:n]
+
+
+def test_take_asks_for_no_more_batches_than_it_needs() -> None:
+    asked = 0
+
+    def batches() -> Iterator[Batch]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield Values(["x"] * 10)
+
+    pipeline = Pipeline((Limit("t", 25),))
+    assert len(flat(pipeline.run(batches()))) == 25
+    assert asked == 3
+    assert pipeline.counts == {"t": 25}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 50), max_size=5), st.floats(0, 1), st.integers(0, 9))
+def test_a_sample_does_not_depend_on_how_records_are_batched(
+    sizes: list[int], fraction: float, seed: int
+) -> None:
+    rows: list[Record] = [(None, str(i)) for i in range(sum(sizes))]
+    starts = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+    parts = [batch_of(rows[a:b]) for a, b in pairwise(starts)]
+    step = Sample("s", fraction, seed)
+    assert flat(sampled(parts, step, 3)) == flat(sampled([batch_of(rows)], step, 3))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
+def test_a_sample_has_about_its_part_of_the_records(fraction: float) -> None:
+    batch = Values([str(i) for i in range(20_000)])
+    picked = {p: flat(sampled([batch], Sample("s", fraction, 7), p)) for p in (0, 1)}
+    for rows in picked.values():
+        assert abs(len(rows) - 20_000 * fraction) <= 400
+    if fraction == 0.25:
+        assert picked[0] != picked[1]
+        assert picked[0] != flat(sampled([batch], Sample("s", fraction, 8), 0))
