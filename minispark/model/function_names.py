@@ -23,6 +23,7 @@ OPERATORS = (
     *BY_KEY,
     "distinct",
     "take",
+    "union",
     *JOINS,
     "shuffle_write",
     "shuffle_read",

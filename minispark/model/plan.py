@@ -115,7 +115,35 @@ class Join:
     """
 
 
-Source: TypeAlias = SingleSource | Join
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One parent of a union: so many of the stage's tasks, which read it and apply the steps."""
+
+    source: SingleSource | Join
+    steps: tuple[Step, ...]
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnionAll:
+    """The records of all branches: tasks 0 to n-1 are the partitions of the first one, and so on.
+
+    In its own branch a task has the number that it would have there.
+    """
+
+    node_id: str
+    branches: tuple[Branch, ...]
+
+    def locate(self, partition: int) -> tuple[Branch, int]:
+        """The branch of a task, and which of its partitions it is."""
+        for branch in self.branches:
+            if partition < branch.partitions:
+                return branch, partition
+            partition -= branch.partitions
+        raise AssertionError(f"a union has no partition {partition} more")
+
+
+Source: TypeAlias = SingleSource | Join | UnionAll
 
 # --- what happens to them inside the task ----------------------------------------------
 

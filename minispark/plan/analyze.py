@@ -58,7 +58,8 @@ def _source(stage: Stage, took: StageFigures, spilled: int | None) -> list[Opera
         return [OperatorLine(line) for line in (first, *rest)]
     in_us = _us(took, INPUT_PHASES)
     if not isinstance(source, Join):
-        return [OperatorLine(first, None, took.bytes_read, in_us)]
+        lines = [OperatorLine(first, None, took.bytes_read, in_us)]
+        return [*lines, *map(OperatorLine, rest)]
     joined = took.operators.get(source.node_id)
     records, us = (joined.records, joined.us) if joined is not None else (None, 0)
     lines = [OperatorLine(first, records, took.bytes_read, in_us + us, spilled)]

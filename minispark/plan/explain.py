@@ -30,6 +30,7 @@ from minispark.model.plan import (
     Source,
     Stage,
     Step,
+    UnionAll,
     WholeRecordKey,
 )
 
@@ -59,7 +60,9 @@ def _stage(plan: PhysicalPlan, stage: Stage) -> list[str]:
 
 
 def source_lines(source: Source) -> list[str]:
-    """One line; of a join, more: both sides, and the steps of the left one."""
+    """One line; of a join, more: both sides, and the steps of the left one; of a union all of
+    every branch.
+    """
     match source:
         case ReadSplits(node_id, format):
             return [f"read {format} by byte ranges [{node_id}]"]
@@ -79,6 +82,14 @@ def source_lines(source: Source) -> list[str]:
                 *(f"    {step_line(step)}" for step in steps),
                 *(f"  right: {line}" for line in source_lines(right)),
             ]
+        case UnionAll(node_id, branches):
+            lines = [f"union [{node_id}]"]
+            for branch in branches:
+                unit = "task" if branch.partitions == 1 else "tasks"
+                lines.append(f"  {branch.partitions} {unit}:")
+                lines += [f"    {line}" for line in source_lines(branch.source)]
+                lines += [f"    {step_line(step)}" for step in branch.steps]
+            return lines
         case _:
             assert_never(source)
 

@@ -12,6 +12,7 @@ from minispark.model.function_names import JOINS
 from minispark.model.job import PlanKind, ResolvedInput
 from minispark.model.plan import (
     Aggregate,
+    Branch,
     FetchShuffle,
     Join,
     Narrow,
@@ -27,6 +28,7 @@ from minispark.model.plan import (
     Stage,
     StageProgram,
     Step,
+    UnionAll,
     WholeRecordKey,
 )
 from minispark.plan.keying import keying_steps
@@ -103,6 +105,8 @@ class _Fuser:
                 pipe = self._fetch(node, stage)
             case "shuffle_read":
                 pipe = self._pipe(node.parents[0]).then(node.id)
+            case "union":
+                pipe = self._union(node)
             case op if op in JOINS:
                 pipe = self._join(node, *node.parents)
             case op:
@@ -137,6 +141,27 @@ class _Fuser:
         stage = self._shuffle(parent, node, 1, None, (limit,))
         return self._fetch(node, stage).then(node.id, limit)
 
+    def _union(self, node: LogicalNode) -> Pipe:
+        pipes = [self._pipe(parent) for parent in node.parents]
+        branches: list[Branch] = []
+        for pipe in pipes:
+            match pipe.source:
+                case UnionAll(branches=inner):
+                    branches += [replace(b, steps=(*b.steps, *pipe.steps)) for b in inner]
+                case source:
+                    branches.append(Branch(source, pipe.steps, pipe.partitions))
+        node_ids = dict.fromkeys(node_id for pipe in pipes for node_id in pipe.node_ids)
+        has_splits = any(pipe.splits for pipe in pipes)
+        splits = [split for p in pipes for split in p.splits or ((),) * p.partitions]
+        return Pipe(
+            source=UnionAll(node.id, tuple(branches)),
+            steps=(),
+            node_ids=(*node_ids, node.id),
+            partitions=sum(pipe.partitions for pipe in pipes),
+            parents=tuple(sorted({parent for pipe in pipes for parent in pipe.parents})),
+            splits=tuple(splits) if has_splits else (),
+        )
+
     def _join(self, node: LogicalNode, left: LogicalNode, right: LogicalNode) -> Pipe:
         left_keys = keying_steps(node, left, self._inputs) or (RequireKey(node.id),)
         right_keys = keying_steps(node, right, self._inputs) or (RequireKey(node.id),)
@@ -145,7 +170,7 @@ class _Fuser:
         may_broadcast = kind in ("inner", "left") and left.partitions == node.partitions
         if may_broadcast and self._is_small(right):
             pipe = self._pipe(left)
-            if not isinstance(pipe.source, Join):
+            if not isinstance(pipe.source, (Join, UnionAll)):
                 stage = self._shuffle(right, node, 1, None, right_keys, side="broadcast")
                 fetch = FetchShuffle(stage, broadcast=True)
                 source = Join(node.id, pipe.source, fetch, (*pipe.steps, *left_keys), kind)

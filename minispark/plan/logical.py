@@ -22,7 +22,7 @@ class Keyedness(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LogicalNode:
-    """`parents`: none for a reader, (left, right) for a join, else one."""
+    """`parents`: none for a reader, (left, right) for a join, several for a union, else one."""
 
     node: DagNode
     fn: str | None
@@ -53,6 +53,9 @@ class LogicalNode:
             return Keyedness.NEVER
         if self.op in (*BY_KEY, *JOINS) or self.fn in (*KEYING, "has_key"):
             return Keyedness.ALWAYS
+        if self.op == "union":
+            kinds = {parent.keyedness for parent in self.parents}
+            return kinds.pop() if len(kinds) == 1 else Keyedness.SOME
         if self.runs_user_code and self.op != "filter":
             return Keyedness.SOME
         return self.parents[0].keyedness

@@ -9,6 +9,7 @@ from minispark.model.function_names import BY_KEY, JOINS, NARROW
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
 from minispark.model.plan import (
     Aggregate,
+    Branch,
     DocumentedShuffle,
     Join,
     Narrow,
@@ -26,6 +27,7 @@ from minispark.model.plan import (
     Stage,
     StageProgram,
     Step,
+    UnionAll,
     WholeRecordKey,
 )
 from minispark.plan.fused import FORMATS
@@ -70,6 +72,8 @@ class _Naive:
         return PhysicalPlan(PlanKind.NAIVE, tuple(self._stages))
 
     def _partitions_of(self, node: LogicalNode) -> int:
+        if node.op == "union":
+            return sum(self._partitions[parent.id] for parent in node.parents)
         is_narrow = node.op in (*NARROW, "sample", "shuffle_read", "join", "left_outer_join")
         return self._partitions[node.parents[0].id] if is_narrow else node.partitions
 
@@ -101,6 +105,12 @@ class _Naive:
             case "take":
                 limit = limit_step(node)
                 self._add_shuffled(node, (limit,), (limit,), is_final)
+            case "union":
+                branches = [
+                    Branch(self._output(parent), (), self._partitions[parent.id])
+                    for parent in node.parents
+                ]
+                self._add(node, UnionAll(node.id, tuple(branches)), (), sink, is_final)
             case "join" | "left_outer_join":
                 self._add_join(node, is_final)
             case "right_outer_join" | "full_outer_join":
@@ -305,6 +315,8 @@ def _parents(source: Source) -> tuple[int, ...]:
             return (source.stage_index,)
         case Join():
             return tuple(sorted({*_parents(source.left), *_parents(source.right)}))
+        case UnionAll(branches=branches):
+            return tuple(sorted({p for branch in branches for p in _parents(branch.source)}))
         case _:
             return ()
 

@@ -14,9 +14,11 @@ from minispark.model.plan import (
     Narrow,
     PhysicalPlan,
     ShuffleBlocks,
+    Source,
     Stage,
     StageProgram,
     Step,
+    UnionAll,
 )
 from minispark.plan.fused import plan_fused
 from minispark.plan.naive import plan_naive
@@ -42,10 +44,20 @@ def _with_modules(stage: Stage, request: JobRequest) -> Stage:
 
 
 def _needs_modules(program: StageProgram) -> bool:
-    left = program.source.left_steps if isinstance(program.source, Join) else ()
     combine = program.sink.combine if isinstance(program.sink, ShuffleBlocks) else None
-    names = [name for step in (*left, *program.steps) if (name := _function(step)) is not None]
+    steps = (*_source_steps(program.source), *program.steps)
+    names = [name for step in steps if (name := _function(step)) is not None]
     return any(_is_of_a_module(name) for name in (*names, combine or ""))
+
+
+def _source_steps(source: Source) -> tuple[Step, ...]:
+    match source:
+        case Join(left_steps=steps):
+            return steps
+        case UnionAll(branches=branches):
+            return tuple(s for b in branches for s in (*_source_steps(b.source), *b.steps))
+        case _:
+            return ()
 
 
 def _is_of_a_module(name: str) -> bool:

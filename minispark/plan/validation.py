@@ -167,6 +167,10 @@ def _check_inputs(node: DagNode, left: list[str], parents: list[str], at: str) -
     if not left:
         other = " besides join_with" if node.op in JOINS else ""
         raise InvalidRequest(f"{node.id} ({node.op}) needs an input{other}: add an edge to it", at)
+    if node.op == "union":
+        if len(left) < 2:
+            raise InvalidRequest(f"{node.id} (union) needs a second input: add an edge to it", at)
+        return
     if len(left) > 1:
         names = ", ".join(left)
         raise InvalidRequest(f"{node.id} ({node.op}) takes one input, not {names}", at)
@@ -184,6 +188,14 @@ def _partitions(
         if node.partitions not in (None, 1):
             raise InvalidRequest("take makes one partition; leave it out", f"{at}.partitions")
         return 1
+    if node.op == "union":
+        total = sum(logical[parent].partitions for parent in left)
+        if node.partitions not in (None, total):
+            raise InvalidRequest(
+                f"{node.id} has the {total} partitions of its inputs; leave it out",
+                f"{at}.partitions",
+            )
+        return total
     if node.op not in (*NARROW, "sample", "shuffle_read"):
         return node.partitions or request.parallelism
     parent = logical[left[0]]
@@ -202,9 +214,9 @@ def _check_shuffles(dag: LogicalDag, index: dict[str, int]) -> None:
         at = f"dag.nodes[{index[node.id]}]"
         for parent in node.parents:
             read[parent.id] = None
-            if node.op in JOINS and parent.op == "shuffle_write":
+            if node.op in (*JOINS, "union") and parent.op == "shuffle_write":
                 raise InvalidRequest(
-                    f"a join reads no shuffle_write: put a shuffle_read after {parent.id}", at
+                    f"a {node.op} reads no shuffle_write: put a shuffle_read after {parent.id}", at
                 )
         if node.op == "shuffle_read" and node.parents[0].op != "shuffle_write":
             raise InvalidRequest("shuffle_read reads what a shuffle_write wrote", at)

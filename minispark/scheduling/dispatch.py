@@ -29,6 +29,7 @@ from minispark.model.plan import (
     ReadSplits,
     Source,
     TaskOrder,
+    UnionAll,
 )
 from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.job_run import JobRun, StageRun
@@ -291,6 +292,9 @@ def _reads(source: Source) -> tuple[tuple[int, bool], ...]:
             return ((source.stage_index, source.every),)
         case Join():
             return (*_reads(source.left), *_reads(source.right))
+        case UnionAll(branches=branches):
+            stages = (index for branch in branches for index, _ in _reads(branch.source))
+            return tuple((index, True) for index in dict.fromkeys(stages))
         case _:
             assert_never(source)
 

@@ -44,6 +44,7 @@ from minispark.model.plan import (
     Step,
     TaskOrder,
     TaskOutcome,
+    UnionAll,
 )
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
@@ -118,7 +119,10 @@ class _Task:
         self._clock = PhaseClock(time.perf_counter)
         self._bytes_read = 0
         self._pipelines: list[Pipeline] = []
-        self._joined = 0
+        self._joined: dict[str, int] = {}
+        """Records by the node of a join."""
+        self._partition = order.partition
+        """Which partition of its inputs it reads."""
         self._state_dir = context.state_dir
         self.spill = SpillFile(context.state_dir)
         self._memory = Memory(context.task_max_mb * HELD_BYTES_PER_MB, self.spill)
@@ -143,8 +147,7 @@ class _Task:
         counts: dict[str, int] = {}
         for pipeline in self._pipelines:
             counts.update(pipeline.counts)
-        if isinstance(self._program.source, Join):
-            counts[self._program.source.node_id] = self._joined
+        counts.update(self._joined)
         return tuple(OperatorCount(n, count, self._clock.node_us(n)) for n, count in counts.items())
 
     def _pipeline(self, steps: tuple[Step, ...]) -> Pipeline:
@@ -172,6 +175,12 @@ class _Task:
 
     def _source(self) -> Iterator[Batch]:
         source = self._program.source
+        if not isinstance(source, UnionAll):
+            return self._rows(source)
+        branch, self._partition = source.locate(self._order.partition)
+        return self._pipeline(branch.steps).run(self._rows(branch.source))
+
+    def _rows(self, source: SingleSource | Join) -> Iterator[Batch]:
         if not isinstance(source, Join):
             return self._read(source)
         return self._clock.timed(self._join(source), "compute", source.node_id)
@@ -181,7 +190,7 @@ class _Task:
         for batch in join(
             source.node_id, left, self._read(source.right), self._memory, self._held, source.kind
         ):
-            self._joined += len(batch.keys)
+            self._joined[source.node_id] = self._joined.get(source.node_id, 0) + len(batch.keys)
             yield batch
 
     def _read(self, source: SingleSource) -> Iterator[Batch]:
@@ -193,7 +202,7 @@ class _Task:
             case ReadSplits() | ReadRows():
                 splits = self._order.splits
                 self._bytes_read += sum(split.end - split.start for split in splits)
-                return self._reader.read(source, splits, self._order.partition)
+                return self._reader.read(source, splits, self._partition)
             case FetchShuffle():
                 return self._fetch(source)
             case ReadPartitions():
@@ -204,13 +213,13 @@ class _Task:
                 assert_never(source)
 
     def _fetch(self, source: FetchShuffle) -> Iterator[Batch]:
-        partition = 0 if source.broadcast else self._order.partition
+        partition = 0 if source.broadcast else self._partition
         for batch in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
             if record_count(batch):
                 yield batch
 
     def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
-        every, own = self._of_stage(source.stage_index), self._order.partition
+        every, own = self._of_stage(source.stage_index), self._partition
         wanted = [
             (place, partition_file(self._order.job_id, source.node_id, place.partition))
             for place in every
@@ -219,7 +228,7 @@ class _Task:
         return self._fetcher.documented(wanted, 0)
 
     def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
-        job_id, writer, own = self._order.job_id, source.writer_node_id, self._order.partition
+        job_id, writer, own = self._order.job_id, source.writer_node_id, self._partition
         wanted = [
             (place, shuffle_file(job_id, writer, place.partition, own))
             for place in self._of_stage(source.stage_index)

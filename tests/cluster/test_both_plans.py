@@ -256,3 +256,24 @@ def test_outer_joins(shared_cluster: Cluster, tmp_path: Path, plan: str, op: str
     expected += [("a", "(1,null)")] if op != "right_outer_join" else []
     expected += [("d", "(null,u)")] if op != "left_outer_join" else []
     assert run(shared_cluster, request, plan) == sorted(expected)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_union_of_unlike_inputs(shared_cluster: Cluster, folder: Path, plan: str) -> None:
+    request = words(
+        folder,
+        {"id": "sum", "op": "reduce_by_key", "partitions": 2},
+        {"id": "twice", "op": "map", "fn": "to_upper"},
+        {"id": "rows", "op": "read_csv", "path": str(folder / "rows.csv")},
+        {"id": "all", "op": "union"},
+        {"id": "more", "op": "union"},
+        {"id": "long", "op": "filter", "fn": "not_empty"},
+        edges=[
+            ["read", "split"], ["split", "pair"], ["pair", "sum"], ["sum", "twice"], ["sum", "all"],
+            ["twice", "all"], ["all", "more"], ["rows", "more"], ["more", "long"],
+        ],
+    )  # fmt: skip
+    pairs = [(word, str(count)) for word, count in counts(folder).items()]
+    expected: Records = [*pairs, *pairs, *((None, ",".join(row)) for row in table(folder))]
+    found = run(shared_cluster, request, plan)
+    assert found == sorted(expected, key=lambda row: (row[0] or "", row[1]))

@@ -119,7 +119,25 @@ OUTER = job(
     2,
     edges=[["read", "pair"], ["read", "other"], ["pair", "l"], ["l", "f"]],
 )
+UNION = job(
+    [
+        {"id": "a", "op": "read_text", "path": "x", "partitions": 2},
+        {"id": "b", "op": "read_csv", "path": "x", "partitions": 3},
+        {"id": "pair", "op": "map", "fn": "pair_with_one"},
+        {"id": "sum", "op": "reduce_by_key", "partitions": 1},
+        {"id": "both", "op": "union"},
+        {"id": "u", "op": "union"},
+        {"id": "all", "op": "distinct"},
+    ],
+    2,
+    edges=[
+        ["a", "pair"], ["pair", "sum"], ["b", "both"], ["a", "both"], ["both", "u"], ["sum", "u"],
+        ["u", "all"],
+    ],
+)  # fmt: skip
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "union-fused": (UNION, "fused", {}),
+    "union-naive": (UNION, "naive", {}),
     "rows-fused": (ROWS, "fused", {}),
     "rows-naive": (ROWS, "naive", {}),
     "outer-joins-fused": (OUTER, "fused", {"size": 10**9}),
@@ -170,7 +188,8 @@ OPS = st.sampled_from(
     [("map", "identity"), ("map", "pair_with_one"), ("filter", "not_empty"), ("flat_map", None),
      ("reduce_by_key", "sum"), ("reduce_by_key", "concat"), ("join", None),
      ("left_outer_join", None), ("right_outer_join", None), ("full_outer_join", None),
-     ("group_by_key", None), ("distinct", None), ("take", None), ("sample", None)]
+     ("group_by_key", None), ("distinct", None), ("take", None), ("sample", None),
+     ("union", None)]
 )  # fmt: skip
 
 
@@ -194,6 +213,11 @@ def test_every_valid_dag_has_both_plans(data: st.DataObject) -> None:
             if not others:
                 continue
             node["join_with"] = data.draw(st.sampled_from(others))
+        elif op == "union":
+            others = [parent for parent in parents if parent != left]
+            if not others:
+                continue
+            edges.append([data.draw(st.sampled_from(others)), node["id"]])
         elif fn is not None:
             node["fn"] = fn
         edges.append([left, node["id"]])
