@@ -16,11 +16,11 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import accumulate, compress
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 from minispark.compute.batch import Constant, Keyed, Values, json_text
-from minispark.compute.partition import crc32_partitions, documented_partitions, encoded_keys
+from minispark.compute.partition import crc32_partitions, encoded_keys
 from minispark.errors import CorruptBlock
 
 _HEAD = struct.Struct(">II")
@@ -30,6 +30,8 @@ SELECTIONS_MAX = 4
 
 Keys = list[str] | list[str | None]
 Column = list[Any] | Constant
+TargetsOf: TypeAlias = Callable[[list[Any]], list[int]]
+"""The partition of each key."""
 
 
 def encode_block(keys: Keys | list[bytes], values: Column) -> bytes:
@@ -44,16 +46,16 @@ def encode_block(keys: Keys | list[bytes], values: Column) -> bytes:
 
 
 def encode_blocks(
-    keys: Keys, values: Column, count: int, is_documented: bool = False
+    keys: Keys, values: Column, count: int, targets_of: TargetsOf | None = None
 ) -> list[bytes]:
-    """The block of each of `count` partitions, records by the crc32 of their key, or by the
-    documented hash, in their order; empty for a partition without records.
+    """The block of each of `count` partitions, records by the crc32 of their key, or as
+    `targets_of` says, in their order; empty for a partition without records.
     """
     if count == 1:
         return [encode_block(keys, values)]
     columns: list[Any] = keys
-    if is_documented:
-        targets = documented_partitions(keys, count)
+    if targets_of is not None:
+        targets = targets_of(keys)
     else:
         columns = encoded_keys(keys) or keys
         targets = crc32_partitions(columns, count)

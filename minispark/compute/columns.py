@@ -11,8 +11,8 @@ from typing import Any
 
 from minispark.compute.batch import Batch, Keyed, value_list
 from minispark.errors import TaskError
-from minispark.model.plan import SelectColumns
 from minispark.model.safe_text import is_text
+from minispark.model.steps import SelectColumns
 
 
 def select_columns(step: SelectColumns, batch: Batch) -> Keyed:

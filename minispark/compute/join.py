@@ -10,10 +10,12 @@ past each piece. Must not know shuffles, nor files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, compress, repeat
 
 from minispark.compute.batch import Batch, Keyed, text_list, value_list
 from minispark.compute.map_output import MapOutput
+from minispark.compute.partition import documented_partitions
 from minispark.compute.spill import ENTRY_BYTES, Memory
 from minispark.errors import TaskError
 
@@ -68,8 +70,9 @@ def _join_by_parts(
     left: Iterator[Keyed], right: Iterable[Keyed], memory: Memory, kind: str
 ) -> Iterator[Keyed]:
     # by another hash than that which chose these keys for one partition
-    left_parts = MapOutput(PARTS, memory, is_documented=True)
-    right_parts = MapOutput(PARTS, memory, is_documented=True)
+    targets_of = partial(documented_partitions, count=PARTS)
+    left_parts = MapOutput(PARTS, memory, targets_of)
+    right_parts = MapOutput(PARTS, memory, targets_of)
     for side, parts in ((right, right_parts), (left, left_parts)):
         for batch in side:
             parts.add(batch)

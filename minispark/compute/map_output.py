@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minispark.compute.batch import Batch, Constant, Keyed, text_list, value_list
-from minispark.compute.blocks import decode_blocks, encode_blocks, read_blocks
+from minispark.compute.blocks import TargetsOf, decode_blocks, encode_blocks, read_blocks
 from minispark.compute.spill import Extent, Memory
 
 BLOCK_RECORDS = 65536
@@ -28,11 +28,11 @@ class MapOutput:
     """The blocks of each of `partitions` partitions: several for one where there is much."""
 
     def __init__(
-        self, partitions: int, memory: Memory | None = None, is_documented: bool = False
+        self, partitions: int, memory: Memory | None = None, targets_of: TargetsOf | None = None
     ) -> None:
-        """`is_documented`: records go to partitions by the documented hash of their key."""
+        """`targets_of`: the partitions of keys; None: by their crc32."""
         self._memory = memory
-        self._is_documented = is_documented
+        self._targets_of = targets_of
         self._records_max = BLOCK_RECORDS
         self._chars_max = float("inf")
         if memory is not None:
@@ -78,7 +78,7 @@ class MapOutput:
         first = self._values[0]
         if isinstance(first, str) and self._values.count(first) == len(self._values):
             values = Constant(first)
-        made = encode_blocks(self._keys, values, len(self._blocks), self._is_documented)
+        made = encode_blocks(self._keys, values, len(self._blocks), self._targets_of)
         for blocks, block in zip(self._blocks, made, strict=True):
             if block:
                 blocks.append(block)

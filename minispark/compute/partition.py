@@ -5,6 +5,8 @@ Must not know what is partitioned.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from zlib import crc32
 
 
@@ -29,6 +31,30 @@ def documented_partitions(keys: list[str | None] | list[str], count: int) -> lis
     """`documented_partition` of every key, worked out once for each that is different."""
     targets = {key: documented_partition(key, count) for key in dict.fromkeys(keys)}
     return list(map(targets.__getitem__, keys))
+
+
+def range_bounds(samples: Iterable[tuple[str, int]], count: int) -> list[str]:
+    """The last keys of all but the last of `count` ranges that hold about equally many records.
+
+    `samples`: keys, each with how many records it stands for. Fewer bounds where there are too few.
+    """
+    ordered = sorted(samples)
+    total = sum(weight for _, weight in ordered)
+    bounds: list[str] = []
+    seen = 0
+    for key, weight in ordered:
+        seen += weight
+        while len(bounds) < count - 1 and seen * count >= total * (len(bounds) + 1):
+            bounds.append(key)
+    return bounds
+
+
+def range_partitions(
+    keys: list[str], bounds: list[str], count: int, is_descending: bool
+) -> list[int]:
+    """Which range each key is in; the last of `count` ranges comes first where descending."""
+    found = [bisect_left(bounds, key) for key in keys]
+    return [count - 1 - partition for partition in found] if is_descending else found
 
 
 def encoded_keys(keys: list[str | None] | list[str]) -> list[bytes] | None:

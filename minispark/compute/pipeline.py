@@ -25,12 +25,19 @@ from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.join import require_keys
 from minispark.compute.kernels import KERNELS, Kernel
 from minispark.compute.reducers import Column, Reducer, new_reducer
-from minispark.compute.rows import first_records, records_of_keys, sampled, whole_record_keys
+from minispark.compute.rows import (
+    first_records,
+    records_of_keys,
+    sampled,
+    sampled_keys,
+    whole_record_keys,
+)
+from minispark.compute.sorting import sorted_rows
 from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.model.function_names import is_user_function
-from minispark.model.plan import (
+from minispark.model.steps import (
     Aggregate,
     KeyByValue,
     Limit,
@@ -38,7 +45,9 @@ from minispark.model.plan import (
     RecordOfKey,
     RequireKey,
     Sample,
+    SampleKeys,
     SelectColumns,
+    SortByKey,
     Step,
     WholeRecordKey,
 )
@@ -118,6 +127,11 @@ class Pipeline:
                     made = self._counted(node_id, first_records(flow, n))
                 case Sample(node_id):
                     made = self._counted(node_id, sampled(flow, step, self._partition))
+                case SampleKeys():
+                    made = sampled_keys(flow, self._partition)
+                case SortByKey(node_id, is_descending):
+                    rows = sorted_rows(flow, self._memory, is_descending)
+                    made = self._counted(node_id, rows)
                 case _:
                     made = self._each(step, flow)
             flow = self._watch(step.node_id, made)
@@ -195,7 +209,7 @@ def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
             return whole_record_keys
         case RecordOfKey():
             return records_of_keys
-        case Aggregate() | Limit() | Sample():
+        case Aggregate() | Limit() | Sample() | SampleKeys() | SortByKey():
             raise AssertionError(f"{step} needs more than one batch")
         case _:
             assert_never(step)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import compress, islice
+from heapq import nsmallest
+from itertools import chain, compress, islice
 
 from minispark.compute.batch import (
     Batch,
@@ -19,7 +20,10 @@ from minispark.compute.batch import (
     record_count,
     records,
 )
-from minispark.model.plan import Sample
+from minispark.model.steps import Sample
+
+SAMPLED_KEYS = 1000
+"""Of one task: bounds between 10 partitions are then some percent off."""
 
 
 def whole_record_keys(batch: Batch) -> Keyed:
@@ -49,6 +53,30 @@ def first_records(batches: Iterable[Batch], n: int) -> Iterator[Batch]:
         yield batch
 
 
+def sampled_keys(batches: Iterable[Batch], partition: int) -> Iterator[Keyed]:
+    """Up to SAMPLED_KEYS of the keys, whose positions hash lowest, each with the number of records
+    that it stands for as its value.
+    """
+    salt = f"keys/{partition}/".encode()
+    chosen: list[tuple[bytes, str]] = []
+    count = 0
+    for batch in batches:
+        assert isinstance(batch, Keyed)
+        numbered = zip(_digests(salt, count, len(batch.keys)), batch.keys, strict=True)
+        chosen = nsmallest(SAMPLED_KEYS, chain(chosen, numbered))  # type: ignore[arg-type]
+        count += len(batch.keys)
+    if chosen:
+        weight = str(max(1, count // len(chosen)))
+        yield Keyed([key for _, key in chosen], Constant(weight), is_complete=True)
+
+
+def _digests(salt: bytes, start: int, count: int) -> Iterator[bytes]:
+    """A hash of each position from `start` on."""
+    return (
+        blake2b(b"%s%d" % (salt, at), digest_size=8).digest() for at in range(start, start + count)
+    )
+
+
 def sampled(batches: Iterable[Batch], step: Sample, partition: int) -> Iterator[Batch]:
     """About `step.fraction` of the records: those whose position hashes low enough. The same seed,
     partition and order give the same ones, in every attempt.
@@ -58,10 +86,7 @@ def sampled(batches: Iterable[Batch], step: Sample, partition: int) -> Iterator[
     position = 0
     for batch in batches:
         rows = list(records(batch))
-        digests = (
-            blake2b(b"%s%d" % (salt, at), digest_size=8).digest()
-            for at in range(position, position + len(rows))
-        )
+        digests = _digests(salt, position, len(rows))
         position += len(rows)
         flags = [int.from_bytes(digest) < limit for digest in digests]
         yield batch_of(list(compress(rows, flags)))

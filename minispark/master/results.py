@@ -20,7 +20,12 @@ from minispark.errors import ClusterError, CorruptBlock, NotFound, ProtocolError
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.ids import attempt_id
-from minispark.model.plan import DocumentedShuffle, PartitionFile, PhysicalPlan, Stage
+from minispark.model.plan import (
+    DocumentedShuffle,
+    PartitionFile,
+    PhysicalPlan,
+    Stage,
+)
 from minispark.storage.job_history import AttemptRow, JobHistory
 from minispark.storage.task_files import open_below
 from minispark.transport.connection import Connection

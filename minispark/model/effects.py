@@ -12,7 +12,13 @@ from typing import TypeAlias
 from minispark.model.events import WorkerIdentity
 from minispark.model.figures import StageFigures
 from minispark.model.job import JobRequest
-from minispark.model.plan import OutputLocation, PhysicalPlan, Stage, StageProgram, TaskOrder
+from minispark.model.plan import (
+    OutputLocation,
+    PhysicalPlan,
+    Stage,
+    StageProgram,
+    TaskOrder,
+)
 from minispark.model.states import AttemptState, Cause, JobState
 
 # --- facts for the journal ------------------------------------------------------------------

@@ -21,6 +21,7 @@ OPERATORS = (
     *NARROW,
     "sample",
     *BY_KEY,
+    "sort_by_key",
     "distinct",
     "take",
     "union",

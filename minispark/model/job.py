@@ -46,6 +46,8 @@ class DagNode:
     """Ours: the column that a reduce_by_key over CSV or JSONL rows reduces."""
     expr: str | None = None
     """Ours: an expression instead of a function (`expressions.py`)."""
+    ascending: bool = True
+    """sort_by_key."""
     n: int | None = None
     """take: how many records."""
     fraction: float | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.job import PlanKind, ReaderOptions
+from minispark.model.steps import Step
 
 # --- where a task's records come from -------------------------------------------------
 
@@ -145,112 +146,17 @@ class UnionAll:
 
 Source: TypeAlias = SingleSource | Join | UnionAll
 
-# --- what happens to them inside the task ----------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Narrow:
-    """A map, filter or flat_map function, record by record."""
-
-    node_id: str
-    op: str
-    """`map`, `filter` or `flat_map`."""
-    fn: str
-    """A named function, or the user's own (`function_names.is_user_function`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelectColumns:
-    """Unkeyed CSV or JSONL rows become (key column, value column or the count "1" or the row's
-    text).
-
-    `format` is `csv` or `jsonl`; `key_index` is the column's position (csv), `key_name` its name.
-    """
-
-    node_id: str
-    format: str
-    key_name: str
-    key_index: int | None
-    value_name: str | None
-    value_index: int | None
-    default_value: str
-    """Used where value_name is None: `one` (the constant "1") or `row` (the row's text)."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyByValue:
-    """Unkeyed records that reach reduce_by_key count as (value, "1"); keyed ones stay as they
-    are.
-    """
-
-    node_id: str
-    is_number: bool = False
-    """Count as (value, 1) instead: for a reducer of the user's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequireKey:
-    """A record without a key that reaches a join is an error that proposes `extract_key`."""
-
-    node_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """reduce_by_key over all records of this task: one record per key, in first-occurrence order.
-
-    `partial_in`: values are partial aggregates (the output of a combining sink).
-    """
-
-    node_id: str
-    fn: str
-    partial_in: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WholeRecordKey:
-    """A record becomes (the JSON text of [key, value], "1"): equal records have equal keys."""
-
-    node_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordOfKey:
-    """What WholeRecordKey made a key of; the value is dropped."""
-
-    node_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """About that part of the records; which ones follows from seed, partition and position."""
-
-    node_id: str
-    fraction: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The first `n` records of the task."""
-
-    node_id: str
-    n: int
-
-
-Step: TypeAlias = (
-    Narrow
-    | SelectColumns
-    | KeyByValue
-    | RequireKey
-    | Aggregate
-    | WholeRecordKey
-    | RecordOfKey
-    | Sample
-    | Limit
-)
-
 # --- where its records go ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Records go to partitions by ranges of keys. The bounds follow from the keys that SampleKeys
+    chose in the stage that `samples` reads, all of it: every task finds the same.
+    """
+
+    samples: FetchShuffle | ReadPartitions
+    is_descending: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +170,8 @@ class ShuffleBlocks:
     partitions: int
     combine: str | None
     """A reducer to apply on the map side first; its partial aggregates are what is written."""
+    ranges: Ranges | None = None
+    """Instead of the crc32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +191,8 @@ class DocumentedShuffle:
 
     writer_node_id: str
     partitions: int
+    ranges: Ranges | None = None
+    """Instead of the hash."""
 
 
 Sink: TypeAlias = ShuffleBlocks | PartitionFile | DocumentedShuffle

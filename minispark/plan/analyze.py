@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minispark.model.figures import StageFigures
-from minispark.model.plan import Aggregate, Join, Narrow, Stage, Step
+from minispark.model.plan import Join, Stage
+from minispark.model.steps import Aggregate, Narrow, Step
 from minispark.plan.explain import sink_line, source_lines, step_line
 
 INPUT_PHASES = ("read", "fetch")

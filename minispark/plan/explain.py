@@ -8,29 +8,34 @@ from __future__ import annotations
 from typing import assert_never
 
 from minispark.model.plan import (
-    Aggregate,
     DocumentedShuffle,
     FetchShuffle,
     Join,
-    KeyByValue,
-    Limit,
-    Narrow,
     PartitionFile,
     PhysicalPlan,
+    Ranges,
     ReadDocumentedShuffle,
     ReadPartitions,
     ReadRows,
     ReadSplits,
-    RecordOfKey,
-    RequireKey,
-    Sample,
-    SelectColumns,
     ShuffleBlocks,
     Sink,
     Source,
     Stage,
-    Step,
     UnionAll,
+)
+from minispark.model.steps import (
+    Aggregate,
+    KeyByValue,
+    Limit,
+    Narrow,
+    RecordOfKey,
+    RequireKey,
+    Sample,
+    SampleKeys,
+    SelectColumns,
+    SortByKey,
+    Step,
     WholeRecordKey,
 )
 
@@ -116,6 +121,10 @@ def step_line(step: Step) -> str:
             return f"sample {fraction:g} of the records, seed {seed} [{node_id}]"
         case Limit(node_id, n):
             return f"the first {n} records [{node_id}]"
+        case SampleKeys(node_id):
+            return f"a sample of the keys [{node_id}]"
+        case SortByKey(node_id, is_descending):
+            return f"sort by key{', descending' if is_descending else ''} [{node_id}]"
         case _:
             assert_never(step)
 
@@ -123,12 +132,18 @@ def step_line(step: Step) -> str:
 def sink_line(sink: Sink) -> str:
     """Where the records go."""
     match sink:
-        case ShuffleBlocks(_, partitions, combine):
+        case ShuffleBlocks(_, partitions, combine, ranges):
             how = f", combined with {combine}" if combine else ""
-            return f"-> shuffle blocks for {partitions} partitions{how}"
+            return f"-> shuffle blocks for {partitions} partitions{how}{_by_ranges(ranges)}"
         case PartitionFile(node_id):
             return f"-> partition files of {node_id}"
-        case DocumentedShuffle(_, partitions):
-            return f"-> shuffle files for {partitions} partitions"
+        case DocumentedShuffle(_, partitions, ranges):
+            return f"-> shuffle files for {partitions} partitions{_by_ranges(ranges)}"
         case _:
             assert_never(sink)
+
+
+def _by_ranges(ranges: Ranges | None) -> str:
+    if ranges is None:
+        return ""
+    return f", by ranges of the keys that stage {ranges.samples.stage_index} sampled"

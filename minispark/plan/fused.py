@@ -11,24 +11,29 @@ from dataclasses import dataclass, replace
 from minispark.model.function_names import JOINS
 from minispark.model.job import PlanKind, ResolvedInput
 from minispark.model.plan import (
-    Aggregate,
     Branch,
     FetchShuffle,
     Join,
-    Narrow,
     PartitionFile,
     PhysicalPlan,
+    Ranges,
     ReadSplits,
-    RecordOfKey,
-    RequireKey,
     ShuffleBlocks,
     Sink,
     Source,
     Split,
     Stage,
     StageProgram,
-    Step,
     UnionAll,
+)
+from minispark.model.steps import (
+    Aggregate,
+    Narrow,
+    RecordOfKey,
+    RequireKey,
+    SampleKeys,
+    SortByKey,
+    Step,
     WholeRecordKey,
 )
 from minispark.plan.keying import keying_steps
@@ -96,6 +101,8 @@ class _Fuser:
                 pipe = self._pipe(node.parents[0]).then(node.id, sample_step(node))
             case "reduce_by_key" | "group_by_key":
                 pipe = self._reduce(node, node.parents[0])
+            case "sort_by_key":
+                pipe = self._sort(node, node.parents[0])
             case "distinct":
                 pipe = self._distinct(node, node.parents[0])
             case "take":
@@ -135,6 +142,16 @@ class _Fuser:
         stage = self._shuffle(parent, node, node.partitions, "count", keying)
         merge = Aggregate(node.id, "count", partial_in=True)
         return self._fetch(node, stage, combined=True).then(node.id, merge, RecordOfKey(node.id))
+
+    def _sort(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
+        keying = keying_steps(node, parent, self._inputs)
+        is_descending, ranges = not node.node.ascending, None
+        if node.partitions > 1:
+            sampling = (*keying, SampleKeys(node.id))
+            samples = self._shuffle(parent, node, 1, None, sampling, side="samples")
+            ranges = Ranges(FetchShuffle(samples, broadcast=True), is_descending)
+        stage = self._shuffle(parent, node, node.partitions, None, keying, "", ranges)
+        return self._fetch(node, stage).then(node.id, SortByKey(node.id, is_descending))
 
     def _take(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
         limit = limit_step(node)
@@ -210,13 +227,17 @@ class _Fuser:
         combine: str | None,
         keying: tuple[Step, ...],
         side: str = "",
+        ranges: Ranges | None = None,
     ) -> int:
         """The index of the stage that writes `parent`'s records for `consumer`."""
         key = (parent.id, consumer.id, side)
         if key not in self._shuffles:
             pipe = self._pipe(parent)
             pipe = replace(pipe, steps=(*pipe.steps, *keying))
-            sink = ShuffleBlocks(consumer.id, partitions, combine)
+            if ranges is not None:
+                parents = {*pipe.parents, ranges.samples.stage_index}
+                pipe = replace(pipe, parents=tuple(sorted(parents)))
+            sink = ShuffleBlocks(consumer.id, partitions, combine, ranges)
             self._shuffles[key] = self._add(pipe, sink, is_final=False)
         return self._shuffles[key]
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from minispark.errors import InvalidRequest
 from minispark.model.job import ResolvedInput
-from minispark.model.plan import KeyByValue, RequireKey, SelectColumns, Step
+from minispark.model.steps import (
+    KeyByValue,
+    RequireKey,
+    SelectColumns,
+    Step,
+)
 from minispark.plan.logical import Keyedness, LogicalNode
 
 

@@ -51,7 +51,7 @@ class LogicalNode:
             return Keyedness.SOME
         if self.is_reader:
             return Keyedness.NEVER
-        if self.op in (*BY_KEY, *JOINS) or self.fn in (*KEYING, "has_key"):
+        if self.op in (*BY_KEY, *JOINS, "sort_by_key") or self.fn in (*KEYING, "has_key"):
             return Keyedness.ALWAYS
         if self.op == "union":
             kinds = {parent.keyedness for parent in self.parents}

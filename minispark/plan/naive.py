@@ -8,26 +8,31 @@ from __future__ import annotations
 from minispark.model.function_names import BY_KEY, JOINS, NARROW
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
 from minispark.model.plan import (
-    Aggregate,
     Branch,
     DocumentedShuffle,
     Join,
-    Narrow,
     PartitionFile,
     PhysicalPlan,
+    Ranges,
     ReadDocumentedShuffle,
     ReadPartitions,
     ReadRows,
     ReadSplits,
-    RecordOfKey,
-    RequireKey,
     Sink,
     Source,
     Split,
     Stage,
     StageProgram,
-    Step,
     UnionAll,
+)
+from minispark.model.steps import (
+    Aggregate,
+    Narrow,
+    RecordOfKey,
+    RequireKey,
+    SampleKeys,
+    SortByKey,
+    Step,
     WholeRecordKey,
 )
 from minispark.plan.fused import FORMATS
@@ -36,7 +41,15 @@ from minispark.plan.logical import Keyedness, LogicalDag, LogicalNode
 from minispark.plan.row_steps import limit_step, sample_step
 from minispark.plan.splits import byte_splits, whole_files
 
-_SHUFFLING = (*BY_KEY, "distinct", "take", "shuffle_write", "right_outer_join", "full_outer_join")
+_SHUFFLING = (
+    *BY_KEY,
+    "sort_by_key",
+    "distinct",
+    "take",
+    "shuffle_write",
+    "right_outer_join",
+    "full_outer_join",
+)
 _FOREIGN_REDUCERS = ("sum", "count", "concat")
 
 
@@ -98,6 +111,8 @@ class _Naive:
                 self._add(node, self._output(node.parents[0]), (sample_step(node),), sink, is_final)
             case "reduce_by_key" | "group_by_key":
                 self._add_reduce(node, is_final)
+            case "sort_by_key":
+                self._add_sort(node, is_final)
             case "distinct":
                 keying = (WholeRecordKey(node.id),)
                 merge = (Aggregate(node.id, "count", partial_in=False), RecordOfKey(node.id))
@@ -146,9 +161,10 @@ class _Naive:
         parent: LogicalNode,
         keying: tuple[Step, ...],
         partitions: int,
+        ranges: Ranges | None = None,
     ) -> None:
-        sink = DocumentedShuffle(writer_id, partitions)
-        is_documented = not keying and parent.keyedness is Keyedness.ALWAYS
+        sink = DocumentedShuffle(writer_id, partitions, ranges)
+        is_documented = not keying and ranges is None and parent.keyedness is Keyedness.ALWAYS
         is_documented = is_documented and self._has_one_shuffle and parent.op != "shuffle_write"
         # a foreign writer makes as many files as it has tasks
         is_documented = is_documented and self._partitions[parent.id] == partitions
@@ -160,7 +176,10 @@ class _Naive:
                 node_ids=(writer_id,),
                 op="shuffle_write",
                 partitions=self._partitions[parent.id],
-                parents=(self._stage_of[parent.id],),
+                parents=(
+                    self._stage_of[parent.id],
+                    *((ranges.samples.stage_index,) if ranges is not None else ()),
+                ),
                 program=StageProgram(self._output(parent), keying, sink),
                 key=node.node.key,
                 is_documented=is_documented,
@@ -204,6 +223,21 @@ class _Naive:
         source = ReadDocumentedShuffle(writer, self._stage_of[writer])
         self._add(node, source, after, PartitionFile(node.id, is_read=not is_final), is_final)
 
+    def _add_sort(self, node: LogicalNode, is_final: bool) -> None:
+        (parent,) = node.parents
+        keying = keying_steps(node, parent, self._inputs)
+        is_descending, ranges = not node.node.ascending, None
+        if node.partitions > 1:
+            name = f"{node.id}_samples_shuffle_write"
+            self._add_part(name, node, parent, (*keying, SampleKeys(node.id)))
+            samples = ReadPartitions(name, self._stage_of[name], every=True)
+            ranges = Ranges(samples, is_descending)
+        writer = f"{parent.id}_{node.id}_shuffle_write"
+        self._add_writer(writer, node, parent, keying, node.partitions, ranges)
+        source = ReadDocumentedShuffle(writer, self._stage_of[writer])
+        sort = SortByKey(node.id, is_descending)
+        self._add(node, source, (sort,), PartitionFile(node.id, is_read=not is_final), is_final)
+
     def _add_shuffled_join(self, node: LogicalNode, is_final: bool) -> None:
         """Where right records stay by themselves, one task must see all left ones of their key."""
 
@@ -233,7 +267,8 @@ class _Naive:
         right_keys = keying_steps(node, right, self._inputs)
         if right_keys:
             # the right side is hashed as it is read, so its keys are made by a stage before
-            right_id = self._add_keyed(node, right, right_keys)
+            right_id = f"{node.id}_{right.id}_shuffle_write"
+            self._add_part(right_id, node, right, right_keys)
         else:
             right_id = right.id
         left_source = self._output(left)
@@ -249,8 +284,10 @@ class _Naive:
         sink = PartitionFile(node.id, is_read=not is_final)
         self._add(node, source, (), sink, is_final, is_documented=is_documented)
 
-    def _add_keyed(self, node: LogicalNode, parent: LogicalNode, keying: tuple[Step, ...]) -> str:
-        name = f"{node.id}_{parent.id}_shuffle_write"
+    def _add_part(
+        self, name: str, node: LogicalNode, parent: LogicalNode, steps: tuple[Step, ...]
+    ) -> None:
+        """A stage before the node's own: the steps over its parent's partitions."""
         sink = PartitionFile(name, is_read=True)
         self._append(
             Stage(
@@ -260,11 +297,10 @@ class _Naive:
                 op="map",
                 partitions=self._partitions[parent.id],
                 parents=(self._stage_of[parent.id],),
-                program=StageProgram(self._output(parent), keying, sink),
+                program=StageProgram(self._output(parent), steps, sink),
                 key=node.node.key,
             )
         )
-        return name
 
     # --- stages ------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ _DAG_FIELDS = ("nodes", "edges")
 _NODE_FIELDS = (
     "id", "op", "path", "partitions", "fn_name", "fn", "key", "join_with", "value", "encoding",
     "errors", "on_error", "multiline", "expr", "n", "fraction", "seed",
+    "ascending",
 )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def _node(data: Any, at: str, warnings: list[str]) -> DagNode:
         join_with=_optional(node, "join_with", at, str),
         value=_optional(node, "value", at, str),
         expr=_optional(node, "expr", at, str),
+        ascending=_optional(node, "ascending", at, bool) is not False,
         n=_whole(node.get("n"), f"{at}n"),
         fraction=_fraction(node.get("fraction"), f"{at}fraction"),
         seed=_whole(node.get("seed"), f"{at}seed") or 0,

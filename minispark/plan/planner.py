@@ -9,17 +9,15 @@ from dataclasses import replace
 from minispark.model.function_names import EXPRESSION, is_user_function
 from minispark.model.job import JobRequest, PlanKind, ResolvedInput
 from minispark.model.plan import (
-    Aggregate,
     Join,
-    Narrow,
     PhysicalPlan,
     ShuffleBlocks,
     Source,
     Stage,
     StageProgram,
-    Step,
     UnionAll,
 )
+from minispark.model.steps import Aggregate, Narrow, Step
 from minispark.plan.fused import plan_fused
 from minispark.plan.naive import plan_naive
 from minispark.plan.size import check_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minispark.model.plan import Limit, Sample
+from minispark.model.steps import Limit, Sample
 from minispark.plan.logical import LogicalNode
 
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 from minispark.model import events as ev
 from minispark.model.effects import CommitOutput, Effect, Warn
 from minispark.model.file_names import partition_file, shuffle_file
-from minispark.model.plan import DocumentedShuffle, PartitionFile, ShuffleBlocks, TaskOutcome
+from minispark.model.plan import (
+    DocumentedShuffle,
+    PartitionFile,
+    ShuffleBlocks,
+    TaskOutcome,
+)
 from minispark.model.states import AttemptState, Cause, JobState, TaskState
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.journal import attempt_moved, stage_measured

@@ -23,11 +23,13 @@ from minispark.model.plan import (
     FetchShuffle,
     Join,
     OutputLocation,
+    PartitionFile,
     ReadDocumentedShuffle,
     ReadPartitions,
     ReadRows,
     ReadSplits,
     Source,
+    StageProgram,
     TaskOrder,
     UnionAll,
 )
@@ -200,7 +202,7 @@ class Dispatcher:
         """
         stage, partition = attempt.stage, attempt.task.partition
         job, index = stage.job, stage.stage.index
-        parts = _reads(stage.stage.program.source)
+        parts = _reads_of(stage.stage.program)
         if not parts:
             return None
         name = f"{job.id}/{index}"
@@ -277,6 +279,13 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
         return now - attempt.started_at > patience_s
     turns = 1 + len(worker.attempts) / worker.slots
     return now - attempt.assigned_at > turns * patience_s
+
+
+def _reads_of(program: StageProgram) -> tuple[tuple[int, bool], ...]:
+    """As `_reads`, and what the sink reads to know its ranges."""
+    sink = program.sink
+    ranges = None if isinstance(sink, PartitionFile) else sink.ranges
+    return (*_reads(program.source), *(_reads(ranges.samples) if ranges is not None else ()))
 
 
 def _reads(source: Source) -> tuple[tuple[int, bool], ...]:

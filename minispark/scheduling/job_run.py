@@ -10,7 +10,12 @@ from bisect import insort
 from collections import deque
 
 from minispark.model.job import JobRequest
-from minispark.model.plan import PhysicalPlan, ShuffleBlocks, Stage, TaskOutcome
+from minispark.model.plan import (
+    PhysicalPlan,
+    ShuffleBlocks,
+    Stage,
+    TaskOutcome,
+)
 from minispark.model.snapshot import JobView, StageView
 from minispark.model.states import (
     JOB_TRANSITIONS,

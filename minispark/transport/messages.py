@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from minispark.model.plan import OutputLocation, StageProgram, TaskOrder, TaskOutcome
+from minispark.model.plan import (
+    OutputLocation,
+    StageProgram,
+    TaskOrder,
+    TaskOutcome,
+)
 
 PROTOCOL_VERSION = 1
 REPORTS_MAX = 1000

@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented
-from minispark.compute.batch import Batch, record_count
+from minispark.compute.batch import Batch, record_count, records
+from minispark.compute.blocks import TargetsOf
 from minispark.compute.join import join
 from minispark.compute.map_output import MapOutput
+from minispark.compute.partition import documented_partitions, range_bounds, range_partitions
 from minispark.compute.pipeline import Pipeline
 from minispark.compute.reducers import Column
 from minispark.compute.spill import Memory
@@ -26,7 +29,6 @@ from minispark.compute.user_functions import UserFunctions
 from minispark.metrics.phases import PhaseClock
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.plan import (
-    Aggregate,
     DocumentedShuffle,
     FetchShuffle,
     Join,
@@ -41,11 +43,11 @@ from minispark.model.plan import (
     SingleSource,
     Sink,
     StageProgram,
-    Step,
     TaskOrder,
     TaskOutcome,
     UnionAll,
 )
+from minispark.model.steps import Aggregate, Step
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
 from minispark.storage.task_files import (
@@ -257,12 +259,15 @@ class _Task:
                     if is_read:
                         return self._write_both([name], MapOutput(1, self._memory), batches)
                     return self._write_documented(name, batches)
-            case DocumentedShuffle(writer, targets):
+            case DocumentedShuffle(writer, targets, _):
                 names = [
                     shuffle_file(self._order.job_id, writer, self._order.partition, to)
                     for to in range(targets)
                 ]
-                output = MapOutput(targets, self._memory, is_documented=True)
+                targets_of = self._range_targets(sink) or partial(
+                    documented_partitions, count=targets
+                )
+                output = MapOutput(targets, self._memory, targets_of)
                 batches = self._counted(pipeline.run(self._source()))
                 with self._clock.phase("write"):
                     return self._write_both(names, output, batches)
@@ -284,10 +289,23 @@ class _Task:
         return self._write_output(output)
 
     def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
-        output = MapOutput(sink.partitions, self._memory)
+        output = MapOutput(sink.partitions, self._memory, self._range_targets(sink))
         for batch in self._counted(batches):
             output.add(batch)
         return self._write_output(output)
+
+    def _range_targets(self, sink: ShuffleBlocks | DocumentedShuffle) -> TargetsOf | None:
+        """By which range of keys records go to partitions, where they do."""
+        if sink.ranges is None:
+            return None
+        rows = chain.from_iterable(map(records, self._read(sink.ranges.samples)))
+        bounds = range_bounds(((str(key), int(weight)) for key, weight in rows), sink.partitions)
+        return partial(
+            range_partitions,
+            bounds=bounds,
+            count=sink.partitions,
+            is_descending=sink.ranges.is_descending,
+        )
 
     def _write_output(self, output: MapOutput) -> int:
         """Where there are no records there is no file: nobody is sent to an output of 0 bytes."""

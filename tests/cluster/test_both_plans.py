@@ -277,3 +277,24 @@ def test_a_union_of_unlike_inputs(shared_cluster: Cluster, folder: Path, plan: s
     expected: Records = [*pairs, *pairs, *((None, ",".join(row)) for row in table(folder))]
     found = run(shared_cluster, request, plan)
     assert found == sorted(expected, key=lambda row: (row[0] or "", row[1]))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("is_ascending", [True, False])
+def test_a_total_order(
+    shared_cluster: Cluster, folder: Path, plan: str, is_ascending: bool
+) -> None:
+    read = {"id": "read", "op": "read_csv", "path": str(folder / "rows.csv")}
+    sort = {"id": "s", "op": "sort_by_key", "key": "price", "ascending": is_ascending}
+    request = job([read, sort], 3, plan)
+    with shared_cluster.client() as client:
+        info = client.wait(client.submit(request)["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED", info["status"]
+        found = list(client.results(info["id"]))
+        files = [r["output_path"] for r in client.result_files(info["id"]) if r["output_path"]]
+    keys = [key for key, _ in found]
+    assert keys == sorted(keys, key=str, reverse=not is_ascending)
+    assert sorted(value for _, value in found) == sorted(",".join(row) for row in table(folder))
+    final = [path for path in files if "_s_p" in path]
+    sizes = [len(json.loads(Path(path).read_text())["records"]) for path in final]
+    assert len(sizes) == 3 and all(700 < size < 1300 for size in sizes), sizes

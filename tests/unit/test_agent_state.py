@@ -5,7 +5,13 @@ from __future__ import annotations
 import uuid
 
 from minispark.model.job import ReaderOptions
-from minispark.model.plan import PartitionFile, ReadSplits, StageProgram, TaskOrder, TaskOutcome
+from minispark.model.plan import (
+    PartitionFile,
+    ReadSplits,
+    StageProgram,
+    TaskOrder,
+    TaskOutcome,
+)
 from minispark.transport.messages import Failed, FetchFailed, Run, Started, Succeeded
 from minispark.worker.agent_state import (
     MEMORY_FACTOR,

@@ -9,20 +9,18 @@ import pytest
 from minispark.errors import ProtocolError
 from minispark.model.job import ReaderOptions
 from minispark.model.plan import (
-    Aggregate,
     FetchShuffle,
     Join,
-    Narrow,
     OutputLocation,
     PartitionFile,
     ReadSplits,
-    RequireKey,
     ShuffleBlocks,
     Split,
     StageProgram,
     TaskOrder,
     TaskOutcome,
 )
+from minispark.model.steps import Aggregate, Narrow, RequireKey
 from minispark.transport import messages as msg
 from minispark.transport.codec import decode, encode, type_name
 

@@ -21,7 +21,7 @@ from minispark.compute.kernels import KERNELS
 from minispark.compute.pipeline import Pipeline, key_by_value, reorder
 from minispark.errors import TaskError
 from minispark.model.function_names import FUNCTION_NAMES
-from minispark.model.plan import Narrow, SelectColumns
+from minispark.model.steps import Narrow, SelectColumns
 
 LETTERS = st.sampled_from("aAbΣσςİıßﬁé\u0301ש𝕏 \t\r\x0b\x1c\x1f\x85\u00a0\u2028\x00,'\"")
 TEXT = st.text(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from minispark.errors import InvalidRequest
 from minispark.master.submission import Submitter
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
-from minispark.model.plan import PhysicalPlan, Step
+from minispark.model.plan import PhysicalPlan
+from minispark.model.steps import Step
 from minispark.plan import fused
 from minispark.plan.explain import explain
 from minispark.plan.keying import keying_steps
@@ -136,6 +137,8 @@ UNION = job(
     ],
 )  # fmt: skip
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "sort-fused": (keyed({"id": "s", "op": "sort_by_key"}), "fused", {}),
+    "sort-naive": (keyed({"id": "s", "op": "sort_by_key", "ascending": False}), "naive", {}),
     "union-fused": (UNION, "fused", {}),
     "union-naive": (UNION, "naive", {}),
     "rows-fused": (ROWS, "fused", {}),
@@ -189,7 +192,7 @@ OPS = st.sampled_from(
      ("reduce_by_key", "sum"), ("reduce_by_key", "concat"), ("join", None),
      ("left_outer_join", None), ("right_outer_join", None), ("full_outer_join", None),
      ("group_by_key", None), ("distinct", None), ("take", None), ("sample", None),
-     ("union", None)]
+     ("union", None), ("sort_by_key", None)]
 )  # fmt: skip
 
 

@@ -15,20 +15,22 @@ from minispark.model import effects as fx
 from minispark.model.figures import OperatorFigures, StageFigures
 from minispark.model.job import ReaderOptions
 from minispark.model.plan import (
-    Aggregate,
     FetchShuffle,
     Join,
-    Narrow,
     OperatorCount,
     PartitionFile,
     ReadSplits,
-    RequireKey,
     ShuffleBlocks,
     Source,
     Stage,
     StageProgram,
-    Step,
     TaskOutcome,
+)
+from minispark.model.steps import (
+    Aggregate,
+    Narrow,
+    RequireKey,
+    Step,
 )
 from minispark.plan.analyze import OperatorLine, analyze
 from minispark.plan.explain import explain, source_lines

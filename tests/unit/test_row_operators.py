@@ -11,13 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minispark.compute.batch import Batch, Record, Values, batch_of, records
+from minispark.compute.batch import Batch, Keyed, Record, Values, batch_of, records
 from minispark.compute.join import NULL, join
+from minispark.compute.partition import range_bounds, range_partitions
 from minispark.compute.pipeline import Pipeline
 from minispark.compute.reducers import new_reducer
-from minispark.compute.rows import first_records, records_of_keys, sampled, whole_record_keys
+from minispark.compute.rows import (
+    first_records,
+    records_of_keys,
+    sampled,
+    sampled_keys,
+    whole_record_keys,
+)
+from minispark.compute.sorting import sorted_rows
 from minispark.compute.spill import Memory
-from minispark.model.plan import Limit, Sample
+from minispark.model.steps import Limit, Sample
 from tests.unit.test_spilling import Heap
 
 VALUE = (
@@ -125,3 +133,49 @@ def test_a_sample_has_about_its_part_of_the_records(fraction: float) -> None:
     if fraction == 0.25:
         assert picked[0] != picked[1]
         assert picked[0] != flat(sampled([batch], Sample("s", fraction, 8), 0))
+
+
+# --- sort_by_key --------------------------------------------------------------------------------
+
+
+PAIRS = st.lists(
+    st.lists(st.tuples(st.text("ab\u00e9", max_size=2), VALUE), max_size=8), max_size=5
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PAIRS, st.none() | st.integers(0, 2000), st.booleans())
+def test_sorting_is_stable_and_the_same_when_it_spills(
+    parts: list[list[Record]], budget: int | None, is_descending: bool
+) -> None:
+    memory = None if budget is None else Memory(budget, Heap())
+    batches = [Keyed([k for k, _ in part], [v for _, v in part], is_json=True) for part in parts]
+    got = flat(sorted_rows(batches, memory, is_descending))
+    assert got == sorted(chain(*parts), key=lambda row: str(row[0]), reverse=is_descending)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.text("abc", max_size=3), st.integers(1, 9)), max_size=40),
+    st.lists(st.text("abcd", max_size=4)),
+    st.integers(1, 7),
+    st.booleans(),
+)
+def test_ranges_keep_the_total_order(
+    samples: list[tuple[str, int]], keys: list[str], count: int, is_descending: bool
+) -> None:
+    bounds = range_bounds(samples, count)
+    assert range_bounds(reversed(samples), count) == bounds
+    targets = range_partitions(keys, bounds, count, is_descending)
+    assert all(0 <= target < count for target in targets)
+    for one, at in zip(keys, targets, strict=True):
+        for other, there in zip(keys, targets, strict=True):
+            assert at == there or (at < there) is ((one < other) is not is_descending)
+
+
+def test_ranges_are_about_equally_large() -> None:
+    keys = [f"{i * 7919 % 100_000:05}" for i in range(100_000)]
+    batches = [Keyed(keys[at : at + 1000], ["x"] * 1000) for at in range(0, 100_000, 1000)]
+    samples = [(str(key), int(weight)) for key, weight in flat(sampled_keys(batches, 0))]
+    sizes = Counter(range_partitions(keys, range_bounds(samples, 4), 4, False))
+    assert all(20_000 < size < 30_000 for size in sizes.values()), sizes

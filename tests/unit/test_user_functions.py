@@ -29,7 +29,7 @@ from minispark.compute.user_functions import UserFunction, UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.errors import InvalidRequest, TaskError
 from minispark.model.expressions import parse_expression
-from minispark.model.plan import Aggregate, Narrow
+from minispark.model.steps import Aggregate, Narrow
 
 JSON = st.recursive(
     st.none()
