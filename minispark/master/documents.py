@@ -6,7 +6,7 @@ Pure. Must not know HTTP or the core.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from minispark.model.effects import HttpTask
@@ -18,7 +18,11 @@ from minispark.model.states import JobState, WorkerState
 from minispark.plan.analyze import analyze
 from minispark.storage.job_history import AttemptRow
 
-_PLAIN = ReaderOptions()
+_PLAIN_NODE = DagNode("", "")
+_DOCUMENTED = ("id", "op", "path", "partitions", "fn_name", "key", "join_with")
+# taken from the class, so that a stored request keeps every field
+_OURS = tuple(f.name for f in fields(DagNode) if f.name not in (*_DOCUMENTED, "reader"))
+_READER = tuple(f.name for f in fields(ReaderOptions))
 
 
 def request_document(request: JobRequest) -> dict[str, Any]:
@@ -41,21 +45,12 @@ def request_document(request: JobRequest) -> dict[str, Any]:
 
 
 def _node_document(node: DagNode) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "id": node.id,
-        "op": node.op,
-        "path": node.path,
-        "partitions": node.partitions,
-        "fn_name": node.fn_name,
-        "key": node.key,
-        "join_with": node.join_with,
-    }
-    if node.value is not None:
-        document["value"] = node.value
-    if node.expr is not None:
-        document["expr"] = node.expr
-    for name in ("encoding", "errors", "on_error", "multiline"):
-        if getattr(node.reader, name) != getattr(_PLAIN, name):
+    document = {name: getattr(node, name) for name in _DOCUMENTED}
+    for name in _OURS:
+        if getattr(node, name) != getattr(_PLAIN_NODE, name):
+            document[name] = getattr(node, name)
+    for name in _READER:
+        if getattr(node.reader, name) != getattr(_PLAIN_NODE.reader, name):
             document[name] = getattr(node.reader, name)
     return document
 
