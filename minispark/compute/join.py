@@ -56,11 +56,11 @@ def join(
 
 def _join_whole(table: RightSide, lefts: Iterable[Keyed], kind: str) -> Iterator[Keyed]:
     """All of the right side is in the table."""
-    met: dict[str | None, None] = {}
+    met: dict[str, None] = {}
     keeps_right = kind in ("right", "full")
     for batch in lefts:
         if keeps_right:
-            met.update(dict.fromkeys(batch.keys))
+            met.update(dict.fromkeys(filter(table.has, batch.keys)))  # type: ignore[arg-type]
         yield from table.meet(batch, keeps_left=kind in ("left", "full"))
     if keeps_right:
         yield table.unmet(met)
@@ -172,7 +172,10 @@ class RightSide:
         else:
             yield from _each_with_each(keys, lefts, rights)  # type: ignore[arg-type]
 
-    def unmet(self, met: dict[str | None, None]) -> Keyed:
+    def has(self, key: str | None) -> bool:
+        return key in self._rows
+
+    def unmet(self, met: dict[str, None]) -> Keyed:
         """The right records whose key is not among those that were met, with NULL."""
         keys: list[str] = []
         values: list[str] = []

@@ -69,8 +69,8 @@ class _Naive:
         """Of the nodes: a join has as many as its left side here."""
         self._writers: dict[tuple[str, int, tuple[Step, ...]], str] = {}
         self._own_code: dict[str, bool] = {}
-        """Nodes after the user's own functions: their values may be no text, which only our workers
-        know.
+        """Nodes after the user's own functions, or lists: their values may be no text, which only
+        our workers know.
         """
         shuffles = [node for node in dag.nodes if node.op in _SHUFFLING]
         self._has_one_shuffle = len(shuffles) == 1
@@ -80,7 +80,8 @@ class _Naive:
         for node in self._dag.nodes:
             self._partitions[node.id] = self._partitions_of(node)
             after_own_code = any(self._own_code[parent.id] for parent in node.parents)
-            self._own_code[node.id] = node.runs_user_code or after_own_code
+            makes_lists = node.op == "group_by_key"
+            self._own_code[node.id] = node.runs_user_code or makes_lists or after_own_code
             self._plan_node(node, node.id in leaves)
         return PhysicalPlan(PlanKind.NAIVE, tuple(self._stages))
 

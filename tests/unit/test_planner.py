@@ -248,6 +248,13 @@ def test_splits_cover_every_byte_once(sizes: list[int], partitions: int) -> None
         assert covered == list(range(file.size))
 
 
+def test_lists_are_for_our_own_workers_only() -> None:
+    request = keyed({"id": "g", "op": "group_by_key"}, {"id": "f", "op": "filter"})
+    stages = {stage.id: stage for stage in planned(request, "naive").stages}
+    assert stages["pair"].is_documented
+    assert not stages["g"].is_documented and not stages["f"].is_documented
+
+
 def test_a_join_of_unkeyed_records_proposes_extract_key() -> None:
     request = join("x", "y", 2)
     request["dag"]["nodes"][2]["fn_name"] = "identity"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minispark.compute.batch import Batch, Keyed, Record, Values, batch_of, records
+from minispark.compute.batch import Batch, Constant, Keyed, Record, Values, batch_of, records
 from minispark.compute.join import NULL, join
 from minispark.compute.partition import range_bounds, range_partitions
 from minispark.compute.pipeline import Pipeline
@@ -64,6 +65,23 @@ def test_outer_joins_keep_what_has_no_partner(
     memory = None if budget is None else Memory(budget, Heap())
     got = flat(join("j", map(batch_of, left), map(batch_of, right), memory, kind=kind))
     assert Counter(got) == Counter(outer_join(list(chain(*left)), list(chain(*right)), kind))
+
+
+def test_an_outer_join_remembers_no_keys_of_the_left_side_that_meet_nobody() -> None:
+    def lefts() -> Iterator[Batch]:
+        for start in range(0, 200_000, 1000):
+            keys = [f"a left key {i}" for i in range(start, start + 1000)]
+            yield Keyed(keys, Constant("1"), is_complete=True)
+
+    tracemalloc.start()
+    rights = [batch_of([("alone", "x")])]
+    rows = 0
+    for batch in join("j", lefts(), rights, Memory(1 << 20, Heap()), kind="full"):
+        rows += len(batch.keys)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == 200_001
+    assert peak < 4 << 20, peak
 
 
 @given(st.lists(st.lists(st.tuples(st.text("ab", max_size=1), VALUE), max_size=6), max_size=4))
