@@ -1,4 +1,4 @@
-"""Replays a seed, searches for bad ones, or shows how the core grows."""
+"""Replays a seed, or searches for bad ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import random
 import time
 
-from tests.simulation.growth import grow
 from tests.simulation.simulator import Simulation
 
 
@@ -15,7 +14,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--tasks", type=int, help="no faults: that many no-op tasks in one job")
     parser.add_argument("--for", type=float, dest="seconds", help="fresh seeds for so long")
     parser.add_argument("--count", type=int, help="that many fresh seeds")
     parser.add_argument(
@@ -25,13 +23,6 @@ def main() -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
     args = parser.parse_args()
-    if args.tasks is not None:
-        begun = time.perf_counter()
-        events = grow(args.workers, args.tasks)
-        took = time.perf_counter() - begun
-        print(f"{args.workers} workers, {args.tasks} tasks, {events} events: {took:.1f} s")
-        print(f"{1e6 * took / events:.1f} us an event")
-        return
     deadline = time.monotonic() + (args.seconds or 0)
     count = 0
     while True:

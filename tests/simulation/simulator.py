@@ -11,7 +11,6 @@ import heapq
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from minispark.master.board import SnapshotBoard
 from minispark.master.loop import MasterLoop, Reply
@@ -21,19 +20,25 @@ from minispark.model.plan import (
     DocumentedShuffle,
     OutputLocation,
     PartitionFile,
-    PhysicalPlan,
     TaskOrder,
     TaskOutcome,
 )
-from minispark.model.records import JobRecord
-from minispark.model.states import AttemptState, JobState, WorkerKind
+from minispark.model.states import WorkerKind
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
+from tests.simulation.faults import Faults
+from tests.simulation.journal import Journal
 from tests.simulation.plans import random_plan, request
+from tests.simulation.watch import Watch
+from tests.simulation.worker import SimulatedWorker
 
 TICK_S = 0.25
 HEARTBEAT_S = 0.5
+HANG_S = 60.0
+"""A foreign worker that hangs forgets its task after that."""
+EMPTY = 0.1
+"""Of the outputs of shuffles, those without any record."""
 KILLS_AT_SUBMIT = 50
 """Times more often is the master killed at a submit than at another event."""
 FAULTS_END_S = 60.0
@@ -43,107 +48,8 @@ SETTLE_S = 15.0
 """So long after the last fault every worker is back, and every message has arrived."""
 
 
-@dataclass(frozen=True)
-class Faults:
-    """Chances per task or message, and mean times between faults of a worker, in seconds."""
-
-    crash_every_s: float = 20.0
-    pause_every_s: float = 25.0
-    drain_every_s: float = 60.0
-    fail: float = 0.05
-    lose_output: float = 0.03
-    duplicate: float = 0.05
-    lose_message: float = 0.01
-    """On a stream a lost message means a broken session."""
-    cancel: float = 0.1
-    kill_master: float = 0.002
-    """Per event: before its facts are durable, or after that and before anything is sent."""
-    delay_s: float = 0.05
-
-
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-
-@dataclass
-class SimulatedWorker:
-    """A worker process: its session, its slots and queue, and what it wrote on its host's disk."""
-
-    name: str
-    worker_id: str
-    slots: int
-    speed: float
-    host: str
-    port: int = 0
-    """Of its data server: another one after each start, where ports are not configured."""
-    kind: WorkerKind = WorkerKind.SOCKET
-    is_alive: bool = False
-    session: int = 0
-    paused_until: float = 0.0
-    queue: list[TaskOrder] = field(default_factory=list)
-    running: dict[str, TaskOrder] = field(default_factory=dict)
-    directories: dict[str, bool] = field(default_factory=dict)
-    """Of attempts, and whether the attempt wrote all of its output."""
-    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
-    """Locations of outputs that it was sent in this session."""
-    arrives_at: float = 0.0
-    """When the last message of the master reaches it: none overtakes another."""
-    is_draining: bool = False
-    said: dict[str, None] = field(default_factory=dict)
-    """Attempts of which a master was told in this session that they started."""
-    outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
-    unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
-    """Ends of attempts that the master has not called durable, by attempt."""
-
-
 class MasterKilled(Exception):
     """SIGKILL of the master at this point of its loop."""
-
-
-class Journal:
-    """What survives the master: the last fact of everything, as the job store keeps it."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, fx.JobAccepted] = {}
-        self.plans: dict[str, PhysicalPlan] = {}
-        self.states: dict[str, fx.JobMoved] = {}
-        self.started: dict[str, float] = {}
-        self.attempts: dict[str, dict[tuple[int, int, int], fx.AttemptMoved]] = {}
-        self.workers: dict[str, ev.WorkerIdentity] = {}
-
-    def write(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
-        for fact in facts:
-            match fact:
-                case fx.JobAccepted():
-                    self.jobs[fact.job_id] = fact
-                    self.attempts[fact.job_id] = {}
-                case fx.PlanChosen(job_id, plan):
-                    self.plans[job_id] = plan
-                case fx.JobMoved():
-                    self.states[fact.job_id] = fact
-                    if fact.state is JobState.RUNNING:
-                        self.started[fact.job_id] = fact.at_unix_s
-                case fx.AttemptMoved():
-                    key = (fact.stage_index, fact.partition, fact.attempt)
-                    self.attempts[fact.job_id][key] = fact
-                case fx.WorkerSeen():
-                    self.workers[fact.worker.worker_id] = fact.worker
-                case _:
-                    pass
-
-    def unfinished(self) -> list[JobRecord]:
-        return [
-            JobRecord(
-                job_id=job_id,
-                request=accepted.request,
-                plans=(self.plans[job_id],),
-                is_planned=True,
-                created_at=accepted.at_unix_s,
-                started_at=self.started.get(job_id),
-                attempts=tuple(fact for _, fact in sorted(self.attempts[job_id].items())),
-            )
-            for job_id, accepted in self.jobs.items()
-            if job_id not in self.states or not self.states[job_id].state.is_terminal
-        ]
 
 
 class Simulation:
@@ -166,13 +72,14 @@ class Simulation:
         self.now = 0.0
         self.limits = Limits(
             heartbeat_timeout_s=3.0,
-            task_timeout_s=30.0,
+            task_timeout_s=self.rng.choice([5.0, 30.0]),
             task_retries_max=50,
             worker_losses_max=200,
             max_load_diff=self.rng.randint(0, 3),
             prefetch=self.rng.choice([None, 0, 3]),
         )
         self.hosts = self.rng.choice([1, 1, 2, 3])
+        self.foreign_share = self.rng.choice([0.1, 0.1, 0.6])
         self.is_short_circuit = self.rng.random() < 0.7
         self.has_fixed_ports = self.rng.random() < 0.5
         self._ports = 0
@@ -204,7 +111,7 @@ class Simulation:
         self.at(0.0, self._tick)
 
     def _new_worker(self, index: int) -> SimulatedWorker:
-        is_foreign = index > 0 and self.rng.random() < 0.15
+        is_foreign = index > 0 and self.rng.random() < self.foreign_share
         return SimulatedWorker(
             name=f"w{index}",
             worker_id=self._uuid(),
@@ -318,6 +225,8 @@ class Simulation:
             self._kill_master()
             return []
         self.watch.unreadable.update(lost)
+        if isinstance(event, ev.WorkerDraining):
+            self.watch.see_drained(event.worker_id)
         if isinstance(event, ev.ClockTicked):
             self.watch.see_tick()
         cancelled = [e for e in self._performed if isinstance(e, fx.CancelAttempts)]
@@ -487,8 +396,12 @@ class Simulation:
         attempt = self.core.state.jobs[order.job_id].stages[order.stage_index].tasks
         files = self.watch.documented_files(attempt[order.partition].live)
 
+        does_hang = self.happens(self.faults.hang)
+
         def end() -> None:
             if worker.running.pop(order.attempt_id, None) is None or not worker.is_alive:
+                return
+            if does_hang:
                 return
             is_wrong = self.happens(0.05)
             event = ev.HttpTaskCompleted(
@@ -503,7 +416,7 @@ class Simulation:
             if self.happens(self.faults.duplicate):
                 self.feed(event)
 
-        self.after(self.rng.uniform(0.05, 1.0), end)
+        self.after(HANG_S if does_hang else self.rng.uniform(0.05, 1.0), end)
 
     def _launched(self, worker: SimulatedWorker, launch: fx.LaunchAttempts) -> None:
         worker.tables.update(launch.tables)
@@ -544,8 +457,13 @@ class Simulation:
         elif self.happens(self.faults.fail):
             event = ev.AttemptFailed(who, attempt_id, "error", "boom", self.now)
         else:
-            worker.directories[attempt_id] = True
-            event = ev.AttemptSucceeded(who, attempt_id, self._outcome(order), self.now)
+            outcome = self._outcome(order)
+            if outcome.bytes_written:
+                worker.directories[attempt_id] = True
+            else:
+                self.watch.empty[attempt_id] = None
+                self._delete(worker, (attempt_id,))
+            event = ev.AttemptSucceeded(who, attempt_id, outcome, self.now)
         if not isinstance(event, ev.AttemptSucceeded):
             self._delete(worker, (attempt_id,))
         self._report(worker, event)
@@ -568,9 +486,9 @@ class Simulation:
     def _outcome(self, order: TaskOrder) -> TaskOutcome:
         sink = self.watch.stage_of(order).program.sink
         files = (("f", f"{order.job_id}-{order.stage_id}-{order.partition}"),)
-        return TaskOutcome(
-            5, 100, files=files if isinstance(sink, (PartitionFile, DocumentedShuffle)) else ()
-        )
+        if isinstance(sink, (PartitionFile, DocumentedShuffle)):
+            return TaskOutcome(5, 100, files=files)
+        return TaskOutcome(0, 0) if self.happens(EMPTY) else TaskOutcome(5, 100)
 
     def _report(self, worker: SimulatedWorker, event: ev.Event) -> None:
         """A report reaches the master within the session that it was sent in; sometimes twice. The
@@ -720,187 +638,3 @@ class Simulation:
         worker.session = 0
         self.feed(ev.WorkerDisconnected(worker.worker_id, session, self.now))
         self.after(0.1, lambda: self._register(worker) if worker.session == 0 else None)
-
-
-class Watch:
-    """Remembers what was journaled and launched, and knows what must never happen."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._accepted: dict[tuple[str, int, int], str] = {}
-        self._stages: dict[str, tuple[object, ...]] = {}
-        self.attempts: dict[tuple[str, int, int], int] = {}
-        self.job_states: dict[str, JobState] = {}
-        self.reported: dict[str, None] = {}
-        """Attempts whose worker said that they succeeded."""
-        self.unreadable: dict[str, None] = {}
-        """Outputs that a live attempt could not read, and said so, though nobody had come to their
-        disk, or gone, since it was launched.
-        """
-        self.accepted_attempts: dict[str, str] = {}
-        """Of jobs that have not ended: accepted attempts, and their jobs."""
-        self._changes: dict[str, int] = {}
-        """How often somebody came to, or went from, the disk of a host."""
-        self._up: dict[str, dict[str, None]] = {}
-        self._left_at: dict[str, float] = {}
-        """Since when no worker of ours is Up on the disk of a host, as far as a master knows."""
-        self._looked_at = 0.0
-        self._launched_at: dict[str, dict[str, int]] = {}
-        """`_changes` when the attempt was launched."""
-        self._tables: dict[str, dict[str, tuple[OutputLocation, ...]]] = {}
-        """What each worker was sent in its session."""
-        self._host_of: dict[str, str] = {}
-        """On whose disk an accepted attempt's output is."""
-
-    def see_master(self) -> None:
-        """Another master begins: it has seen nobody come yet."""
-        self._up, self._looked_at = {}, 0.0
-        for host in self._changes:
-            self._change(host)
-
-    def see_tick(self) -> None:
-        """A master looked at the clock, and maybe had slots to give work to."""
-        if self._simulation.core.state.pool.slots_total:
-            self._looked_at = self._simulation.now
-
-    def see_gap(self) -> None:
-        """The master was stopped: all deadlines begin anew."""
-        now = self._simulation.now
-        self._left_at = dict.fromkeys(self._left_at, now)
-
-    def _change(self, host: str) -> None:
-        self._changes[host] = self._changes.get(host, 0) + 1
-        if self._up.get(host):
-            self._left_at.pop(host, None)
-        else:
-            self._left_at[host] = self._simulation.now
-
-    def newly_unreadable(self, event: ev.Event) -> dict[str, None]:
-        """Outputs that nobody may be sent to any more once the event was taken in."""
-        live = self._simulation.core.state.pool.live
-        if not isinstance(event, ev.OutputsUnreadable) or event.attempt_id not in live:
-            return {}
-        before = self._launched_at.get(event.attempt_id, {})
-        owners = {i: self._host_of.get(i, "") for i in event.lost}
-        return dict.fromkeys(
-            i for i, host in owners.items() if before.get(host) == self._changes.get(host)
-        )
-
-    def keeps_running(self, event: ev.Event) -> list[str]:
-        """What a worker that drains runs, and said so."""
-        if not isinstance(event, ev.WorkerDraining):
-            return []
-        worker = self._simulation.workers[event.worker_id]
-        return [attempt_id for attempt_id in worker.running if attempt_id in worker.said]
-
-    def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
-        """It is durable now."""
-        match fact:
-            case fx.PlanChosen(job_id, plan):
-                self._stages[job_id] = plan.stages
-            case fx.JobMoved(job_id, state):
-                old = self.job_states.get(job_id)
-                assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
-                self.job_states[job_id] = state
-                if state.is_terminal:
-                    kept = self.accepted_attempts.items()
-                    self.accepted_attempts = {i: job for i, job in kept if job != job_id}
-            case fx.WorkerSeen(worker) if worker.kind is WorkerKind.SOCKET:
-                self._up.setdefault(worker.host_id, {})[worker.worker_id] = None
-                self._tables.pop(worker.worker_id, None)  # a session that was sent nothing yet
-                self._change(worker.host_id)
-            case fx.WorkerLost(worker_id):
-                host = self._simulation.workers[worker_id].host
-                self._up.get(host, {}).pop(worker_id, None)
-                self._change(host)
-            case fx.AttemptMoved():
-                self._see_attempt(fact)
-            case _:
-                pass
-
-    def _see_attempt(self, fact: fx.AttemptMoved) -> None:
-        task = (fact.job_id, fact.stage_index, fact.partition)
-        match fact.state:
-            case AttemptState.ASSIGNED:
-                assert task not in self._accepted, f"{task} was launched though it has an output"
-                self.attempts[task] = self.attempts.get(task, 0) + 1
-            case AttemptState.SUCCEEDED if fact.is_committed:
-                assert self._accepted.get(task) == fact.attempt_id, f"{task} committed another"
-            case AttemptState.SUCCEEDED:
-                said = f"{task} has an output that attempt {fact.attempt} never reported"
-                assert fact.attempt_id in self.reported, said
-                assert task not in self._accepted, f"two outputs were accepted for {task}"
-                self._accepted[task] = fact.attempt_id
-                self.accepted_attempts[fact.attempt_id] = fact.job_id
-                self._host_of[fact.attempt_id] = self._simulation.workers[fact.worker_id].host
-            case AttemptState.LOST if self._accepted.get(task) == fact.attempt_id:
-                del self._accepted[task]
-                del self.accepted_attempts[fact.attempt_id]
-            case _:
-                pass
-
-    def see_launch(self, launch: fx.LaunchAttempts) -> None:
-        worker = self._simulation.core.state.pool.workers[launch.worker_id]
-        assert worker.state.value == "UP", "a task was launched on a worker that is Down"
-        tables = self._tables.setdefault(launch.worker_id, {})
-        tables.update(launch.tables)
-        named = [order.outputs_id for order in launch.orders if order.outputs_id is not None]
-        for name in dict.fromkeys(named):
-            places = launch.outputs.get(name) or tables[name]
-            stale = [p.attempt_id for p in places if p.attempt_id in self.unreadable]
-            assert not stale, f"readers are sent to {stale}, which somebody could not read"
-            self._see_places(places)
-        for order in launch.orders:
-            self._launched_at[order.attempt_id] = dict(self._changes)
-            for parent in self.stage_of(order).parents:
-                width = self._stages[order.job_id][parent].partitions
-                missing = [
-                    p for p in range(width) if (order.job_id, parent, p) not in self._accepted
-                ]
-                assert not missing, f"{order} was launched before {parent}/{missing} had outputs"
-
-    def _see_places(self, places: tuple[OutputLocation, ...]) -> None:
-        simulation = self._simulation
-        given_up = self._looked_at - simulation.limits.heartbeat_timeout_s
-        for place in places:
-            is_ours = simulation.workers[place.worker_id].kind is WorkerKind.SOCKET
-            left_at = self._left_at.get(place.host_id, simulation.now)
-            assert not is_ours or left_at >= given_up, f"{place} is gone since {left_at}"
-
-    def stage_of(self, order: TaskOrder):  # type: ignore[no-untyped-def]
-        return self._stages[order.job_id][order.stage_index]
-
-    @staticmethod
-    def documented_files(attempt) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
-        from minispark.scheduling.attempts import expected_files
-
-        return expected_files(attempt)
-
-    def check_end(self) -> None:
-        """Every acknowledged job ended; the journal says the same of it as the last snapshot."""
-        snapshot = self._simulation.core.snapshot()
-        for job_id in self._simulation.job_ids:
-            state = self.job_states.get(job_id)
-            assert state is not None, f"job {job_id} was acknowledged, and is unknown"
-            assert state.is_terminal
-            view = snapshot.jobs.get(job_id)  # None: it ended under an earlier master
-            assert view is None or state is view.state
-            if state is JobState.SUCCEEDED:
-                for stage in self._stages[job_id]:
-                    if stage.is_final:
-                        for partition in range(stage.partitions):
-                            assert (job_id, stage.index, partition) in self._accepted
-                assert view is None or view.progress == 100.0
-        for worker in snapshot.workers.values():
-            assert worker.load == 0
-
-    def check_disks(self) -> None:
-        """Every fault is over, and so is every job: nothing of them is left on a disk that somebody
-        can reach.
-        """
-        workers = self._simulation.workers.values()
-        hosts = {w.host for w in workers if w.is_alive and w.kind is WorkerKind.SOCKET}
-        left = {w.name: list(w.directories) for w in workers if w.host in hosts and w.directories}
-        assert not left, f"directories of attempts are left: {left}"
-        tables = {w.name: list(w.tables) for w in workers if w.is_alive and w.tables}
-        assert not tables, f"locations of outputs are left: {tables}"

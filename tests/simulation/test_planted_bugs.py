@@ -11,6 +11,8 @@ import pytest
 from minispark.master.loop import MasterLoop
 from minispark.model.states import AttemptState
 from minispark.scheduling.attempts import AttemptOutcomes
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.dispatch import Dispatcher
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
 from tests.simulation.simulator import Simulation
@@ -166,3 +168,30 @@ def test_f61_taking_from_a_draining_worker_what_it_runs_is_caught(
 
     monkeypatch.setattr(JobRun, "start", forget_that_it_started)
     assert "were running" in caught()
+
+
+def test_f61_sending_a_reader_to_one_output_too_few_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    collect = Dispatcher._collect
+    monkeypatch.setattr(Dispatcher, "_collect", lambda *args: collect(*args)[:-1])
+    assert "accepted is" in caught()
+
+
+def test_f61_a_draining_worker_that_keeps_its_queue_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    def keep(self: SchedulingCore, event: Any, *_: Any) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        if worker is not None and worker.state.value == "UP" and not worker.is_draining:
+            self.state.pool.drain(worker)
+
+    monkeypatch.setattr(SchedulingCore, "_drain", keep)
+    assert "only queued" in caught()
+
+
+def test_f61_waiting_for_ever_for_a_foreign_worker_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(SchedulingCore, "_time_out_foreign", lambda *_: None)
+    assert "runs on a foreign worker" in caught()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from minispark.model.states import JobState
-from tests.simulation.simulator import NO_FAULTS, Simulation
+from tests.simulation.faults import NO_FAULTS
+from tests.simulation.simulator import Simulation
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 240

@@ -1,0 +1,40 @@
+"""A simulated worker's state: what its process knows, and what lies on its disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minispark.model import events as ev
+from minispark.model.plan import OutputLocation, TaskOrder
+from minispark.model.states import WorkerKind
+
+
+@dataclass
+class SimulatedWorker:
+    """A worker process: its session, its slots and queue, and what it wrote on its host's disk."""
+
+    name: str
+    worker_id: str
+    slots: int
+    speed: float
+    host: str
+    port: int = 0
+    """Of its data server: another one after each start, where ports are not configured."""
+    kind: WorkerKind = WorkerKind.SOCKET
+    is_alive: bool = False
+    session: int = 0
+    paused_until: float = 0.0
+    queue: list[TaskOrder] = field(default_factory=list)
+    running: dict[str, TaskOrder] = field(default_factory=dict)
+    directories: dict[str, bool] = field(default_factory=dict)
+    """Of attempts, and whether the attempt wrote all of its output."""
+    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    """Locations of outputs that it was sent in this session."""
+    arrives_at: float = 0.0
+    """When the last message of the master reaches it: none overtakes another."""
+    is_draining: bool = False
+    said: dict[str, None] = field(default_factory=dict)
+    """Attempts of which a master was told in this session that they started."""
+    outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
+    """Ends of attempts that the master has not called durable, by attempt."""
