@@ -2,7 +2,9 @@
 
 While it fits, an aggregation is its reducer. What outgrows the budget is written as a run: partial
 aggregates in the order of their keys. In the end the runs are merged, one range of keys after the
-other, so that no more than a batch of each run is held. Must not know files.
+other, so that no more than a batch of each run is held. Many runs are merged to few before, those
+of one age with each other, so that a record is written as often as there are ages. Must not know
+files.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from minispark.compute.reducers import Column, Reducer
 from minispark.compute.spill import Extent, Memory
 
 RUN_RECORDS = 4096
-"""Keys in one block of a run: what is held of each run while they are merged."""
+"""At most so many keys are in one block of a run: what is held of each while they are merged."""
+FAN_IN_MAX = 32
+"""So many runs of one age become one."""
+BLOCKS_SHARE = 2 * FAN_IN_MAX
+"""A block has no more keys than take this part of the budget: all that are merged fit."""
 
 
 class Aggregation:
@@ -29,7 +35,9 @@ class Aggregation:
         self._new_reducer = new_reducer
         self._reducer = new_reducer()
         self._memory = memory
-        self._runs: list[Extent] = []
+        self._ages: list[list[Extent]] = []
+        """Runs by how often they were merged; of one age in the order in which they were made."""
+        self._block_records = RUN_RECORDS
 
     def add(self, keys: list[str], values: list[Any] | Constant) -> None:
         """Take in records. Raises TaskError, OSError."""
@@ -43,16 +51,12 @@ class Aggregation:
 
     def results(self) -> Iterator[Keyed]:
         """One record a key. Raises OSError, CorruptBlock."""
-        if self._memory is None or not self._runs:
+        if self._memory is None or not self._ages:
             yield self._reducer.finish()
             return
         self._write_run(self._memory)
-        spill = self._memory.spill
-        runs = [_Run(read_blocks(spill.reader(extent))) for extent in self._runs]
-        for parts in _ranges(runs):
-            reducer = self._new_reducer()
-            for keys, partials in parts:
-                reducer.merge(keys, partials)
+        oldest_first = [run for age in reversed(self._ages) for run in age]
+        for reducer in self._merged(self._memory, oldest_first):
             yield _sorted(reducer.finish())
 
     def _spill_if_full(self) -> None:
@@ -61,15 +65,42 @@ class Aggregation:
 
     def _write_run(self, memory: Memory) -> None:
         keys, partials = self._reducer.partials()
-        if keys:
-            self._runs.append(memory.spill.write(_run_blocks(keys, partials)))
-            self._reducer.clear()
+        if not keys:
+            return
+        key_bytes = self._reducer.bytes_held() // len(keys)
+        fitting = memory.bytes_max // (BLOCKS_SHARE * max(1, key_bytes))
+        self._block_records = max(1, min(self._block_records, fitting))
+        self._keep(memory, 0, _run_blocks(keys, partials, self._block_records))
+        self._reducer.clear()
+
+    def _keep(self, memory: Memory, age: int, blocks: Iterable[bytes]) -> None:
+        """Write a run; when that makes FAN_IN_MAX of its age, merge them."""
+        if age == len(self._ages):
+            self._ages.append([])
+        runs = self._ages[age]
+        runs.append(memory.spill.write(blocks))
+        if len(runs) == FAN_IN_MAX:
+            self._keep(memory, age + 1, self._merged_blocks(memory, runs))
+            runs.clear()
+
+    def _merged_blocks(self, memory: Memory, extents: list[Extent]) -> Iterator[bytes]:
+        for reducer in self._merged(memory, extents):
+            yield from _run_blocks(*reducer.partials(), self._block_records)
+
+    def _merged(self, memory: Memory, extents: list[Extent]) -> Iterator[Reducer]:
+        """What the runs have of one range of keys after the other."""
+        runs = [_Run(read_blocks(memory.spill.reader(extent))) for extent in extents]
+        for parts in _ranges(runs):
+            reducer = self._new_reducer()
+            for keys, partials in parts:
+                reducer.merge(keys, partials)
+            yield reducer
 
 
-def _run_blocks(keys: list[str], partials: Column) -> Iterator[bytes]:
+def _run_blocks(keys: list[str], partials: Column, block_records: int) -> Iterator[bytes]:
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    for start in range(0, len(order), RUN_RECORDS):
-        part = order[start : start + RUN_RECORDS]
+    for start in range(0, len(order), block_records):
+        part = order[start : start + block_records]
         yield encode_block([keys[i] for i in part], [partials[i] for i in part])
 
 

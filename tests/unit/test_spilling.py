@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minispark.compute import map_output
+from minispark.compute import aggregation, map_output
 from minispark.compute.aggregation import Aggregation
 from minispark.compute.batch import Keyed, Record, batch_of, records
 from minispark.compute.join import join
 from minispark.compute.map_output import MapOutput
 from minispark.compute.partition import crc32_partition
 from minispark.compute.pipeline import Pipeline
-from minispark.compute.reducers import new_reducer
+from minispark.compute.reducers import Column, new_reducer
 from minispark.compute.spill import Extent, Memory
 from minispark.compute.user_functions import UserFunction
 from minispark.compute.user_kernels import Fold
@@ -54,6 +54,7 @@ class Heap:
 KEY = st.text("ab\n\u00e9", max_size=3)
 PAIRS = st.lists(st.tuples(KEY, st.integers(-99, 99).map(str)), max_size=30)
 BATCHES = st.lists(PAIRS, max_size=5)
+REDUCERS = (*FUNCTION_NAMES["reduce_by_key"], "collect")
 
 
 def columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
@@ -61,7 +62,7 @@ def columns(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(BATCHES, st.sampled_from(FUNCTION_NAMES["reduce_by_key"]), st.integers(0, 1500))
+@given(BATCHES, st.sampled_from(REDUCERS), st.integers(0, 1500))
 def test_an_aggregation_that_spills_gives_the_same_by_key(
     batches: list[list[tuple[str, str]]], name: str, budget: int
 ) -> None:
@@ -74,6 +75,44 @@ def test_an_aggregation_that_spills_gives_the_same_by_key(
     expected = list(records(whole.finish()))
     got = [row for batch in bounded.results() for row in records(batch)]
     assert got == (sorted(expected) if heap.writes else expected)
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+def test_many_runs_are_merged_a_few_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_at_once: list[int] = []
+    ranges = aggregation._ranges
+
+    def watched(runs: list[aggregation._Run]) -> Iterator[list[tuple[list[str], Column]]]:
+        open_at_once.append(len(runs))
+        return ranges(runs)
+
+    monkeypatch.setattr(aggregation, "FAN_IN_MAX", 3)
+    monkeypatch.setattr(aggregation, "_ranges", watched)
+    whole = new_reducer(name)
+    bounded = Aggregation(lambda: new_reducer(name), Memory(0, Heap()))
+    for number in range(40):
+        pairs = [(f"k{(number * 7 + i) % 11}", str(number)) for i in range(4)]
+        whole.add(*columns(pairs))
+        bounded.add(*columns(pairs))
+    got = [row for batch in bounded.results() for row in records(batch)]
+    assert got == sorted(records(whole.finish()))
+    levels = 4  # 3 ** 4 is more than 40 runs
+    assert open_at_once.count(3) > 10 and max(open_at_once) <= 2 * levels + 1
+
+
+def test_what_is_held_of_a_run_is_a_small_part_of_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks: list[int] = []
+    encode = aggregation.encode_block
+    monkeypatch.setattr(
+        aggregation, "encode_block", lambda *a: blocks.append(len(a[0])) or encode(*a)
+    )
+    bounded = Aggregation(lambda: new_reducer("concat"), Memory(1 << 20, Heap()))
+    for number in range(3000):
+        bounded.add([f"k{number}"], ["x" * 1000])
+    assert len(list(bounded.results())) > 1
+    assert max(blocks) * 1000 < (1 << 20) / aggregation.FAN_IN_MAX
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,7 +134,7 @@ def test_an_aggregation_by_a_function_of_the_users_spills_too(
 
 
 @settings(max_examples=200, deadline=None)
-@given(BATCHES, st.sampled_from(FUNCTION_NAMES["reduce_by_key"]), st.integers(0, 1500))
+@given(BATCHES, st.sampled_from(REDUCERS), st.integers(0, 1500))
 def test_a_map_side_aggregate_that_outgrows_its_memory_comes_in_parts(
     batches: list[list[tuple[str, str]]], name: str, budget: int
 ) -> None:
