@@ -23,6 +23,8 @@ PARTS = 32
 """Parts of a side that does not fit."""
 NULL = "null"
 """Stands for the missing side of an outer join."""
+ROWS_RECORDS = 1024
+"""A batch of hashed records that go to parts after all has about so many."""
 JOINED_RECORDS = 65536
 """A batch of joined records has no more than so many: each may meet each."""
 
@@ -149,9 +151,16 @@ class RightSide:
 
     def rows(self) -> Iterator[Keyed]:
         """All records, those of one key in their order."""
+        keys: list[str] = []
+        column: list[str] = []
         for key, values in self._rows.items():
             several = [values] if isinstance(values, str) else values
-            yield Keyed([key] * len(several), several, is_complete=True)
+            keys += [key] * len(several)
+            column += several
+            if len(keys) >= ROWS_RECORDS:
+                yield Keyed(keys, column, is_complete=True)
+                keys, column = [], []
+        yield Keyed(keys, column, is_complete=True)
 
     def keys(self) -> Iterable[str]:
         return self._rows.keys()
