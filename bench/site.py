@@ -44,9 +44,12 @@ class Site:
         return [str(path) for path in paths]
 
     @contextmanager
-    def cluster(self, workers: int, threads: int) -> Iterator[tuple[RunningCluster, Client]]:
-        """A cluster of its own, and a client of it."""
-        config = load(None, {}, [f"workers.count={workers}", f"workers.threads={threads}"]).config
+    def cluster(
+        self, workers: int, threads: int, *settings: str
+    ) -> Iterator[tuple[RunningCluster, Client]]:
+        """A cluster of its own, and a client of it. `settings`: more of `KEY=VALUE`."""
+        size = [f"workers.count={workers}", f"workers.threads={threads}"]
+        config = load(None, {}, [*size, *settings]).config
         with (
             private_cluster(config, os.getcwd()) as cluster,
             Client(cluster.master_url, cluster.token) as client,

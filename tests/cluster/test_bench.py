@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from bench import memory
+from bench.measure import WrongResult
+from bench.site import Site
 from tests.cluster.harness import run_cli
 
 
@@ -37,3 +43,13 @@ def test_list_names_every_measure_and_its_target() -> None:
     done = run_cli("bench", "--list")
     assert done.returncode == 0, done.stderr
     assert any(line.split()[:3] == ["A", "<=", "1.2"] for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", list(memory.JOBS))
+def test_jobs_larger_than_their_memory_are_made_and_checked(tmp_path: Path, name: str) -> None:
+    job = memory.JOBS[name](tmp_path, 200_000)
+    with memory.spilling_cluster(Site(tmp_path)) as (cluster, client):
+        figure = memory.run_spilling(cluster, client, job)
+        assert figure.peak_bytes > 10_000_000 and figure.cpu_s > 0
+        with pytest.raises(WrongResult, match="records, expected"):
+            memory.run_spilling(cluster, client, replace(job, records=1))
