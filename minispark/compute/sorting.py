@@ -17,7 +17,9 @@ from minispark.compute.blocks import encode_block, read_blocks
 from minispark.compute.spill import ENTRY_BYTES, Extent, Memory
 
 RUN_RECORDS = 4096
-"""Records in one block of a run: what is held of each run while they are merged."""
+"""At most so many records are in one block of a run: what is held of each while they are merged."""
+BLOCKS_SHARE = 64
+"""A block has no more records than take this part of the budget."""
 _key = itemgetter(0)
 
 
@@ -38,15 +40,18 @@ def sorted_rows(
         size += ENTRY_BYTES * len(column) + sum(map(len, batch.keys))  # type: ignore[arg-type]
         size += sum(len(value) for value in column if type(value) is str)
         if memory is not None and size > memory.bytes_max:
-            runs.append(memory.spill.write(_blocks(keys, values, is_descending)))
+            fitting = memory.bytes_max * len(keys) // (BLOCKS_SHARE * size)
+            parts = _parts(keys, values, is_descending, max(1, min(RUN_RECORDS, fitting)))
+            runs.append(memory.spill.write(encode_block(*part) for part in parts))
             keys, values, size = [], [], 0
     if memory is None or not runs:
-        for part_keys, part_values in _parts(keys, values, is_descending):
+        for part_keys, part_values in _parts(keys, values, is_descending, RUN_RECORDS):
             yield Keyed(part_keys, part_values, is_complete=True, is_json=is_json)
         return
-    if keys:
-        runs.append(memory.spill.write(_blocks(keys, values, is_descending)))
-    rows = [_rows(memory, run) for run in runs]
+    last = chain.from_iterable(
+        zip(*part, strict=True) for part in _parts(keys, values, is_descending, RUN_RECORDS)
+    )
+    rows = [*(_rows(memory, run) for run in runs), last]
     merged = heapq.merge(*rows, key=_key, reverse=is_descending)
     while part := list(islice(merged, RUN_RECORDS)):
         part_keys, part_values = [str(key) for key, _ in part], [value for _, value in part]
@@ -58,14 +63,10 @@ def _rows(memory: Memory, run: Extent) -> Iterator[Record]:
 
 
 def _parts(
-    keys: list[str], values: list[Any], is_descending: bool
+    keys: list[str], values: list[Any], is_descending: bool, records_max: int
 ) -> Iterator[tuple[list[str], list[Any]]]:
-    """Aligned columns in the order of the keys, RUN_RECORDS at a time."""
+    """Aligned columns in the order of the keys, so many at a time."""
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=is_descending)
-    for start in range(0, len(order), RUN_RECORDS):
-        part = order[start : start + RUN_RECORDS]
+    for start in range(0, len(order), records_max):
+        part = order[start : start + records_max]
         yield [keys[i] for i in part], [values[i] for i in part]
-
-
-def _blocks(keys: list[str], values: list[Any], is_descending: bool) -> Iterator[bytes]:
-    return (encode_block(*part) for part in _parts(keys, values, is_descending))
