@@ -36,7 +36,8 @@ def _took(stage: dict[str, Any]) -> str:
         return "not complete"
     seconds = figures["completed_at"] - (figures["first_started_at"] or figures["completed_at"])
     measured, total = figures["tasks"], stage["partitions"]
-    of = f"{total} tasks" if measured >= total else f"{measured} of {total} tasks measured"
+    tasks = f"{total} task{'s' if total != 1 else ''}"
+    of = tasks if measured >= total else f"{measured} of {tasks} measured"
     return f"{of}, {max(0.0, seconds):.3f} s from its first to its last"
 
 
