@@ -190,11 +190,8 @@ class Agent:
         """How much memory the executors use that work."""
         for slot, executor in list(self._executors.items()):
             if self._state.slots[slot].run is not None:
-                try:
-                    rss_bytes = psutil.Process(executor.pid).memory_info().rss
-                except psutil.Error:
-                    continue  # it died just now
-                self._follow(self._state.measured(slot, rss_bytes), now)
+                own_bytes = _rss_bytes(executor.pid) - executor.inherited_bytes
+                self._follow(self._state.measured(slot, own_bytes), now)
 
     def _timeout(self, now: float) -> float:
         due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
@@ -229,7 +226,8 @@ class Agent:
         for message in self._server.receive():
             if "slot" in message:
                 channel = Channel(message["sock"], on_want_write=lambda: None)
-                executor = Executor(message["slot"], message["pid"], channel, now)
+                inherited = _rss_bytes(message["pid"])
+                executor = Executor(message["slot"], message["pid"], channel, now, inherited)
                 self._executors[executor.slot] = executor
                 self._selector.register(channel, selectors.EVENT_READ, executor)
                 self._follow(self._state.executor_ready(executor.slot, now), now)
@@ -381,3 +379,11 @@ class Agent:
                     self._files.drop(attempt_id)
                 case _:
                     assert_never(instruction)
+
+
+def _rss_bytes(pid: int) -> int:
+    """The resident memory of a process; 0 of one that died just now."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -61,7 +61,7 @@ class Slot:
         """Why its executor was killed: `timeout`, `memory`, or, said to nobody, `cancel`."""
         self.code_of: str | None = None
         """The job whose user code its executor has run: it runs no other job's after that."""
-        self.rss_bytes = 0
+        self.own_bytes = 0
         """What it used when it was killed for that."""
 
 
@@ -157,7 +157,7 @@ class AgentState:
             error = f"stopped after {self.task_timeout_s:g} s (scheduler.task_timeout_s)"
             instructions.append(SendReport(Failed(attempt_id, "timeout", error)))
         elif reason == "memory":
-            error = f"its executor was stopped at {place.rss_bytes >> 20} MB, "
+            error = f"its executor was stopped at {place.own_bytes >> 20} MB, "
             error += f"{MEMORY_FACTOR} times memory.task_max_mb ({self._task_max_mb} MB): "
             error += "raise it, or use more partitions"
             instructions.append(SendReport(Failed(attempt_id, "memory", error)))
@@ -191,13 +191,13 @@ class AgentState:
                 instructions.append(KillSlot(index))
         return instructions
 
-    def measured(self, slot: int, rss_bytes: int) -> list[Instruction]:
-        """An executor uses so much memory: stop its task when that is far above its budget."""
+    def measured(self, slot: int, own_bytes: int) -> list[Instruction]:
+        """An executor's own memory: stop its task when that is far above its budget."""
         place = self.slots[slot]
         limit = MEMORY_FACTOR * self._task_max_mb << 20
-        if place.run is None or place.killed_for or rss_bytes <= limit:
+        if place.run is None or place.killed_for or own_bytes <= limit:
             return []
-        place.killed_for, place.deadline, place.rss_bytes = "memory", None, rss_bytes
+        place.killed_for, place.deadline, place.own_bytes = "memory", None, own_bytes
         return [KillSlot(slot)]
 
     # --- inside ----------------------------------------------------------------------------------

@@ -62,11 +62,15 @@ class OpenQuestions:
 class Executor:
     """The agent's end of one executor process."""
 
-    def __init__(self, slot: int, pid: int, channel: Channel, now: float) -> None:
+    def __init__(
+        self, slot: int, pid: int, channel: Channel, now: float, inherited_bytes: int
+    ) -> None:
         self.slot = slot
         self.pid = pid
         self.channel = channel
         self.forked_at = now
+        self.inherited_bytes = inherited_bytes
+        """What it had when it was forked: pages that it shares with its server, and others."""
         self.is_heard = True
         """Its socket is watched; not so once it closed."""
         self.is_retiring = False

@@ -69,7 +69,7 @@ def test_tables_go_with_their_job_and_with_their_session() -> None:
 def ends() -> Iterator[tuple[Executor, Connection]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield Executor(0, 1, Channel(ours, lambda: None), 0.0), Connection(theirs)
+        yield Executor(0, 1, Channel(ours, lambda: None), 0.0, 0), Connection(theirs)
 
 
 def test_an_executor_is_not_sent_again_what_it_has(ends: tuple[Executor, Connection]) -> None:
