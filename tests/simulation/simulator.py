@@ -288,12 +288,16 @@ class Simulation:
             self.after(0.01, lambda: self._break_session(worker, session))
             return
 
+        # the oldest one first, though pauses of the worker overlap
+        worker.inbox.append((session, deliver))
+
         def arrive() -> None:
-            if worker.is_alive and worker.session == session:
-                if worker.paused_until > self.now:
-                    self.at(worker.paused_until, arrive)
-                else:
-                    deliver(worker)
+            if worker.is_alive and worker.paused_until > self.now:
+                self.at(worker.paused_until, arrive)
+                return
+            sent_in, take = worker.inbox.popleft()
+            if worker.is_alive and worker.session == sent_in:
+                take(worker)
 
         worker.arrives_at = max(worker.arrives_at, self.now + self._delay())
         self.at(worker.arrives_at, arrive)

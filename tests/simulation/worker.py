@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minispark.model import events as ev
@@ -30,6 +32,8 @@ class SimulatedWorker:
     """Of attempts, and whether the attempt wrote all of its output."""
     tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
     """Locations of outputs that it was sent in this session."""
+    inbox: deque[tuple[int, Callable[[SimulatedWorker], None]]] = field(default_factory=deque)
+    """What is on its way to it, and the session in which it was sent."""
     arrives_at: float = 0.0
     """When the last message of the master reaches it: none overtakes another."""
     is_draining: bool = False
