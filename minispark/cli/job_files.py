@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minispark.errors import InvalidRequest
+from minispark.model.function_names import WRITERS
 
 _READERS = {".csv": "read_csv", ".jsonl": "read_jsonl", ".ndjson": "read_jsonl"}
 _COMPRESSED = (".gz", ".bz2", ".xz")
@@ -69,12 +70,14 @@ def add_module_option(parser: argparse.ArgumentParser) -> None:
 
 
 def with_absolute_inputs(job: dict[str, Any]) -> dict[str, Any]:
-    """The job, with every path that leads somewhere from here made absolute."""
+    """The job, with every path that leads somewhere from here, or is written to, made absolute."""
     dag = job.get("dag")
     nodes = dag.get("nodes") if isinstance(dag, dict) else None
     for node in nodes if isinstance(nodes, list) else []:
         if isinstance(node, dict) and isinstance(node.get("path"), str):
-            node["path"] = absolute_input(node["path"])
+            is_written = node.get("op") in tuple(WRITERS)
+            to_absolute = os.path.abspath if is_written else absolute_input
+            node["path"] = to_absolute(node["path"])
     return job
 
 

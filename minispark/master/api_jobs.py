@@ -19,7 +19,7 @@ from minispark.master.documents import (
     stage_document,
 )
 from minispark.master.idempotency import IdempotencyKeys
-from minispark.master.loop import JournalBlocked, MasterLoop
+from minispark.master.loop import EventHeld, JournalBlocked, MasterLoop
 from minispark.master.results import FORMATS, Results, render
 from minispark.master.submission import Submitter
 from minispark.model.events import JobCancelRequested, JobSubmitted
@@ -28,6 +28,7 @@ from minispark.model.plan import PhysicalPlan
 from minispark.model.snapshot import JobView, Snapshot
 from minispark.plan.explain import explain
 from minispark.storage.job_history import JobHistory
+from minispark.storage.part_folders import claim, discard
 from minispark.transport.codec import to_json
 from minispark.transport.router import (
     JSON_TYPE,
@@ -116,7 +117,15 @@ class JobsApi:
         document = request.json()
         job_request, plans = self._submitter.prepare(document, request.is_authenticated)
         job_id = str(uuid.uuid4())
-        self._loop.ask(JobSubmitted(job_id, job_request, plans, time.time(), idempotency_key=key))
+        claim(job_request, job_id)
+        event = JobSubmitted(job_id, job_request, plans, time.time(), idempotency_key=key)
+        try:
+            self._loop.ask(event)
+        except EventHeld:
+            raise  # it may still be accepted
+        except JournalBlocked:
+            discard(job_request.saved_at, job_id)
+            raise
         return json_response(job_document(self._board.latest.jobs[job_id]))
 
     def _published(self, job_id: str) -> JobView:

@@ -27,6 +27,7 @@ from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import state_document
 from minispark.master.loop import MasterLoop
+from minispark.master.parts import PartsPublisher, unsaved
 from minispark.master.performer import Performer
 from minispark.master.recovery import (
     Found,
@@ -145,11 +146,15 @@ class _Master:
             connections_within(files, 0.5, CONNECTIONS_MAX),
         )
         self._deleter = ResultsDeleter(state_dir)
+        self._parts = PartsPublisher(lambda event: self._loop.post(event))
+        for ended in unsaved(self._found.ended):
+            self._parts.order(ended)  # where an earlier master did not come to it
         performer = Performer(
             self._sessions,
             config.scheduler.heartbeat_interval_s,
             config.scheduler.task_timeout_s,
             self._deleter.delete,
+            self._parts.order,
         )
         self._failed = threading.Event()
         self._is_stopping = threading.Event()
@@ -193,6 +198,7 @@ class _Master:
                 if signal.getsignal(own) is not signal.SIG_IGN:  # as nohup wants it
                     signal.signal(own, lambda number, _: stopping.append(number))
         self._deleter.start()
+        self._parts.start()
         self._loop.start(self._restored)
         self._sessions.start()
         self._http.start()
@@ -223,6 +229,7 @@ class _Master:
         self._board.close()
         self._http.stop()
         self._sessions.stop(STOP_TIMEOUT_S)
+        self._parts.stop(STOP_TIMEOUT_S)
         self._loop.stop(STOP_TIMEOUT_S)
         self._save()
         self._store.close()

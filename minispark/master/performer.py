@@ -26,11 +26,13 @@ class Performer:
         heartbeat_interval_s: float,
         task_timeout_s: float,
         delete_results: Callable[[str], None],
+        order_parts: Callable[[fx.PublishParts | fx.DiscardParts], None],
     ) -> None:
         self._sessions = sessions
         self._heartbeat_interval_s = heartbeat_interval_s
         self._task_timeout_s = task_timeout_s
         self._delete_results = delete_results
+        self._order_parts = order_parts
 
     def perform(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
@@ -65,6 +67,8 @@ class Performer:
                     self._sessions.send(worker_id, msg.ForgetTables(job_id))
                 case fx.FindAttempts(worker_id):
                     self._sessions.send(worker_id, msg.FindAttempts())
+                case fx.PublishParts() | fx.DiscardParts():
+                    self._order_parts(effect)
                 case fx.ForgetJob(job_id):
                     self._delete_results(job_id)
                 case fx.Warn(message):

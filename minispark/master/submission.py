@@ -15,7 +15,9 @@ from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
 from minispark.plan.size import PlanTooLarge
 from minispark.plan.validation import validate
+from minispark.storage.fence import Fence
 from minispark.storage.inputs import resolve_inputs
+from minispark.storage.part_folders import with_real_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,15 @@ class Submitter:
         request = parse_request(document)
         if request.has_user_code and not is_authenticated:
             raise TokenNeeded("jobs with modules or expr run code of yours: send the token")
+        validate(request)
+        fence = None if is_authenticated else Fence.around(self.input_roots, self.state_dir)
+        request = with_real_folders(request, self.base_dir, fence)
         return request, self._plans(request, is_authenticated)
 
     def _plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
         """The plan that was asked for; without one the default plan, and beside it the naive one
         unless that is too large.
         """
-        validate(request)
         inputs = resolve_inputs(
             request,
             base_dir=self.base_dir,

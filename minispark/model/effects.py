@@ -199,6 +199,34 @@ class FindAttempts:
 
 
 @dataclass(frozen=True, slots=True)
+class PartFolder:
+    """A directory of the user's, and whose parts it gets, in the order of their partitions."""
+
+    path: str
+    format: str
+    attempt_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishParts:
+    """All that the job writes is written: give the parts their names, then write `_SUCCESS`.
+
+    Answered by `PartsPublished`; idempotent.
+    """
+
+    job_id: str
+    folders: tuple[PartFolder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardParts:
+    """The job did not succeed: nothing that it wrote stays in these directories of the user's."""
+
+    job_id: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob:
     """An old job left the history (`retention.jobs_max`): delete its rows and its files."""
 
@@ -223,6 +251,8 @@ Effect: TypeAlias = (
     | DropOutputs
     | ForgetTables
     | FindAttempts
+    | PublishParts
+    | DiscardParts
     | ForgetJob
     | Warn
 )

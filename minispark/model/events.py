@@ -168,6 +168,15 @@ class CommitRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class PartsPublished:
+    """The job's part files carry their names, and `_SUCCESS` is there; or why that failed."""
+
+    job_id: str
+    error: str | None
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class HttpTaskCompleted:
     """A completion from a foreign worker, which names its task only by the attempt's id.
 
@@ -205,6 +214,7 @@ Event: TypeAlias = (
     | AttemptsFound
     | OutputCommitted
     | CommitRefused
+    | PartsPublished
     | HttpTaskCompleted
     | ClockTicked
 )

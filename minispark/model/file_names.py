@@ -1,5 +1,5 @@
-"""The names of a job's files, all directly below the state directory: the documented ones of
-partitions and shuffles, and its log.
+"""The names of a job's files. The documented ones of partitions and shuffles, and its log, lie
+directly below the state directory; part files in a directory of the user's.
 
 Must not know the state directory, nor what is in the files. Source: API.md, "Files".
 """
@@ -19,6 +19,11 @@ def partition_file(job_id: str, node_id: str, partition: int) -> str:
 def shuffle_file(job_id: str, writer_node_id: str, source: int, target: int) -> str:
     """What task `source` of a shuffle writer has for partition `target` of its reader."""
     return f"{job_id}_{writer_node_id}_shuffle_p{source}_to_p{target}.json"
+
+
+def part_file(partition: int, format: str) -> str:
+    """One partition of what a job writes to a directory of the user's."""
+    return f"part-{partition:05}.{format}"
 
 
 def log_file(job_id: str) -> str:

@@ -6,6 +6,8 @@ Must not know what they do (`compute/functions.py` does).
 from __future__ import annotations
 
 READERS = ("read_csv", "read_jsonl", "read_text")
+WRITERS = {"write_csv": "csv", "write_jsonl": "jsonl", "write_text": "txt"}
+"""By operator: the format of its part files, which is also their extension."""
 NARROW = ("map", "filter", "flat_map")
 JOINS = {
     "join": "inner",
@@ -28,6 +30,7 @@ OPERATORS = (
     *JOINS,
     "shuffle_write",
     "shuffle_read",
+    *WRITERS,
 )
 
 FUNCTION_NAMES: dict[str, tuple[str, ...]] = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from minispark.model.function_names import WRITERS
+
 
 class PlanKind(Enum):
     NAIVE = "naive"
@@ -76,6 +78,11 @@ class JobRequest:
     """The user's own code: (module name, source)."""
     warnings: tuple[str, ...] = field(default=())
     """Fields that were ignored, each as one sentence."""
+
+    @property
+    def saved_at(self) -> tuple[str, ...]:
+        """The directories that it writes to."""
+        return tuple(str(node.path) for node in self.dag.nodes if node.op in WRITERS)
 
     @property
     def has_user_code(self) -> bool:

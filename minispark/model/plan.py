@@ -175,12 +175,26 @@ class ShuffleBlocks:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedParts:
+    """A directory of the user's gets the records too: one part file a partition."""
+
+    path: str
+    """Absolute, symbolic links resolved."""
+    format: str
+    """`csv`, `jsonl` or `txt`."""
+    has_keys: bool
+    """Whether some record may have a key: what the header of a csv file says."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionFile:
     """The documented `{job}_{node}_p{n}.json`: naive intermediates, and every final result."""
 
     node_id: str
     is_read: bool = False
     """By later stages: the same records lie beside it as blocks, which our own readers prefer."""
+    saved: SavedParts | None = None
+    """Of a write_csv, write_jsonl or write_text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,8 +135,9 @@ def sink_line(sink: Sink) -> str:
         case ShuffleBlocks(_, partitions, combine, ranges):
             how = f", combined with {combine}" if combine else ""
             return f"-> shuffle blocks for {partitions} partitions{how}{_by_ranges(ranges)}"
-        case PartitionFile(node_id):
-            return f"-> partition files of {node_id}"
+        case PartitionFile(node_id, _, saved):
+            more = f", and {saved.format} parts of the user's" if saved is not None else ""
+            return f"-> partition files of {node_id}{more}"
         case DocumentedShuffle(_, partitions, ranges):
             return f"-> shuffle files for {partitions} partitions{_by_ranges(ranges)}"
         case _:

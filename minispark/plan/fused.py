@@ -14,7 +14,6 @@ from minispark.model.plan import (
     Branch,
     FetchShuffle,
     Join,
-    PartitionFile,
     PhysicalPlan,
     Ranges,
     ReadSplits,
@@ -39,6 +38,7 @@ from minispark.model.steps import (
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import LogicalDag, LogicalNode
 from minispark.plan.row_steps import limit_step, sample_step
+from minispark.plan.saving import final_sink
 from minispark.plan.splits import byte_splits
 
 BROADCAST_BYTES_MAX = 8 * 2**20
@@ -81,7 +81,7 @@ class _Fuser:
     def plan(self) -> PhysicalPlan:
         pipes = [(leaf, self._pipe(leaf)) for leaf in self._dag.leaves]
         for leaf, pipe in pipes:
-            self._add(pipe, PartitionFile(leaf.id), is_final=True)
+            self._add(pipe, final_sink(leaf), is_final=True)
         return PhysicalPlan(PlanKind.FUSED, tuple(self._stages))
 
     # --- pipes -----------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class _Fuser:
             case "shuffle_write":
                 stage = self._shuffle(node.parents[0], node, node.partitions, None, ())
                 pipe = self._fetch(node, stage)
-            case "shuffle_read":
+            case "shuffle_read" | "write_csv" | "write_jsonl" | "write_text":
                 pipe = self._pipe(node.parents[0]).then(node.id)
             case "union":
                 pipe = self._union(node)

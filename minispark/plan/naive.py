@@ -5,7 +5,7 @@ It is the reference system's plan, in which foreign workers take part. Must not 
 
 from __future__ import annotations
 
-from minispark.model.function_names import BY_KEY, JOINS, NARROW
+from minispark.model.function_names import BY_KEY, JOINS, NARROW, WRITERS
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
 from minispark.model.plan import (
     Branch,
@@ -39,6 +39,7 @@ from minispark.plan.fused import FORMATS
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import Keyedness, LogicalDag, LogicalNode
 from minispark.plan.row_steps import limit_step, sample_step
+from minispark.plan.saving import final_sink
 from minispark.plan.splits import byte_splits, whole_files
 
 _SHUFFLING = (
@@ -88,7 +89,9 @@ class _Naive:
     def _partitions_of(self, node: LogicalNode) -> int:
         if node.op == "union":
             return sum(self._partitions[parent.id] for parent in node.parents)
-        is_narrow = node.op in (*NARROW, "sample", "shuffle_read", "join", "left_outer_join")
+        is_narrow = node.op in (
+            *NARROW, *WRITERS, "sample", "shuffle_read", "join", "left_outer_join",
+        )  # fmt: skip
         return self._partitions[node.parents[0].id] if is_narrow else node.partitions
 
     def _plan_node(self, node: LogicalNode, is_final: bool) -> None:
@@ -108,6 +111,8 @@ class _Naive:
                 self._add_writer(node.id, node, node.parents[0], (), node.partitions)
             case "shuffle_read":
                 self._add(node, self._output(node.parents[0]), (), sink, is_final)
+            case "write_csv" | "write_jsonl" | "write_text":
+                self._add(node, self._output(node.parents[0]), (), final_sink(node), is_final)
             case "sample":
                 self._add(node, self._output(node.parents[0]), (sample_step(node),), sink, is_final)
             case "reduce_by_key" | "group_by_key":

@@ -17,6 +17,7 @@ from minispark.model.function_names import (
     NARROW,
     OPERATORS,
     READERS,
+    WRITERS,
 )
 from minispark.model.job import DagNode, JobRequest
 from minispark.model.safe_text import has_control
@@ -84,6 +85,8 @@ def _check_operator(node: DagNode, at: str) -> None:
         )
     if node.op in READERS and not node.path:
         raise InvalidRequest(f"{node.op} needs a path", f"{at}.path")
+    if node.op in WRITERS and not node.path:
+        raise InvalidRequest(f"{node.op} needs a path: a directory for its parts", f"{at}.path")
     if node.op in JOINS and node.join_with is None:
         raise InvalidRequest(
             f"{node.op} needs join_with: the id of its right side", f"{at}.join_with"
@@ -196,7 +199,7 @@ def _partitions(
                 f"{at}.partitions",
             )
         return total
-    if node.op not in (*NARROW, "sample", "shuffle_read"):
+    if node.op not in (*NARROW, *WRITERS, "sample", "shuffle_read"):
         return node.partitions or request.parallelism
     parent = logical[left[0]]
     if node.partitions not in (None, parent.partitions):
@@ -214,6 +217,10 @@ def _check_shuffles(dag: LogicalDag, index: dict[str, int]) -> None:
         at = f"dag.nodes[{index[node.id]}]"
         for parent in node.parents:
             read[parent.id] = None
+            if parent.op in WRITERS:
+                raise InvalidRequest(
+                    f"nothing reads a {parent.op}: give {node.id} the input of {parent.id}", at
+                )
             if node.op in (*JOINS, "union") and parent.op == "shuffle_write":
                 raise InvalidRequest(
                     f"a {node.op} reads no shuffle_write: put a shuffle_read after {parent.id}", at

@@ -73,7 +73,7 @@ class AttemptOutcomes:
             effects.append(stage_measured(attempt.stage, event.at_unix_s))
         self.state.touch(job)
         if job.incomplete_finals == 0:
-            self._endings.end(job, JobState.SUCCEEDED, None, event, effects)
+            self._endings.succeed(job, event, effects)
 
     def committed(self, event: ev.OutputCommitted, effects: list[Effect]) -> None:
         worker = self.state.pool.workers.get(event.worker_id)

@@ -97,6 +97,8 @@ class SchedulingCore:
                 self._attempts.committed(event, effects)
             case ev.CommitRefused():
                 self._attempts.commit_refused(event, now, effects)
+            case ev.PartsPublished():
+                self._endings.published(event, effects)
             case ev.AttemptsFound():
                 self._endings.found(event, effects)
             case ev.HttpTaskCompleted():

@@ -8,14 +8,16 @@ from __future__ import annotations
 from minispark.model.effects import (
     AppendJournal,
     CancelAttempts,
+    DiscardParts,
     DropOutputs,
     Effect,
     FindAttempts,
     ForgetJob,
     ForgetTables,
     JobMoved,
+    PublishParts,
 )
-from minispark.model.events import AttemptsFound, Event
+from minispark.model.events import AttemptsFound, Event, PartsPublished
 from minispark.model.states import AttemptState, Cause, JobState, WorkerState
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved
@@ -30,6 +32,25 @@ class Endings:
     def __init__(self, state: ClusterState) -> None:
         self._state = state
 
+    def succeed(self, job: JobRun, event: Event, effects: list[Effect]) -> None:
+        """All final tasks are complete. What goes to directories of the user's is published first:
+        whoever sees the job SUCCEEDED finds it there.
+        """
+        folders = job.part_folders()
+        if not folders:
+            self.end(job, JobState.SUCCEEDED, None, event, effects)
+        elif not job.is_saving:
+            job.is_saving = True
+            effects.append(PublishParts(job.id, folders))
+
+    def published(self, event: PartsPublished, effects: list[Effect]) -> None:
+        job = self._state.jobs.get(event.job_id)
+        if job is None:
+            return
+        job.is_saving = False
+        new = JobState.SUCCEEDED if event.error is None else JobState.FAILED
+        self.end(job, new, event.error, event, effects)
+
     def end(
         self,
         job: JobRun,
@@ -38,13 +59,20 @@ class Endings:
         event: Event,
         effects: list[Effect],
     ) -> None:
-        """Move the job to a terminal state. Its final files stay; everything else of it goes."""
+        """Move the job to a terminal state. Its final files stay; everything else of it goes.
+
+        Not while it is saving: then `published` decides, so that `_SUCCESS` never lies.
+        """
+        if job.is_saving:
+            return
         job.message = message
         job.move(new, event, event.at_unix_s)
         effects.append(AppendJournal(JobMoved(job.id, new, message, event.at_unix_s)))
         self._cancel_live(job, event, effects)
         self._drop_written(job, effects)
         self._forget_tables(job, effects)
+        if new is not JobState.SUCCEEDED and job.request.saved_at:
+            effects.append(DiscardParts(job.id, job.request.saved_at))
         for job_id in self._state.retire(job):
             effects.append(ForgetJob(job_id))
 

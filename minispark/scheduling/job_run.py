@@ -9,8 +9,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
+from minispark.model.effects import PartFolder
 from minispark.model.job import JobRequest
 from minispark.model.plan import (
+    PartitionFile,
     PhysicalPlan,
     ShuffleBlocks,
     Stage,
@@ -129,6 +131,8 @@ class JobRun:
         self.readers: dict[str, None] = {}
         """Workers that were sent locations of its outputs to keep."""
         self.incomplete_finals = 0
+        self.is_saving = False
+        """Its part files get their names: the one thing that decides how it ends from now on."""
         self.live_count = 0
         """Attempts assigned or running: what fair sharing compares."""
         self.ready_count = 0
@@ -299,6 +303,16 @@ class JobRun:
         self._move_task(stage, task, TaskState.FAILED, event)
         stage.running -= 1
         self.tasks_failed += 1
+
+    def part_folders(self) -> tuple[PartFolder, ...]:
+        """Where its parts go, and of which attempts; all finals must be complete."""
+        folders: list[PartFolder] = []
+        for stage in self.stages:
+            sink = stage.stage.program.sink
+            if isinstance(sink, PartitionFile) and sink.saved is not None:
+                ids = tuple(task.accepted.id for task in stage.tasks if task.accepted is not None)
+                folders.append(PartFolder(sink.saved.path, sink.saved.format, ids))
+        return tuple(folders)
 
     # --- inside ----------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Recovery:
             self._replay(job, fact, effects)
         self._state.touch(job)
         if job.incomplete_finals == 0:
-            self._endings.end(job, JobState.SUCCEEDED, None, event, effects)
+            self._endings.succeed(job, event, effects)
 
     def _replay(self, job: JobRun, fact: AttemptMoved, effects: list[Effect]) -> None:
         stage = job.stages[fact.stage_index]

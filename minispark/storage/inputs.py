@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from minispark.errors import ClusterError, InputRefused, InvalidRequest, TaskError
 from minispark.model.job import DagNode, InputFile, JobRequest, ResolvedInput
 from minispark.storage.encodings import is_text_encoding
+from minispark.storage.fence import Fence
 from minispark.storage.input_files import DECOMPRESSION_ERRORS, compression_of, kind_of
 from minispark.storage.input_header import names_differ, read_head
 
@@ -43,36 +44,12 @@ def resolve_inputs(
     Raises InputRefused or InvalidRequest with `field` `dag.nodes[i].path` (or `.encoding`), and
     ClusterError when this process cannot open files now.
     """
-    fence = None if input_roots is None else _Fence.around(input_roots, state_dir)
+    fence = None if input_roots is None else Fence.around(input_roots, state_dir)
     return {
         node.id: _Reader(node, f"dag.nodes[{index}]", base_dir, fence).resolve()
         for index, node in enumerate(request.dag.nodes)
         if node.op in _READERS
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Fence:
-    """Where a submitter without the token may read. All paths have their links resolved."""
-
-    roots: tuple[str, ...]
-    forbidden: str | None
-
-    @staticmethod
-    def around(roots: tuple[str, ...], state_dir: str | None) -> _Fence:
-        return _Fence(
-            tuple(os.path.realpath(root) for root in roots),
-            None if state_dir is None else os.path.realpath(state_dir),
-        )
-
-    def admits(self, real_path: str) -> bool:
-        if self.forbidden is not None and _is_below(real_path, self.forbidden):
-            return False
-        return any(_is_below(real_path, root) for root in self.roots)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _is_hidden(name: str) -> bool:
@@ -86,7 +63,7 @@ class _Reader:
     node: DagNode
     field: str
     base_dir: str
-    fence: _Fence | None
+    fence: Fence | None
 
     def resolve(self) -> ResolvedInput:
         if not is_text_encoding(self.node.reader.encoding):
@@ -191,10 +168,7 @@ class _Reader:
         """The path with its links resolved. Refused when it leads out of the input roots."""
         real = os.path.realpath(path)
         if self.fence is not None and not self.fence.admits(real):
-            raise self._refused(
-                f"{path} lies outside the input roots ({', '.join(self.fence.roots)}); "
-                "submit with the cluster's token, or add its folder to input_roots"
-            )
+            raise self._refused(self.fence.refusal(path))
         return real
 
     def _regular_file(self, path: str) -> InputFile:

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
-from minispark.compute import documented
+from minispark.compute import documented, parts
 from minispark.compute.batch import Batch, record_count, records
 from minispark.compute.blocks import TargetsOf
 from minispark.compute.join import join
@@ -27,7 +27,7 @@ from minispark.compute.reducers import Column
 from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.metrics.phases import PhaseClock
-from minispark.model.file_names import partition_file, shuffle_file
+from minispark.model.file_names import part_file, partition_file, shuffle_file
 from minispark.model.plan import (
     DocumentedShuffle,
     FetchShuffle,
@@ -39,6 +39,7 @@ from minispark.model.plan import (
     ReadPartitions,
     ReadRows,
     ReadSplits,
+    SavedParts,
     ShuffleBlocks,
     SingleSource,
     Sink,
@@ -48,6 +49,7 @@ from minispark.model.plan import (
     UnionAll,
 )
 from minispark.model.steps import Aggregate, Step
+from minispark.storage.part_folders import attempt_part
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
 from minispark.storage.task_files import (
@@ -252,10 +254,12 @@ class _Task:
             case ShuffleBlocks():
                 with self._clock.phase("shuffle write"):
                     return self._write_blocks(sink, pipeline.run(self._source()))
-            case PartitionFile(node_id, is_read):
+            case PartitionFile(node_id, is_read, saved):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
                 batches = self._counted(pipeline.run(self._source()))
                 with self._clock.phase("write"):
+                    if saved is not None:
+                        return self._write_saved(name, saved, batches)
                     if is_read:
                         return self._write_both([name], MapOutput(1, self._memory), batches)
                     return self._write_documented(name, batches)
@@ -326,6 +330,20 @@ class _Task:
             self._write_documented(name, output.batches(partition))
             for partition, name in enumerate(names)
         )
+
+    def _write_saved(self, name: str, saved: SavedParts, batches: Iterable[Batch]) -> int:
+        """Records for the job's results, and on their way there as a part of the user's."""
+        part = part_file(self._order.partition, saved.format)
+        path = attempt_part(saved.path, self._order.job_id, self._order.attempt_id, part)
+        with path.open("wb", buffering=1 << 20) as file:
+            file.write(parts.head(saved).encode())
+
+            def copied() -> Iterator[Batch]:
+                for batch in batches:
+                    file.write(parts.lines(saved, batch).encode())
+                    yield batch
+
+            return self._write_documented(name, copied()) + file.tell()
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
