@@ -223,6 +223,8 @@ class AttemptOutcomes:
         """Nobody can read that disk any more: what lies there is made again elsewhere."""
         workers = self.state.pool.workers
         for job in list(self.state.jobs.values()):
+            if job.is_saving:
+                continue  # nobody reads its outputs any more
             for attempt in list(job.accepted.values()):
                 owner = workers[attempt.worker_id]
                 is_there = owner.is_pushed and owner.identity.disk == disk

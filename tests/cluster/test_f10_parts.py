@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_f10_f30_parts_are_whole_and_once_whoever_dies(
         records = Counter(key for key, _ in client.results(info["id"]))
     assert records["x"] == 3  # the results are what was written, of each of the writers
     wait_until(lambda: attempts_left(cluster) == [], "attempt directories are deleted")
+
+
+@pytest.mark.parametrize("sign", ["part-00000.txt", "_SUCCESS"])
+def test_f30_a_master_killed_while_it_publishes_finishes_that(
+    make_cluster: Callable[..., Cluster], tmp_path: Path, sign: str
+) -> None:
+    out, width = tmp_path / "out", 200
+    (tmp_path / "in.txt").write_text("".join(f"{i}\n" for i in range(2000)))
+    cluster = make_cluster()
+    pid = cluster.process("master")["pid"]
+    cluster.note_processes()
+    with cluster.client() as client:
+        nodes = into(tmp_path / "in.txt", out)["nodes"]
+        info = client.submit(job(nodes, width))
+        deadline = time.monotonic() + 30
+        while not (out / sign).exists():  # no pause: it is there for moments only
+            assert time.monotonic() < deadline, "nothing was published"
+        os.kill(pid, signal.SIGKILL)
+        info = client.wait(info["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED", info["status"]
+    assert sorted(os.listdir(out)) == ["_SUCCESS", *(f"part-{p:05}.txt" for p in range(width))]
+    whole = "".join(path.read_text() for path in sorted(out.glob("part-*")))
+    assert whole == (tmp_path / "in.txt").read_text()
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])

@@ -14,6 +14,7 @@ from minispark.model.plan import (
     ReadDocumentedShuffle,
     ReadPartitions,
     ReadSplits,
+    SavedParts,
     ShuffleBlocks,
     Sink,
     Source,
@@ -92,6 +93,12 @@ def naive_word_count(partitions: int) -> PhysicalPlan:
     )
 
 
+def _results(final: Stage) -> PartitionFile:
+    """Every second final stage writes to a directory of the user's too."""
+    saved = SavedParts(f"/out{final.index}", "csv", True) if final.index % 2 else None
+    return PartitionFile("n", saved=saved)
+
+
 def random_plan(rng: random.Random) -> PhysicalPlan:
     """Up to six stages; every stage reads earlier ones, and leaves are final."""
     if rng.random() < 0.25:
@@ -111,7 +118,7 @@ def random_plan(rng: random.Random) -> PhysicalPlan:
             source = Join("j", FetchShuffle(parents[0]), FetchShuffle(parents[1]))
         stages.append(stage(index, partitions, source, ShuffleBlocks("n", 1, None), parents))
     finals = [
-        stage(s.index, s.partitions, s.program.source, PartitionFile("n"), s.parents, is_final=True)
+        stage(s.index, s.partitions, s.program.source, _results(s), s.parents, is_final=True)
         if s.index not in read
         else s
         for s in stages

@@ -273,6 +273,12 @@ class Simulation:
                 self._send(effect.worker_id, lambda w: self._forget_tables(w, effect.job_id))
             case fx.FindAttempts():
                 self._send(effect.worker_id, self._find)
+            case fx.PublishParts():
+                self.watch.see_publication(effect)
+                event, life = ev.PartsPublished(effect.job_id, None, self.now), self._life
+                # as much later as a cancellation, a lost worker or a killed master may come between
+                after_s = self.rng.uniform(0, 2)
+                self.after(after_s, lambda: self._life == life and self.feed(event) and None)
             case fx.CloseSession():
                 self._closed(self.workers[effect.worker_id], effect.session)
             case fx.AcceptWorker():

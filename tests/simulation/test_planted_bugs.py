@@ -195,3 +195,16 @@ def test_f61_waiting_for_ever_for_a_foreign_worker_is_caught(
 ) -> None:
     monkeypatch.setattr(SchedulingCore, "_time_out_foreign", lambda *_: None)
     assert "runs on a foreign worker" in caught()
+
+
+def test_f61_cancelling_a_job_whose_parts_are_being_published_is_caught(
+    monkeypatch: pytest.MonkeyPatch, caught: Callable[[], str]
+) -> None:
+    end = Endings.end
+
+    def whenever(self: Endings, job: JobRun, *args: Any) -> None:
+        job.is_saving = False
+        end(self, job, *args)
+
+    monkeypatch.setattr(Endings, "end", whenever)
+    assert "its parts are there" in caught()

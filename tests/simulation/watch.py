@@ -10,9 +10,11 @@ from minispark.model.plan import (
     FetchShuffle,
     Join,
     OutputLocation,
+    PartitionFile,
     ReadDocumentedShuffle,
     ReadPartitions,
     Source,
+    Stage,
     TaskOrder,
     UnionAll,
 )
@@ -31,6 +33,8 @@ class Watch:
         self._stages: dict[str, tuple[object, ...]] = {}
         self.attempts: dict[tuple[str, int, int], int] = {}
         self.job_states: dict[str, JobState] = {}
+        self.published: dict[str, tuple[fx.PartFolder, ...]] = {}
+        """Jobs whose parts were given their names."""
         self.reported: dict[str, None] = {}
         """Attempts whose worker said that they succeeded."""
         self.unreadable: dict[str, None] = {}
@@ -113,6 +117,10 @@ class Watch:
                 old = self.job_states.get(job_id)
                 assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
                 self.job_states[job_id] = state
+                is_saved = state is not JobState.SUCCEEDED or job_id in self.published
+                assert is_saved or not self._saved(job_id), f"job {job_id} left no parts"
+                said = f"job {job_id} is {state.value}, and its parts are there"
+                assert state is not JobState.CANCELLED or job_id not in self.published, said
                 if state.is_terminal:
                     kept = self.accepted_attempts.items()
                     self.accepted_attempts = {i: job for i, job in kept if job != job_id}
@@ -128,6 +136,26 @@ class Watch:
                 self._see_attempt(fact)
             case _:
                 pass
+
+    def _saved(self, job_id: str) -> list[int]:
+        """The stages that write to directories of the user's."""
+        found: list[int] = []
+        for stage in self._stages[job_id]:
+            assert isinstance(stage, Stage)
+            sink = stage.program.sink
+            if isinstance(sink, PartitionFile) and sink.saved is not None:
+                found.append(stage.index)
+        return found
+
+    def see_publication(self, order: fx.PublishParts) -> None:
+        """Parts get their names: of accepted attempts, one of each partition."""
+        stages = self._saved(order.job_id)
+        for index, folder in zip(stages, order.folders, strict=True):
+            accepted = self._outputs[order.job_id, index]
+            parts = dict(enumerate(folder.attempt_ids))
+            assert parts == accepted, f"of {order.job_id}/{index} {parts}, accepted {accepted}"
+        before = self.published.setdefault(order.job_id, order.folders)
+        assert before == order.folders, f"job {order.job_id} has other parts than before"
 
     def _see_attempt(self, fact: fx.AttemptMoved) -> None:
         task = (fact.job_id, fact.stage_index, fact.partition)

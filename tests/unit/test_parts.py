@@ -30,6 +30,7 @@ from minispark.storage.part_folders import (
     with_real_folders,
 )
 from tests.jobs import job
+from tests.unit.http_master import JOBS, HttpMaster
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.text(
     ',"\r\n\t a', max_size=5
@@ -197,3 +198,31 @@ def test_a_submitter_without_the_token_writes_below_the_input_roots_only(tmp_pat
     assert with_real_folders(writer("out"), str(tmp_path), None).saved_at == (
         str(tmp_path / "out"),
     )
+
+
+def test_a_submission_whose_directory_is_not_empty_is_refused_with_its_field(
+    tmp_path: Path,
+) -> None:
+    master = HttpMaster(tmp_path)
+    try:
+        out = master.inputs / "out"
+        nodes = [
+            {"id": "r", "op": "read_text", "path": "a.txt"},
+            {"id": "w", "op": "write_text", "path": "out"},
+        ]
+        wanted = job(nodes, 2)
+        assert master.call("POST", "/api/v1/explain", wanted)[0] == 200
+        assert not out.exists()
+        status, info = master.call("POST", JOBS, wanted)
+        assert status in (200, 201)
+        assert names(out / "_temporary") == [info["id"]]
+        status, refused = master.call("POST", JOBS, wanted)
+        assert (status, refused["error"]["field"]) == (400, "dag.nodes[1].path")
+        assert "is not empty" in refused["error"]["message"]
+        nodes[1]["path"] = str(tmp_path / "elsewhere")
+        status, refused = master.call("POST", JOBS, job(nodes, 2))
+        assert (status, refused["error"]["code"]) == (400, "input_refused")
+        assert not (tmp_path / "elsewhere").exists()
+        assert master.call("POST", JOBS, job(nodes, 2), token=True)[0] in (200, 201)
+    finally:
+        master.close()

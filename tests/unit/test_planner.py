@@ -136,7 +136,15 @@ UNION = job(
         ["u", "all"],
     ],
 )  # fmt: skip
+SAVED = keyed(
+    {"id": "sum", "op": "reduce_by_key"},
+    {"id": "csv", "op": "write_csv", "path": "/out/csv"},
+    {"id": "txt", "op": "write_text", "path": "/out/txt"},
+    edges=[["read", "pair"], ["pair", "sum"], ["sum", "csv"], ["read", "txt"]],
+)
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "saved-fused": (SAVED, "fused", {}),
+    "saved-naive": (SAVED, "naive", {}),
     "sort-fused": (keyed({"id": "s", "op": "sort_by_key"}), "fused", {}),
     "sort-naive": (keyed({"id": "s", "op": "sort_by_key", "ascending": False}), "naive", {}),
     "union-fused": (UNION, "fused", {}),
