@@ -1,8 +1,8 @@
 """Messages and JSON: dataclasses to bytes and back, checked field by field.
 
-A converter is compiled once for each class from its type hints. An object of a union carries
-`type`,
-its class's name in snake_case. Unknown fields are ignored, everything else that is wrong is named.
+A converter is made once for each type (`object_code.py` compiles those of classes). An object of a
+union carries `type`, its class's name in snake_case. Unknown fields are ignored, everything else
+that is wrong is named.
 Must not know what messages mean.
 """
 
@@ -12,45 +12,31 @@ import json
 import re
 import sys
 import types
-from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from minispark.errors import ProtocolError
 from minispark.transport import messages
+from minispark.transport.object_code import (
+    INT_BOUND,
+    PLAIN,
+    Convert,
+    Mismatch,
+    object_decoder,
+    object_encoder,
+    type_name,
+)
 
-Convert = Callable[[Any], Any]
-T = TypeVar("T")
-
-_PLAIN: dict[type, tuple[type, ...]] = {
-    str: (str,),
-    int: (int,),
-    float: (int, float),
-    bool: (bool,),
-}
-
-
-_INT_BOUND = 2**63
-"""Whole numbers on the wire fit into 64 bits, as they do in the database."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN_CHARS = 100
 """How much of a peer's text an error quotes."""
 
 
-class _Mismatch(Exception):
-    """A value that is not what its type says."""
-
-
-def type_name(cls: type) -> str:
-    """`FetchFailed` -> `fetch_failed`: the `type` of its messages."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-
-
 def encode(message: messages.Message) -> bytes:
     """The message as UTF-8 JSON. Half a surrogate pair, which is no text, becomes a `?`."""
-    return _dumps(to_json(message, messages.Message)).encode("utf-8", "replace")
+    return _dumps(_encode_message(message)).encode("utf-8", "replace")
 
 
 def decode(payload: bytes) -> messages.Message:
@@ -59,10 +45,10 @@ def decode(payload: bytes) -> messages.Message:
         data = _parse(payload)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message is no JSON: {error}", "bad_json") from error
-    if isinstance(data, dict) and _tag(data) not in _tags(messages.Message):
+    if isinstance(data, dict) and _tag(data) not in _MESSAGE_TYPES:
         shown = str(data.get("type"))[:_SHOWN_CHARS]
         raise ProtocolError(f"unknown message type {shown!r}", "unknown_type")
-    message: messages.Message = from_json(messages.Message, data)
+    message: messages.Message = _converted(_decode_message, data)
     return message
 
 
@@ -84,9 +70,13 @@ def to_json(value: Any, hint: Any = None) -> Any:
 
 def from_json(hint: Any, data: Any) -> Any:
     """The value of type `hint` that `to_json` made. Raises ProtocolError (`bad_message`)."""
+    return _converted(_decoder(hint), data)
+
+
+def _converted(convert: Convert, data: Any) -> Any:
     try:
-        return _decoder(hint)(data)
-    except _Mismatch as error:
+        return convert(data)
+    except Mismatch as error:
         raise ProtocolError(str(error), "bad_message") from error
     except RecursionError as error:
         raise ProtocolError("a message is nested too deeply", "bad_message") from error
@@ -104,59 +94,43 @@ def _same(value: Any) -> Any:
 @cache
 def _encoder(hint: Any) -> Convert:
     """The function that turns a value of type `hint` into JSON data."""
-    if hint in _PLAIN or hint in (Any, object):
+    if hint in PLAIN or hint in (Any, object):
         return _same
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _union_encoder(args)
     if origin is tuple:
-        items = [_lazy(_encoder, arg) for arg in args if arg is not Ellipsis]
+        items = [_encoder(arg) for arg in args if arg is not Ellipsis]
         if Ellipsis in args:
             item = items[0]
-            return (
-                (lambda value: list(value))
-                if args[0] in _PLAIN
-                else (lambda value: [item(v) for v in value])
-            )
+            return list if args[0] in PLAIN else (lambda value: [item(v) for v in value])
         return lambda value: [item(v) for item, v in zip(items, value, strict=True)]
     if origin is dict:
-        item = _lazy(_encoder, args[1])
+        item = _encoder(args[1])
         return lambda value: {key: item(v) for key, v in value.items()}
     if issubclass(hint, Enum):
         return lambda value: value.value
-    return _object_encoder(hint)
+    return object_encoder(hint, _hints(hint), _encoder, None)
 
 
 def _union_encoder(args: tuple[Any, ...]) -> Convert:
     members = [arg for arg in args if arg is not types.NoneType]
     if len(members) == 1:
-        inner = _lazy(_encoder, members[0])
+        inner = _encoder(members[0])
         return lambda value: None if value is None else inner(value)
-    tagged = {member: (type_name(member), _lazy(_encoder, member)) for member in members}
+    made: dict[type, Convert] = {}
 
     def encode_union(value: Any) -> Any:
         if value is None:
             return None
-        tag, inner = tagged[type(value)]
-        return {"type": tag, **inner(value)}
+        cls = type(value)
+        convert = made.get(cls)
+        if convert is None:  # made when first needed: most processes send few kinds
+            assert cls in members, f"{cls} is none of {members}"
+            made[cls] = convert = object_encoder(cls, _hints(cls), _encoder, type_name(cls))
+        return convert(value)
 
     return encode_union
-
-
-def _object_encoder(cls: type) -> Convert:
-    hints = _hints(cls)
-    plain = [f.name for f in fields(cls) if hints[f.name] in _PLAIN]
-    other = [
-        (f.name, _lazy(_encoder, hints[f.name])) for f in fields(cls) if hints[f.name] not in _PLAIN
-    ]
-
-    def encode_object(value: Any) -> dict[str, Any]:
-        data = {name: getattr(value, name) for name in plain}
-        for name, convert in other:
-            data[name] = convert(getattr(value, name))
-        return data
-
-    return encode_object
 
 
 # --- decoding -----------------------------------------------------------------------------
@@ -164,8 +138,8 @@ def _object_encoder(cls: type) -> Convert:
 
 @cache
 def _decoder(hint: Any) -> Convert:
-    """The function that turns JSON data into a value of type `hint`, or raises _Mismatch."""
-    if hint in _PLAIN:
+    """The function that turns JSON data into a value of type `hint`, or raises Mismatch."""
+    if hint in PLAIN:
         return _plain_decoder(hint)
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -176,17 +150,17 @@ def _decoder(hint: Any) -> Convert:
         return _dict_decoder(args[1])
     if issubclass(hint, Enum):
         return _enum_decoder(hint)
-    return _object_decoder(hint)
+    return object_decoder(hint, _hints(hint), _decoder)
 
 
 def _plain_decoder(hint: type) -> Convert:
     if hint is int:
         return _decode_int
-    allowed = _PLAIN[hint]
+    allowed = PLAIN[hint]
 
     def decode_plain(data: Any) -> Any:
         if type(data) not in allowed:
-            raise _Mismatch(f"{type(data).__name__} stands where {hint.__name__} belongs")
+            raise Mismatch(f"{type(data).__name__} stands where {hint.__name__} belongs")
         return data
 
     return decode_plain
@@ -194,9 +168,9 @@ def _plain_decoder(hint: type) -> Convert:
 
 def _decode_int(data: Any) -> Any:
     if type(data) is not int:
-        raise _Mismatch(f"{type(data).__name__} stands where int belongs")
-    if not -_INT_BOUND <= data < _INT_BOUND:
-        raise _Mismatch("a whole number has at most 64 bits")
+        raise Mismatch(f"{type(data).__name__} stands where int belongs")
+    if not -INT_BOUND <= data < INT_BOUND:
+        raise Mismatch("a whole number has at most 64 bits")
     return data
 
 
@@ -204,16 +178,21 @@ def _union_decoder(hint: Any, args: tuple[Any, ...]) -> Convert:
     members = [arg for arg in args if arg is not types.NoneType]
     has_none = len(members) < len(args)
     if len(members) == 1:
-        inner = _lazy(_decoder, members[0])
+        inner = _decoder(members[0])
         return lambda data: None if data is None else inner(data)
     tags = _tags(hint)
+    made: dict[str, Convert] = {}
 
     def decode_union(data: Any) -> Any:
         if data is None and has_none:
             return None
-        if not isinstance(data, dict) or _tag(data) not in tags:
-            raise _Mismatch(f"an object whose type is one of {sorted(tags)} belongs here")
-        return tags[data["type"]](data)
+        tag = _tag(data) if isinstance(data, dict) else ""
+        convert = made.get(tag)
+        if convert is None:
+            if tag not in tags:
+                raise Mismatch(f"an object whose type is one of {sorted(tags)} belongs here")
+            made[tag] = convert = _decoder(tags[tag])
+        return convert(data)
 
     return decode_union
 
@@ -225,33 +204,33 @@ def _tag(data: dict[str, Any]) -> str:
 
 
 @cache
-def _tags(hint: Any) -> dict[Any, Convert]:
+def _tags(hint: Any) -> dict[str, type]:
     members = [arg for arg in get_args(hint) if arg is not types.NoneType]
-    return {type_name(member): _lazy(_decoder, member) for member in members}
+    return {type_name(member): member for member in members}
 
 
 def _tuple_decoder(args: tuple[Any, ...]) -> Convert:
-    items = [_lazy(_decoder, arg) for arg in args if arg is not Ellipsis]
+    items = [_decoder(arg) for arg in args if arg is not Ellipsis]
 
     def decode_tuple(data: Any) -> Any:
         if not isinstance(data, list):
-            raise _Mismatch(f"{type(data).__name__} stands where a list belongs")
+            raise Mismatch(f"{type(data).__name__} stands where a list belongs")
         if Ellipsis in args:
             item = items[0]
             return tuple([item(v) for v in data])
         if len(data) != len(items):
-            raise _Mismatch(f"a list of {len(items)} belongs here, not one of {len(data)}")
+            raise Mismatch(f"a list of {len(items)} belongs here, not one of {len(data)}")
         return tuple([item(v) for item, v in zip(items, data, strict=True)])
 
     return decode_tuple
 
 
 def _dict_decoder(value_hint: Any) -> Convert:
-    item = _lazy(_decoder, value_hint)
+    item = _decoder(value_hint)
 
     def decode_dict(data: Any) -> Any:
         if not isinstance(data, dict):
-            raise _Mismatch(f"{type(data).__name__} stands where an object belongs")
+            raise Mismatch(f"{type(data).__name__} stands where an object belongs")
         return {key: item(value) for key, value in data.items()}
 
     return decode_dict
@@ -262,34 +241,10 @@ def _enum_decoder(hint: type[Enum]) -> Convert:
 
     def decode_enum(data: Any) -> Any:
         if not isinstance(data, str) or data not in members:
-            raise _Mismatch(f"{str(data)[:_SHOWN_CHARS]!r} is none of {sorted(members)}")
+            raise Mismatch(f"{str(data)[:_SHOWN_CHARS]!r} is none of {sorted(members)}")
         return members[data]
 
     return decode_enum
-
-
-def _object_decoder(cls: type) -> Convert:
-    hints = _hints(cls)
-    plan: list[tuple[str, Convert, bool]] = []
-    for f in fields(cls):
-        is_required = f.default is MISSING and f.default_factory is MISSING
-        plan.append((f.name, _lazy(_decoder, hints[f.name]), is_required))
-
-    def decode_object(data: Any) -> Any:
-        if not isinstance(data, dict):
-            raise _Mismatch(f"{type(data).__name__} stands where a {type_name(cls)} belongs")
-        values = {}
-        for name, convert, is_required in plan:
-            if name in data:
-                try:
-                    values[name] = convert(data[name])
-                except _Mismatch as error:
-                    raise _Mismatch(f"{type_name(cls)}.{name}: {error}") from None
-            elif is_required:
-                raise _Mismatch(f"{type_name(cls)} lacks {name}")
-        return cls(**values)
-
-    return decode_object
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -298,17 +253,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls, vars(sys.modules[cls.__module__]))
 
 
-def _lazy(make: Callable[[Any], Convert], hint: Any) -> Convert:
-    """The converter of `hint`; of a dataclass only when first used, because they may be
-    recursive.
-    """
-    if not is_dataclass(hint) and not get_args(hint):
-        return make(hint)
-    found: list[Convert] = []
-
-    def convert(value: Any) -> Any:
-        if not found:
-            found.append(make(hint))
-        return found[0](value)
-
-    return convert
+# the types of messages are looked up once: to hash a union of so many takes longer than a message
+_encode_message = _encoder(messages.Message)
+_decode_message = _decoder(messages.Message)
+_MESSAGE_TYPES = _tags(messages.Message)

@@ -22,7 +22,8 @@ from minispark.model.plan import (
 )
 from minispark.model.steps import Aggregate, Narrow, RequireKey
 from minispark.transport import messages as msg
-from minispark.transport.codec import decode, encode, type_name
+from minispark.transport.codec import decode, encode
+from minispark.transport.object_code import type_name
 
 ORDER = TaskOrder("a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 3, "gz"),), "j/1/0")
 PLACE = OutputLocation(0, 1, "a", "w", "127.0.0.1", 9000, "h", "/s")
