@@ -25,7 +25,7 @@ from minispark.model.effects import (
     ForgetJob,
     JobMoved,
 )
-from minispark.model.events import ClockTicked, Event
+from minispark.model.events import ClockTicked, Event, TaskRequested
 from minispark.scheduling.core import SchedulingCore
 from minispark.storage.database_errors import remedy
 
@@ -203,16 +203,14 @@ class MasterLoop:
         """Take the events in, make them durable, carry out what follows, and answer: in that
         order. For the loop thread, and for the simulation, which has none.
         """
-        now = self._clock()
-        effects: list[Effect] = []
-        replies: list[Reply] = []
-        for event, reply in batch:
-            made = self._core.handle(event, now)
-            effects.extend(made)
-            if reply is not None:
-                replies.append(reply)
-                reply.answer = next((e for e in made if isinstance(e, AnswerTaskRequest)), None)
-        self.carry_out(effects, replies)
+        effects = self._core.handle_all([event for event, _ in batch], self._clock())
+        asked = [(event, reply) for event, reply in batch if reply is not None]
+        if asked:
+            answers = {e.request_id: e for e in effects if isinstance(e, AnswerTaskRequest)}
+            for event, reply in asked:
+                if isinstance(event, TaskRequested):
+                    reply.answer = answers[event.request_id]
+        self.carry_out(effects, [reply for _, reply in asked])
 
     def carry_out(self, effects: list[Effect], replies: list[Reply]) -> None:
         """Make durable, publish, perform, answer."""

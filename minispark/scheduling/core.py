@@ -1,4 +1,4 @@
-"""The scheduling core: `effects = core.handle(event, now)`.
+"""The scheduling core: `effects = core.handle(event, now)`, or of several events at once.
 
 `now` is monotonic seconds; wall-clock times in events are only stored for display. Effects come in
 the order in which they must be carried out: a fact is journaled before the message that it
@@ -8,7 +8,7 @@ Must not know sockets, files, clocks, threads or random numbers, and never itera
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from minispark.errors import InvariantViolation
@@ -53,9 +53,25 @@ class SchedulingCore:
 
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
         """Take the event in; return what is to be done about it, in order."""
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Sequence[ev.Event], now: float) -> list[Effect]:
+        """Take in what happened at once, in order, and then place what is ready: a worker gets its
+        orders in one effect.
+        """
         effects: list[Effect] = []
         self.state.now = now
         self.state.end_delays(now)
+        for event in events:
+            self._take_in(event, now, effects)
+        if events:
+            at_unix_s = events[-1].at_unix_s
+            self._dispatcher.dispatch(now, at_unix_s, effects)
+            if self.limits.speculation and any(isinstance(e, ev.ClockTicked) for e in events):
+                self._dispatcher.speculate(now, at_unix_s, effects)
+        return effects
+
+    def _take_in(self, event: ev.Event, now: float, effects: list[Effect]) -> None:
         match event:
             case ev.JobSubmitted():
                 self._submit(event, now, effects)
@@ -107,10 +123,6 @@ class SchedulingCore:
                 self._tick(event, now, effects)
             case _:
                 assert_never(event)
-        self._dispatcher.dispatch(now, event.at_unix_s, effects)
-        if self.limits.speculation and isinstance(event, ev.ClockTicked):
-            self._dispatcher.speculate(now, event.at_unix_s, effects)
-        return effects
 
     def restore(
         self,

@@ -105,7 +105,7 @@ def _field_decoder(cls: type, field: Field[Any], convert: Convert) -> Convert:
         if data is MISSING:
             if field.default is not MISSING:
                 return field.default
-            if field.default_factory is not MISSING:
+            if callable(field.default_factory):
                 return field.default_factory()
             raise Mismatch(f"{type_name(cls)} lacks {field.name}")
         try:
