@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
@@ -35,6 +36,11 @@ SCHEMA_VERSION = 4
 EVENTS_MAX = 100_000
 """Rows of the event stream that are kept; older ones go, EVENTS_PRUNED of them at a time."""
 EVENTS_PRUNED = 1000
+ROWS_PER_STATEMENT = 80
+"""Attempts written at once. Each statement lets other threads have the interpreter, and waits to
+get it back: a hundred of them take ten times as long as one. SQLite may know no more than 999
+parameters in one.
+"""
 BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
@@ -68,8 +74,9 @@ CREATE TABLE stage_figures (
     PRIMARY KEY (job_no, stage_index)) WITHOUT ROWID;
 """
 
-_UPSERT_ATTEMPT = """
-INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)
+_ATTEMPT_ROW = "(?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)"
+_UPSERT_ATTEMPTS = """
+INSERT INTO attempts VALUES {}
 ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.assigned_at,
     error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written,
     cause = excluded.cause, is_committed = excluded.is_committed
@@ -158,13 +165,19 @@ class JobStore:
                     attempts.append(self._attempt_row(fact))
                 else:
                     self._write_one(fact)
-            self._writer.executemany(_UPSERT_ATTEMPT, attempts)
+            self._write_attempts(attempts)
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             self._job_numbers = dict(self._writer.execute("SELECT job_id, job_no FROM jobs"))
             raise
+
+    def _write_attempts(self, rows: list[tuple[object, ...]]) -> None:
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            some = rows[start : start + ROWS_PER_STATEMENT]
+            places = ", ".join([_ATTEMPT_ROW] * len(some))
+            self._writer.execute(_UPSERT_ATTEMPTS.format(places), [*chain.from_iterable(some)])
 
     def _attempt_row(self, fact: AttemptMoved) -> tuple[object, ...]:
         if fact.state in (AttemptState.FAILED, AttemptState.LOST):

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import uuid
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,22 @@ def test_the_event_stream_stays_bounded_while_it_grows(
     with closing(sqlite3.connect(store.path)) as reader:
         assert reader.execute("SELECT min(subject) FROM events").fetchone() == ("worker-70",)
     store.close()
+
+
+def test_more_attempts_than_one_statement_writes_come_back_as_they_were(tmp_path: Path) -> None:
+    job_id, count = str(uuid.UUID(int=7)), 2 * job_store.ROWS_PER_STATEMENT + 3
+    moved = [
+        fx.AttemptMoved(str(n), job_id, 0, n, 0, f"w{n}", AttemptState.ASSIGNED, float(n))
+        for n in range(count)
+    ]
+    ended = [replace(m, state=AttemptState.SUCCEEDED, at_unix_s=9.0, records=5) for m in moved]
+    with closing(open_in(tmp_path)) as store:
+        store.write([*facts(job_id)[:4], *moved, *ended[1:]])
+        rows = store._writer.execute(
+            "SELECT partition, worker_id, state, assigned_at, ended_at, records FROM attempts"
+        ).fetchall()
+    assert rows[0] == (0, "w0", "ASSIGNED", 0.0, None, 0)
+    assert rows[1:] == [(n, f"w{n}", "SUCCEEDED", float(n), 9.0, 5) for n in range(1, count)]
 
 
 def make_version_1(path: Path, states: list[str]) -> None:
