@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from minispark.master.parts import unsaved
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.job import Dag, DagNode, PlanKind
@@ -90,3 +91,21 @@ def test_f30_a_master_that_died_before_it_heard_of_it_publishes_again() -> None:
     assert [e for e in after.effects if isinstance(e, fx.PublishParts)] == wanted
     after.tell(ev.PartsPublished(JOB, None, 0.0))
     assert after.view(JOB).state is JobState.SUCCEEDED
+
+
+def test_parts_that_are_being_published_are_not_made_again() -> None:
+    talk = saving()
+    talk.worker(1, host="other")
+    talk.tell(ev.WorkerDisconnected(name_of(0), 0, 0.0))
+    talk.let_pass(talk.core.limits.heartbeat_timeout_s + 1)  # nobody has its disk any more
+    assert talk.launched == []
+    talk.tell(ev.PartsPublished(JOB, None, 0.0))
+    assert talk.view(JOB).state is JobState.SUCCEEDED
+
+
+def test_the_next_master_discards_what_jobs_left_that_did_not_succeed() -> None:
+    kept, gone = saving(), submitted()
+    kept.tell(ev.PartsPublished(JOB, None, 0.0))
+    gone.tell(ev.JobCancelRequested(JOB, "by request", 0.0))
+    assert unsaved([kept.view(JOB)]) == []
+    assert unsaved([gone.view(JOB)]) == [fx.DiscardParts(JOB, ("/out",))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minispark.cli.job_files import with_absolute_inputs
 from minispark.compute import parts
 from minispark.compute.batch import Record, batch_of, text_of
 from minispark.errors import ClusterError, InputRefused, InvalidRequest, TaskError
@@ -182,6 +184,24 @@ def test_a_directory_is_claimed_once_and_only_when_empty(tmp_path: Path) -> None
     with pytest.raises(InputRefused, match="is not empty"):
         claim(twice, ID)
     assert names(tmp_path / "b") == []  # all or none
+
+
+def test_of_two_jobs_that_find_a_directory_empty_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(writer(str(tmp_path)), ID)
+    monkeypatch.setattr(os, "listdir", lambda path: [])  # it looked before the other one came
+    with pytest.raises(InputRefused, match="is not empty"):
+        claim(writer(str(tmp_path)), OTHER)
+
+
+def test_the_command_line_makes_a_new_directory_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nodes = [{"id": "w", "op": "write_csv", "path": "new"}, {"id": "r", "op": [], "path": "new"}]
+    made = with_absolute_inputs({"dag": {"nodes": nodes}})["dag"]["nodes"]
+    assert [node["path"] for node in made] == [str(tmp_path / "new"), "new"]
 
 
 def test_a_submitter_without_the_token_writes_below_the_input_roots_only(tmp_path: Path) -> None:
