@@ -53,9 +53,10 @@ class AttemptOutcomes:
         job, worker = attempt.stage.job, self.state.pool.workers[attempt.worker_id]
         self.state.pool.remove(attempt)
         job.accept(attempt, outcome, event)
+        attempt.stage.sums.started(event.at_unix_s)  # which was not told of a brief one
         attempt.stage.sums.accepted(outcome, event.at_unix_s)
-        if attempt.started_at is not None:
-            attempt.stage.note_duration(now - attempt.started_at)
+        begun = now if attempt.started_at is None else attempt.started_at
+        attempt.stage.note_duration(now - begun)
         if attempt.task.live is not None:
             self._endings.cancel(attempt.task.live, Cause.RACE, event, effects)
         effects.append(attempt_moved(attempt, event.at_unix_s))

@@ -80,12 +80,12 @@ class Channel:
             raise EOFError("the connection closed")
         return data
 
-    def send(self, message: Message) -> None:
+    def send(self, *messages: Message) -> None:
         """Send, or buffer what the socket does not take now.
 
         Raises OSError when the peer is gone, ProtocolError above BUFFER_BYTES_MAX.
         """
-        data = encode_frame(encode(message))
+        data = b"".join([encode_frame(encode(message)) for message in messages])
         with self._lock:
             if self._is_closed:
                 raise ConnectionError("the channel is closed")

@@ -166,7 +166,7 @@ class Agent:
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active))
-        self._link.send_reports()
+        self._link.send_reports(now, self._state.is_full)
         if self._server.questions.is_stuck(now):
             # it may be stopped. Its end ends this worker, and the supervisor starts another
             logger.error("the executor server does not answer; it is killed")
@@ -195,6 +195,8 @@ class Agent:
 
     def _timeout(self, now: float) -> float:
         due = [self._next_heartbeat if self._link.is_registered else now + 1.0]
+        if self._link.reports_due is not None:
+            due.append(self._link.reports_due)
         if self._link.due is not None:
             due.append(self._link.due)
         deadline = self._state.next_deadline()
@@ -365,10 +367,11 @@ class Agent:
     # --- what the state decided ------------------------------------------------------------------
 
     def _follow(self, instructions: list[Instruction], now: float) -> None:
+        runs: dict[int, list[msg.Run]] = {}
         for instruction in instructions:
             match instruction:
                 case RunOnSlot(slot, run):
-                    self._executors[slot].send(run)
+                    runs.setdefault(slot, []).append(run)
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):
@@ -379,6 +382,8 @@ class Agent:
                     self._files.drop(attempt_id)
                 case _:
                     assert_never(instruction)
+        for slot, orders in runs.items():
+            self._executors[slot].send(orders)
 
 
 def _rss_bytes(pid: int) -> int:

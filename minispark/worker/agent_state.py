@@ -6,8 +6,10 @@ Every method takes what happened and returns what is to be done. Must not know p
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from minispark.transport.messages import (
@@ -22,6 +24,8 @@ from minispark.transport.messages import (
 
 @dataclass(frozen=True, slots=True)
 class RunOnSlot:
+    """Send the order to the slot's executor, which runs one after the other."""
+
     slot: int
     run: Run
 
@@ -45,6 +49,12 @@ class DropFiles:
 
 MEMORY_FACTOR = 4
 """A task is stopped at so many times its budget; the budget itself is what it plans with."""
+AHEAD_MAX = 16
+"""Orders that an executor holds beside the one that it runs, while they are quick."""
+AHEAD_QUICK_S = 0.002
+"""After a task that took no longer an executor is sent more of that stage before it asks: the way
+to it and back takes as long as its tasks.
+"""
 
 Instruction: TypeAlias = RunOnSlot | KillSlot | SendReport | DropFiles
 
@@ -54,7 +64,12 @@ class Slot:
 
     def __init__(self) -> None:
         self.is_ready = False
-        self.run: Run | None = None
+        self.runs: deque[Run] = deque()
+        """What its executor was sent and has not reported: it runs the first one."""
+        self.unwanted: dict[str, None] = {}
+        """Of those behind the first one: cancelled, and to be stopped when their turn comes."""
+        self.quick: Run | None = None
+        """What it ran last, if that was quick: more like it is sent ahead."""
         self.started_at = 0.0
         self.deadline: float | None = None
         self.killed_for: str | None = None
@@ -63,6 +78,28 @@ class Slot:
         """The job whose user code its executor has run: it runs no other job's after that."""
         self.own_bytes = 0
         """What it used when it was killed for that."""
+
+    @property
+    def run(self) -> Run | None:
+        """What its executor runs now."""
+        return self.runs[0] if self.runs else None
+
+    def holds(self, attempt_id: str) -> bool:
+        return any(run.order.attempt_id == attempt_id for run in self.runs)
+
+    def runs_now(self, attempt_id: str) -> bool:
+        return bool(self.runs) and self.runs[0].order.attempt_id == attempt_id
+
+    def has_room_for(self, run: Run) -> bool:
+        """Whether the order may be sent while another one runs: it is of the same quick stage."""
+        return (
+            self.is_ready
+            and self.quick is not None
+            and not self.killed_for
+            and 0 < len(self.runs) <= AHEAD_MAX
+            and self.quick.program is run.program
+            and self.quick.outputs is run.outputs
+        )
 
 
 class AgentState:
@@ -89,12 +126,23 @@ class AgentState:
     @property
     def active(self) -> int:
         """Attempts running and queued."""
-        return len(self._queue) + sum(slot.run is not None for slot in self.slots)
+        return len(self._queue) + sum(len(slot.runs) for slot in self.slots)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether orders wait here: the master need not hurry to send more."""
+        return bool(self._queue)
 
     @property
     def held(self) -> tuple[str, ...]:
         """The attempts' ids, as a registration names them."""
-        return (*self._running, *self._queue)
+        ahead = [
+            run.order.attempt_id
+            for slot in self.slots
+            for run in islice(slot.runs, 1, None)
+            if run.order.attempt_id not in slot.unwanted
+        ]
+        return (*self._running, *ahead, *self._queue)
 
     @property
     def _running(self) -> tuple[str, ...]:
@@ -129,14 +177,20 @@ class AgentState:
     def finished(
         self, slot: int, report: Succeeded | Failed | FetchFailed, now: float
     ) -> list[Instruction]:
-        """The slot's executor is done with its order."""
+        """The slot's executor is done with its order, and runs the next one if it has one."""
         place = self.slots[slot]
         if place.run is None or place.killed_for or report.attempt_id != place.run.order.attempt_id:
             return []  # it was killed while it said so; its death decides
         instructions: list[Instruction] = [SendReport(report)]
         if not isinstance(report, Succeeded):
             instructions.insert(0, DropFiles(report.attempt_id))
-        self._clear(place)
+        run = place.runs.popleft()
+        place.quick = run if now - place.started_at <= AHEAD_QUICK_S else None
+        place.deadline = None
+        if not place.is_ready:
+            instructions += self._take_back(place)
+        elif place.runs:
+            instructions += self._begin(slot, now)
         return [*instructions, *self._fill(now)]
 
     def retiring(self, slot: int) -> None:
@@ -144,13 +198,15 @@ class AgentState:
         self.slots[slot].is_ready, self.slots[slot].code_of = False, None
 
     def executor_died(self, slot: int, how: str, now: float) -> list[Instruction]:
-        """The slot's executor is gone: by itself, or because it was killed."""
+        """The slot's executor is gone: by itself, or because it was killed. Only the order that it
+        ran has to do with that; what it was sent ahead waits again.
+        """
         place = self.slots[slot]
-        place.is_ready, place.code_of = False, None
-        run, reason = place.run, place.killed_for
-        self._clear(place)
-        if run is None:
+        place.is_ready, place.code_of, place.quick = False, None, None
+        reason, place.killed_for, place.deadline = place.killed_for, None, None
+        if not place.runs:
             return []
+        run = place.runs.popleft()
         attempt_id = run.order.attempt_id
         instructions: list[Instruction] = [DropFiles(attempt_id)]
         if reason == "timeout":
@@ -164,7 +220,7 @@ class AgentState:
         elif reason is None:
             error = f"its executor process ended with {how}"
             instructions.append(SendReport(Failed(attempt_id, "crash", error)))
-        return [*instructions, *self._fill(now)]
+        return [*instructions, *self._take_back(place), *self._fill(now)]
 
     def cancelled(self, attempt_ids: tuple[str, ...]) -> list[Instruction]:
         """Stop these, and say nothing of them."""
@@ -172,24 +228,21 @@ class AgentState:
         for attempt_id in attempt_ids:
             if self._queue.pop(attempt_id, None) is not None:
                 continue
-            for index, slot in enumerate(self.slots):
-                is_it = slot.run is not None and slot.run.order.attempt_id == attempt_id
-                if is_it and not slot.killed_for:
-                    slot.killed_for, slot.deadline = "cancel", None
-                    instructions.append(KillSlot(index))
-                    break
-            else:
+            index = next((i for i, s in enumerate(self.slots) if s.holds(attempt_id)), None)
+            if index is None:
                 instructions.append(DropFiles(attempt_id))
+            elif not self.slots[index].runs_now(attempt_id):
+                self.slots[index].unwanted[attempt_id] = None
+            elif self.slots[index].killed_for:
+                instructions.append(DropFiles(attempt_id))
+            else:
+                instructions.append(self._stop(index, "cancel"))
         return instructions
 
     def clock(self, now: float) -> list[Instruction]:
         """Stop what ran too long."""
-        instructions: list[Instruction] = []
-        for index, slot in enumerate(self.slots):
-            if slot.deadline is not None and now >= slot.deadline:
-                slot.killed_for, slot.deadline = "timeout", None
-                instructions.append(KillSlot(index))
-        return instructions
+        late = [i for i, s in enumerate(self.slots) if s.deadline is not None and now >= s.deadline]
+        return [self._stop(index, "timeout") for index in late]
 
     def measured(self, slot: int, own_bytes: int) -> list[Instruction]:
         """An executor's own memory: stop its task when that is far above its budget."""
@@ -197,35 +250,74 @@ class AgentState:
         limit = MEMORY_FACTOR * self._task_max_mb << 20
         if place.run is None or place.killed_for or own_bytes <= limit:
             return []
-        place.killed_for, place.deadline, place.own_bytes = "memory", None, own_bytes
-        return [KillSlot(slot)]
+        place.own_bytes = own_bytes
+        return [self._stop(slot, "memory")]
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _fill(self, now: float) -> list[Instruction]:
+        """Give every free executor an order; what is quick then goes ahead, to each in turn."""
         instructions: list[Instruction] = []
         for index, slot in enumerate(self.slots):
-            while slot.is_ready and slot.run is None and self._queue:
-                attempt_id = next(iter(self._queue))
-                run = self._queue[attempt_id]
+            while slot.is_ready and not slot.runs and self._queue:
+                run = next(iter(self._queue.values()))
                 if slot.code_of not in (None, run.order.job_id):
                     slot.is_ready = False
                     instructions.append(KillSlot(index))  # a clean one takes its place
                     break
-                del self._queue[attempt_id]
-                instructions.append(SendReport(Started(attempt_id)))
-                if self._fail_probability and self._draw() < self._fail_probability:
-                    error = f"injected failure (FAIL_PROBABILITY={self._fail_probability:g})"
-                    instructions.append(SendReport(Failed(attempt_id, "injected", error)))
-                    continue
-                slot.run = run
-                if run.program is not None and run.program.modules:
-                    slot.code_of = run.order.job_id
-                slot.started_at = now
-                slot.deadline = now + self.task_timeout_s
-                instructions.append(RunOnSlot(index, run))
+                if self._take(instructions):
+                    if run.program is not None and run.program.modules:
+                        slot.code_of = run.order.job_id
+                    slot.runs.append(run)
+                    instructions += [*self._begin(index, now), RunOnSlot(index, run)]
+        while self._queue and self._send_ahead(instructions):
+            pass
         return instructions
 
-    @staticmethod
-    def _clear(slot: Slot) -> None:
-        slot.run, slot.deadline, slot.killed_for = None, None, None
+    def _send_ahead(self, instructions: list[Instruction]) -> bool:
+        """One order to each executor that takes it; whether there was one."""
+        is_some = False
+        for index, slot in enumerate(self.slots):
+            run = next(iter(self._queue.values()), None)
+            if run is not None and slot.has_room_for(run):
+                is_some = True
+                if self._take(instructions):
+                    slot.runs.append(run)
+                    instructions.append(RunOnSlot(index, run))
+        return is_some
+
+    def _take(self, instructions: list[Instruction]) -> bool:
+        """Take the first order off the queue; whether it is to run, and not to fail on purpose."""
+        attempt_id = next(iter(self._queue))
+        del self._queue[attempt_id]
+        if self._fail_probability and self._draw() < self._fail_probability:
+            error = f"injected failure (FAIL_PROBABILITY={self._fail_probability:g})"
+            instructions.append(SendReport(Started(attempt_id)))
+            instructions.append(SendReport(Failed(attempt_id, "injected", error)))
+            return False
+        return True
+
+    def _begin(self, index: int, now: float) -> list[Instruction]:
+        """The executor takes up the first order that it has."""
+        slot = self.slots[index]
+        attempt_id = slot.runs[0].order.attempt_id
+        slot.started_at, slot.deadline = now, now + self.task_timeout_s
+        if attempt_id in slot.unwanted:
+            del slot.unwanted[attempt_id]
+            return [self._stop(index, "cancel")]
+        return [SendReport(Started(attempt_id))]
+
+    def _stop(self, index: int, reason: str) -> KillSlot:
+        self.slots[index].killed_for, self.slots[index].deadline = reason, None
+        return KillSlot(index)
+
+    def _take_back(self, slot: Slot) -> list[Instruction]:
+        """The executor ended before these had their turn, or within it: they wait, first."""
+        again = {run.order.attempt_id: run for run in slot.runs}
+        dropped: list[Instruction] = [DropFiles(attempt_id) for attempt_id in again]
+        for attempt_id in slot.unwanted:
+            del again[attempt_id]
+        slot.runs.clear()
+        slot.unwanted.clear()
+        self._queue = {**again, **self._queue}
+        return dropped

@@ -79,15 +79,20 @@ class Executor:
         self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()
 
-    def send(self, order: Run) -> None:
-        """Have it run that. One that died just now reports nothing: its death is announced."""
-        program = None if order.program == self._program else order.program
-        outputs = None if order.outputs is self._outputs else order.outputs
-        self._program, self._outputs = order.program, order.outputs
+    def send(self, runs: list[Run]) -> None:
+        """Have it run these, in order. One that died just now reports nothing: its death is
+        announced.
+        """
         try:
-            self.channel.send(Run(order.order, program, outputs))
+            self.channel.send(*map(self._unlike_the_last, runs))
         except OSError:
-            pass  # the order is reported when the server says how it died
+            pass  # the orders are reported when the server says how it died
+
+    def _unlike_the_last(self, run: Run) -> Run:
+        program = None if run.program is self._program else run.program
+        outputs = None if run.outputs is self._outputs else run.outputs
+        self._program, self._outputs = run.program, run.outputs
+        return Run(run.order, program, outputs)
 
     def flush(self) -> None:
         """Send what its socket takes now."""

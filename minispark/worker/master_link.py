@@ -25,6 +25,7 @@ from minispark.transport.messages import (
     Register,
     Report,
     Reports,
+    Started,
     Succeeded,
 )
 
@@ -34,6 +35,12 @@ PAGE_CHARS_MAX = 2**20
 """Of names and errors in a page of reports, if there is more than one report in it: a page must fit
 into a frame, and be decoded quickly.
 """
+REPORTS_PAUSE_S = 0.002
+"""Between pages of reports while enough orders wait: what ends in so short a time is told at once,
+and costs both sides one message.
+"""
+BRIEF_S_MAX = 0.05
+"""What began and ended between two pages so close to each other is told as an end only."""
 WELCOME_TIMEOUT_S = 5.0
 """A master that has not let this worker in by then is tried anew. While no master runs, who holds
 its listening socket lets connections queue up: the next master finds them there.
@@ -61,6 +68,7 @@ class MasterLink:
         self._pages = 0
         self._due: float | None = 0.0
         """When to connect, or to give up being let in; None within a session."""
+        self._reported_at = 0.0
         self.channel: Channel | None = None
         self.is_registered = False
 
@@ -186,19 +194,39 @@ class MasterLink:
         """Queue a report for the next `send_reports`."""
         self._reports.append(report)
 
-    def send_reports(self) -> None:
-        """Send what is queued, once the master knows who speaks."""
+    def send_reports(self, now: float, is_full: bool) -> None:
+        """Send what is queued, once the master knows who speaks. `is_full`: nobody here waits for
+        what the master does next, so that reports may go together.
+        """
+        since_s = now - self._reported_at
+        if is_full and since_s < REPORTS_PAUSE_S:
+            return
         while self._reports and self.channel is not None and self.is_registered:
+            self._reported_at = now
             count = page_length(self._reports)
             page, self._reports = tuple(self._reports[:count]), self._reports[count:]
             self._pages += 1
+            if since_s <= BRIEF_S_MAX:
+                page = without_starts_of_ended(page)
             self._unconfirmed.append(Reports(page, self._pages))
             self.send(self._unconfirmed[-1])
+
+    @property
+    def reports_due(self) -> float | None:
+        """When `send_reports` wants to be called, if reports wait that can be sent."""
+        can_send = self._reports and self.channel is not None and self.is_registered
+        return self._reported_at + REPORTS_PAUSE_S if can_send else None
 
     def confirmed(self, number: int) -> None:
         """The master will not forget the pages up to that number."""
         while self._unconfirmed and self._unconfirmed[0].number <= number:
             self._unconfirmed.popleft()
+
+
+def without_starts_of_ended(reports: tuple[Report, ...]) -> tuple[Report, ...]:
+    """Without the starts of attempts whose end is told in the same breath."""
+    ended = {r.attempt_id for r in reports if isinstance(r, (Succeeded, Failed, FetchFailed))}
+    return tuple(r for r in reports if not isinstance(r, Started) or r.attempt_id not in ended)
 
 
 def page_length(reports: list[Report]) -> int:

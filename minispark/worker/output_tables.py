@@ -6,7 +6,7 @@ Must not know how they are fetched.
 from __future__ import annotations
 
 from minispark.errors import ProtocolError
-from minispark.model.plan import OutputLocation, TaskOrder
+from minispark.model.plan import OutputLocation, StageProgram, TaskOrder
 from minispark.transport.messages import Launch, Run
 
 
@@ -15,6 +15,8 @@ class OutputTables:
 
     def __init__(self) -> None:
         self._tables: dict[str, tuple[OutputLocation, ...]] = {}
+        self._program: StageProgram | None = None
+        """Of the last order: the orders of one stage share one object, whenever they come."""
 
     def begin_session(self) -> None:
         """The master sends what it sent in an earlier one again."""
@@ -29,14 +31,21 @@ class OutputTables:
         sent.
         """
         self._tables.update(launch.tables)
+        programs = {name: self._shared(program) for name, program in launch.programs.items()}
         return [
             Run(
                 order,
-                launch.programs[f"{order.job_id}/{order.stage_index}"],
+                programs[f"{order.job_id}/{order.stage_index}"],
                 self._outputs(order, launch),
             )
             for order in launch.orders
         ]
+
+    def _shared(self, program: StageProgram) -> StageProgram:
+        if program != self._program:
+            self._program = program
+        assert self._program is not None
+        return self._program
 
     def _outputs(self, order: TaskOrder, launch: Launch) -> tuple[OutputLocation, ...]:
         name = order.outputs_id

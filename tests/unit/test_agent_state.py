@@ -14,6 +14,8 @@ from minispark.model.plan import (
 )
 from minispark.transport.messages import Failed, FetchFailed, Run, Started, Succeeded
 from minispark.worker.agent_state import (
+    AHEAD_MAX,
+    AHEAD_QUICK_S,
     MEMORY_FACTOR,
     AgentState,
     DropFiles,
@@ -154,3 +156,89 @@ def test_an_executor_that_retires_reports_and_gets_no_further_order() -> None:
     assert state.finished(0, done, 1.0) == [SendReport(done)]
     assert state.held == (id_of(2),)
     assert state.executor_ready(0, 1.1) == started(0, 2)
+
+
+def done(number: int) -> Succeeded:
+    return Succeeded(id_of(number), OUTCOME)
+
+
+def busy_with_quick_ones(count: int, slots: int = 1) -> AgentState:
+    """The first of `count` orders was quick: its executor runs the second one."""
+    state = agent(slots)
+    state.launched([run(n) for n in range(1, count + 1)], 0.0)
+    state.finished(0, done(1), AHEAD_QUICK_S)
+    return state
+
+
+def test_orders_of_a_quick_stage_are_sent_before_their_turn() -> None:
+    state = agent()
+    state.launched([run(n) for n in range(1, 100)], 0.0)
+    sent = state.finished(0, done(1), AHEAD_QUICK_S)
+    ahead = [RunOnSlot(0, run(n)) for n in range(3, 3 + AHEAD_MAX)]
+    assert sent == [SendReport(done(1)), *started(0, 2), *ahead]
+    # the next one begins when it has its turn, and one more takes its place behind
+    next_in = 3 + AHEAD_MAX
+    assert state.finished(0, done(2), 0.003) == [
+        SendReport(done(2)),
+        SendReport(Started(id_of(3))),
+        RunOnSlot(0, run(next_in)),
+    ]
+    assert state.active == 97
+
+
+def test_orders_of_other_stages_wait_for_their_turn() -> None:
+    state = agent()
+    other = Run(run(3).order, StageProgram(PROGRAM.source, (), PartitionFile("s")))
+    state.launched([run(1), run(2), other], 0.0)
+    assert state.finished(0, done(1), 0.0) == [SendReport(done(1)), *started(0, 2)]
+
+
+def test_after_a_slow_task_nothing_is_sent_ahead() -> None:
+    state = agent()
+    state.launched([run(1), run(2), run(3)], 0.0)
+    slow_s = AHEAD_QUICK_S * 1.1
+    assert state.finished(0, done(1), slow_s) == [SendReport(done(1)), *started(0, 2)]
+
+
+def test_free_executors_come_before_any_is_sent_more() -> None:
+    state = busy_with_quick_ones(4, slots=2)
+    assert [slot.run for slot in state.slots] == [run(3), run(2)]
+    assert [len(slot.runs) for slot in state.slots] == [2, 1]
+
+
+def test_f12_what_was_sent_ahead_waits_again_when_its_executor_dies() -> None:
+    state = busy_with_quick_ones(4)
+    failed, *dropped = state.executor_died(0, "signal SIGSEGV", 1.0)[1:]
+    assert isinstance(failed, SendReport) and isinstance(failed.report, Failed)
+    assert failed.report.attempt_id == id_of(2)
+    # the executor may have begun with the next one before it was killed
+    assert dropped == [DropFiles(id_of(3)), DropFiles(id_of(4))]
+    assert state.held == (id_of(3), id_of(4))
+    assert state.executor_ready(0, 2.0) == started(0, 3)
+
+
+def test_a_cancelled_order_that_was_sent_ahead_is_stopped_when_it_has_its_turn() -> None:
+    state = busy_with_quick_ones(5)
+    assert state.cancelled((id_of(3), id_of(5))) == []
+    assert state.held == (id_of(2), id_of(4))
+    assert state.finished(0, done(2), 0.003) == [SendReport(done(2)), KillSlot(0)]
+    assert state.executor_died(0, "signal SIGKILL", 1.0) == [
+        DropFiles(id_of(3)),
+        DropFiles(id_of(4)),
+        DropFiles(id_of(5)),
+    ]
+    assert state.executor_ready(0, 2.0) == started(0, 4)
+    assert state.active == 1
+
+
+def test_each_order_sent_ahead_has_the_whole_time_limit() -> None:
+    state = busy_with_quick_ones(3)
+    state.finished(0, done(2), 9.0)
+    assert state.next_deadline() == 19.0
+
+
+def test_what_was_sent_ahead_waits_again_when_its_executor_retires() -> None:
+    state = busy_with_quick_ones(3)
+    state.retiring(0)
+    assert state.finished(0, done(2), 0.003) == [SendReport(done(2)), DropFiles(id_of(3))]
+    assert state.executor_ready(0, 1.1) == started(0, 3)

@@ -189,6 +189,29 @@ def test_orders_for_one_worker_travel_together() -> None:
     assert list(launches[0].programs) == [f"{name_of(9)}/0"]
 
 
+def test_what_happened_at_once_is_answered_with_one_launch_a_worker() -> None:
+    talk = Dialogue(prefetch=4)
+    worker = talk.worker(1, slots=2)
+    talk.job(1, one_stage(20))
+    told = [ev.AttemptSucceeded(worker, attempt, DONE, 0.0) for _, attempt in talk.launched]
+    effects = talk.core.handle_all(told, 0.0)
+    invariants.check(talk.core)
+    launches = [e for e in effects if isinstance(e, fx.LaunchAttempts)]
+    assert [len(launch.orders) for launch in launches] == [len(told)]
+    assert launches == effects[-1:]  # after every fact
+
+
+def test_an_attempt_of_which_only_the_end_was_told_took_no_time() -> None:
+    talk = Dialogue()
+    talk.worker(1)
+    job = talk.job(1, one_stage(3))
+    stage = talk.core.state.jobs[job].stages[0]
+    talk.now = 5.0
+    talk.succeed()
+    assert stage.median_s == 0.0
+    assert stage.sums.figures(1.0).first_started_at == 0.0
+
+
 def test_jobs_share_the_slots_fairly() -> None:
     talk = Dialogue(prefetch=0)
     talk.worker(0, slots=4)

@@ -11,9 +11,25 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from minispark.errors import AuthenticationFailed, ProtocolError
+from minispark.model.plan import TaskOutcome
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Message, Register, Registered, Started
-from minispark.worker.master_link import RETRY_MAX_S, RETRY_MIN_S, WELCOME_TIMEOUT_S, MasterLink
+from minispark.transport.messages import (
+    Message,
+    Register,
+    Registered,
+    Report,
+    Reports,
+    Started,
+    Succeeded,
+)
+from minispark.worker.master_link import (
+    BRIEF_S_MAX,
+    REPORTS_PAUSE_S,
+    RETRY_MAX_S,
+    RETRY_MIN_S,
+    WELCOME_TIMEOUT_S,
+    MasterLink,
+)
 
 REGISTER = Register("w", "worker-1", "127.0.0.1", 1, 1, 1, "h", "/s")
 AT_ONCE_S = 0.5
@@ -99,7 +115,7 @@ def test_it_registers_and_repeats_to_the_next_master_what_was_not_confirmed(
         assert hear(link, bool) == [Registered("w", 1.0, 1.0)]
         assert link.due is None
         link.is_registered = True
-        link.send_reports()
+        link.send_reports(0.0, is_full=False)
         with pytest.raises((EOFError, OSError)):
             hear(link, lambda _: False)
         link.lose(EOFError(), now)
@@ -122,3 +138,54 @@ def test_f54_a_master_that_does_not_know_the_token_is_no_master(listening: socke
         hear(link, lambda _: False)
     thread.join()
     link.lose(EOFError(), 0.0)
+
+
+class Recorded(MasterLink):
+    """A link within a session whose pages are kept instead of sent."""
+
+    def __init__(self) -> None:
+        super().__init__("h", 1, "t", lambda: REGISTER)
+        self.channel = object()  # type: ignore[assignment]
+        self.is_registered = True
+        self.pages: list[tuple[Report, ...]] = []
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, Reports)
+        self.pages.append(message.reports)
+
+
+def test_reports_go_together_while_orders_wait() -> None:
+    link = Recorded()
+    link.report(Started("a"))
+    link.send_reports(1.0, is_full=True)
+    link.report(Started("b"))
+    link.send_reports(1.0, is_full=True)
+    assert link.pages == [(Started("a"),)]
+    assert link.reports_due == 1.0 + REPORTS_PAUSE_S
+    link.report(Started("c"))
+    link.send_reports(1.0 + REPORTS_PAUSE_S, is_full=True)
+    assert link.pages[1:] == [(Started("b"), Started("c"))]
+    link.report(Started("d"))
+    link.send_reports(1.0 + REPORTS_PAUSE_S, is_full=False)  # somebody is idle
+    assert link.pages[2:] == [(Started("d"),)]
+    assert link.reports_due is None
+
+
+def test_what_began_and_ended_at_once_is_told_as_an_end() -> None:
+    link, done = Recorded(), Succeeded("a", TaskOutcome(1, 1))
+    link.report(Started("x"))
+    link.send_reports(1.0, is_full=False)
+    for report in (Started("a"), done, Started("b")):
+        link.report(report)
+    link.send_reports(1.0 + BRIEF_S_MAX / 2, is_full=False)
+    assert link.pages[1:] == [(done, Started("b"))]
+
+
+def test_what_took_some_time_is_told_with_its_start() -> None:
+    link, done = Recorded(), Succeeded("a", TaskOutcome(1, 1))
+    link.report(Started("x"))
+    link.send_reports(1.0, is_full=False)
+    link.report(Started("a"))  # while there was no master
+    link.report(done)
+    link.send_reports(1.1 + BRIEF_S_MAX, is_full=False)
+    assert link.pages[1:] == [(Started("a"), done)]

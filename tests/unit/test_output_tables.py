@@ -17,6 +17,7 @@ from minispark.model.plan import (
     TaskOrder,
 )
 from minispark.transport.channel import Channel
+from minispark.transport.codec import decode, encode
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Launch, Run
 from minispark.worker.executor_server import Executor
@@ -81,8 +82,21 @@ def test_an_executor_is_not_sent_again_what_it_has(ends: tuple[Executor, Connect
     (fourth,) = tables.runs(launch("j/1"))
     got = []
     for run in (first, second, third, fourth):
-        executor.send(run)
+        executor.send([run])
         message = peer.receive(5.0)
         assert isinstance(message, Run)
         got.append(message.outputs)
     assert got == [TABLE, None, (), TABLE]
+
+
+def decode_again(message: Launch) -> Launch:
+    again = decode(encode(message))
+    assert isinstance(again, Launch)
+    return again
+
+
+def test_the_orders_of_a_stage_share_one_program_whenever_they_come() -> None:
+    tables = OutputTables()
+    (first,) = tables.runs(decode_again(launch(None)))
+    (second,) = tables.runs(decode_again(launch(None)))
+    assert first.program is second.program
