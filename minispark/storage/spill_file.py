@@ -18,7 +18,7 @@ class SpillFile:
     """Made when something is written first. For one task, in one thread."""
 
     def __init__(self, state_dir: str) -> None:
-        self._folder = Path(state_dir) / "spill"
+        self._state_dir = state_dir
         self._fd: int | None = None
         self.bytes_written = 0
 
@@ -46,6 +46,10 @@ class SpillFile:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._state_dir) / "spill"
 
     def _opened(self) -> int:
         if self._fd is None:

@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -35,6 +36,9 @@ RETIRE_BYTES = 32 << 20
 """An executor that grew by so much ends after its task: the system takes its memory back at once,
 where to free millions of objects takes a tenth of a second, and leaves holes.
 """
+RETIRE_LOOK_S = 0.001
+"""What a shorter task took is found after a longer one: to look takes as long as a small task.
+"""
 
 
 def serve_orders(sock: socket.socket, context: TaskContext) -> None:
@@ -59,9 +63,11 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
             modules.load()
         functions = UserFunctions(modules.find)
         held: list[object] = []
+        begun = time.perf_counter()
         with _printing(message.order, program, context):
             report = _run(message.order, program, outputs, context, functions, held)
-        if _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
+        is_looked_at = time.perf_counter() - begun >= RETIRE_LOOK_S
+        if is_looked_at and _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
             connection.send(Retiring())
             connection.send(report)
             os._exit(0)
