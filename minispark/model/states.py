@@ -11,7 +11,13 @@ from typing import TypeVar
 from minispark.errors import IllegalTransition
 
 
-class JobState(Enum):
+class _Named(Enum):
+    """Members are looked up by what they are, not by the hash of their name, at each transition."""
+
+    __hash__ = object.__hash__
+
+
+class JobState(_Named):
     PENDING = "PENDING"
     """Accepted and durable; no task was launched yet."""
     RUNNING = "RUNNING"
@@ -28,7 +34,7 @@ class JobState(Enum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
-class TaskState(Enum):
+class TaskState(_Named):
     PENDING = "PENDING"
     """Waits for its parents or for a slot."""
     ASSIGNED = "ASSIGNED"
@@ -43,7 +49,7 @@ class TaskState(Enum):
     """It ran out of retries, and its job failed with it."""
 
 
-class AttemptState(Enum):
+class AttemptState(_Named):
     ASSIGNED = "ASSIGNED"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -54,7 +60,7 @@ class AttemptState(Enum):
     """Its worker went down, or its output could not be fetched."""
 
 
-class Cause(Enum):
+class Cause(_Named):
     """Whose fault the end of an attempt was: each has a budget of its own, or none."""
 
     TASK = "task"
@@ -71,13 +77,13 @@ class Cause(Enum):
     """A foreign worker reported files that nobody asked for."""
 
 
-class WorkerState(Enum):
+class WorkerState(_Named):
     UP = "UP"
     DOWN = "DOWN"
     """No heartbeat within the timeout, or its connection closed."""
 
 
-class WorkerKind(Enum):
+class WorkerKind(_Named):
     SOCKET = "socket"
     """One of ours: tasks are pushed to it over its session."""
     HTTP = "http"

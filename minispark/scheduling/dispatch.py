@@ -5,7 +5,7 @@ Must not know how attempts end.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import assert_never
 
@@ -48,6 +48,16 @@ from minispark.scheduling.task_run import Attempt, TaskRun
 from minispark.scheduling.worker_pool import Worker
 
 
+@dataclass(slots=True)
+class _Launch:
+    """What becomes one LaunchAttempts."""
+
+    orders: list[TaskOrder] = field(default_factory=list)
+    programs: dict[str, StageProgram] = field(default_factory=dict)
+    outputs: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    tables: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+
+
 class Dispatcher:
     """Gives ready tasks to workers with room."""
 
@@ -63,7 +73,7 @@ class Dispatcher:
     def dispatch(self, now: float, at_unix_s: float, effects: list[Effect]) -> None:
         """Assign ready tasks while there is room; one LaunchAttempts for each worker."""
         state, pool = self._state, self._state.pool
-        launches: dict[str, LaunchAttempts] = {}
+        launches: dict[str, _Launch] = {}
         passed_over: dict[str, None] = {}
         while True:
             job = self._least_served(passed_over)
@@ -100,9 +110,12 @@ class Dispatcher:
             stage.ready.rotate(-1)  # another worker will have room, and say so
         return None
 
-    def _send(self, launches: dict[str, LaunchAttempts], effects: list[Effect]) -> None:
+    def _send(self, launches: dict[str, _Launch], effects: list[Effect]) -> None:
         for worker_id, launch in launches.items():
-            effects.append(launch)
+            orders = tuple(launch.orders)
+            effects.append(
+                LaunchAttempts(worker_id, orders, launch.programs, launch.outputs, launch.tables)
+            )
             self._state.touch_worker(self._state.pool.workers[worker_id])
 
     def speculate(self, now: float, at_unix_s: float, effects: list[Effect]) -> None:
@@ -112,7 +125,7 @@ class Dispatcher:
         state, pool = self._state, self._state.pool
         if state.ready_count:
             return
-        launches: dict[str, LaunchAttempts] = {}
+        launches: dict[str, _Launch] = {}
         for slow in [w for w in pool.workers.values() if w.attempts and w.is_pushed]:
             for attempt in list(slow.attempts.values()):
                 if attempt.task.backup is not None or not is_straggler(attempt, slow, now):
@@ -167,13 +180,14 @@ class Dispatcher:
         self._state.touch(job)
         return attempt
 
-    def _add_order(self, launches: dict[str, LaunchAttempts], attempt: Attempt) -> None:
-        stage, worker_id = attempt.stage, attempt.worker_id
+    def _add_order(self, launches: dict[str, _Launch], attempt: Attempt) -> None:
+        stage = attempt.stage
         attempt.pool_version = self._state.pool.version
-        launch = launches.get(worker_id) or LaunchAttempts(worker_id, (), {}, {}, {})
+        launch = launches.get(attempt.worker_id)
+        if launch is None:
+            launch = launches[attempt.worker_id] = _Launch()
         launch.programs[f"{stage.job.id}/{stage.stage.index}"] = stage.stage.program
-        order = _order(attempt, self._add_outputs(launch, attempt))
-        launches[worker_id] = replace(launch, orders=(*launch.orders, order))
+        launch.orders.append(_order(attempt, self._add_outputs(launch, attempt)))
 
     # --- asked for ---------------------------------------------------------------------------
 
@@ -196,7 +210,7 @@ class Dispatcher:
 
     # --- where a task's input lies -------------------------------------------------------------
 
-    def _add_outputs(self, launch: LaunchAttempts, attempt: Attempt) -> str | None:
+    def _add_outputs(self, launch: _Launch, attempt: Attempt) -> str | None:
         """Send with the order where the outputs lie that it reads, unless its worker knows that
         already; returns the name under which it finds them.
         """
