@@ -61,7 +61,7 @@ def test_f05_without_faults_every_task_runs_once(seed: int) -> None:
     simulation.run()
     states = {job.state for job in simulation.core.snapshot().jobs.values()}
     assert states == {JobState.SUCCEEDED}
-    assert set(simulation.watch.attempts.values()) == {1}
+    assert set(simulation.watch.ledger.launches.values()) == {1}
     assert simulation.core.snapshot().late_results == 0
 
 

@@ -1,260 +1,119 @@
-"""Remembers what was journaled and launched, and knows what must never happen."""
+"""Sees every event, every durable fact and every effect in order, and knows what must never happen.
+
+The rules stand in `task_rules.py`, `worker_rules.py` and `place_rules.py`. Must not know how the
+simulated processes come to do what they do.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from minispark.model import effects as fx
 from minispark.model import events as ev
-from minispark.model.plan import (
-    FetchShuffle,
-    Join,
-    OutputLocation,
-    PartitionFile,
-    ReadDocumentedShuffle,
-    ReadPartitions,
-    Source,
-    Stage,
-    TaskOrder,
-    UnionAll,
-)
-from minispark.model.states import AttemptState, JobState, WorkerKind
+from minispark.model.states import JobState, WorkerKind
+from tests.simulation.ledger import Ledger
+from tests.simulation.place_rules import PlaceRules
+from tests.simulation.task_rules import TaskRules
+from tests.simulation.worker_rules import WorkerRules
 
 if TYPE_CHECKING:
     from tests.simulation.simulator import Simulation
 
 
 class Watch:
-    """Remembers what was journaled and launched, and knows what must never happen."""
+    """The ledger, and the rules that are checked against it.
+
+    A turn is one event that the core takes in, and what it asks for; None for what a master asks
+    for when it starts.
+    """
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._accepted: dict[tuple[str, int, int], str] = {}
-        self._stages: dict[str, tuple[object, ...]] = {}
-        self.attempts: dict[tuple[str, int, int], int] = {}
-        self.job_states: dict[str, JobState] = {}
-        self.published: dict[str, tuple[fx.PartFolder, ...]] = {}
-        """Jobs whose parts were given their names."""
-        self.reported: dict[str, None] = {}
-        """Attempts whose worker said that they succeeded."""
-        self.unreadable: dict[str, None] = {}
-        """Outputs that a live attempt could not read, and said so, though nobody had come to their
-        disk, or gone, since it was launched.
-        """
-        self.accepted_attempts: dict[str, str] = {}
-        """Of jobs that have not ended: accepted attempts, and their jobs."""
-        self._changes: dict[str, int] = {}
-        """How often somebody came to, or went from, the disk of a host."""
-        self._up: dict[str, dict[str, None]] = {}
-        self._left_at: dict[str, float] = {}
-        """Since when no worker of ours is Up on the disk of a host, as far as a master knows."""
-        self._looked_at = 0.0
-        self._launched_at: dict[str, dict[str, int]] = {}
-        """`_changes` when the attempt was launched."""
-        self._tables: dict[str, dict[str, tuple[OutputLocation, ...]]] = {}
-        """What each worker was sent in its session."""
-        self._host_of: dict[str, str] = {}
-        """On whose disk an accepted attempt's output is."""
-        self._outputs: dict[tuple[str, int], dict[int, str]] = {}
-        """By job and stage: the accepted attempt of each partition."""
-        self.empty: dict[str, None] = {}
-        """Attempts whose output has no records: nobody is sent there."""
+        self.ledger = Ledger()
+        self.tasks = TaskRules(self.ledger, simulation.limits)
+        self.workers = WorkerRules(self.ledger, simulation.limits)
+        self.places = PlaceRules(simulation, self.ledger)
+        self._event: ev.Event | None = None
+        self._kept: dict[str, None] = {}
+        """What a worker that drains in this turn runs, and said so."""
+        self._durable: deque[fx.Fact | fx.ForgetJob] = deque()
+        """Written, and not carried out yet."""
 
-    def see_master(self) -> None:
-        """Another master begins: it has seen nobody come yet."""
-        self._up, self._looked_at = {}, 0.0
-        for host in self._changes:
-            self._change(host)
+    def master_began(self) -> None:
+        self.ledger.master_began()
+        self.tasks.master_began(self._simulation.now)
+        self.workers.master_began(self._simulation.now)
+        self.places.master_began()
 
-    def see_tick(self) -> None:
-        """A master looked at the clock, and maybe had slots to give work to."""
-        simulation, pool = self._simulation, self._simulation.core.state.pool
-        if pool.slots_total:
-            self._looked_at = simulation.now
-        limit_s = simulation.limits.task_timeout_s
-        for worker in pool.workers.values():
-            for attempt in worker.attempts.values() if not worker.is_pushed else ():
-                took_s = simulation.now - attempt.assigned_at
-                said = f"{attempt.id} runs on a foreign worker for {took_s:.1f} s"
-                assert took_s <= limit_s, said
+    def begin_turn(self, event: ev.Event | None) -> None:
+        self._event = event
+        self._kept = {}
+        if isinstance(event, ev.WorkerDraining):
+            worker = self._simulation.workers[event.worker_id]
+            self._kept = dict.fromkeys(i for i in worker.running if i in worker.said)
+        self.tasks.begin_turn(event, self._simulation.now)
+        self.workers.begin_turn(event, self._simulation.now)
+        self.places.begin_turn(event)
 
-    def see_gap(self) -> None:
-        """The master was stopped: all deadlines begin anew."""
-        now = self._simulation.now
-        self._left_at = dict.fromkeys(self._left_at, now)
+    def written(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
+        """They are durable."""
+        self._durable.extend(facts)
 
-    def _change(self, host: str) -> None:
-        self._changes[host] = self._changes.get(host, 0) + 1
-        if self._up.get(host):
-            self._left_at.pop(host, None)
-        else:
-            self._left_at[host] = self._simulation.now
+    def master_died(self) -> None:
+        """Nothing more of this turn is carried out; what is durable stays so."""
+        while self._durable:
+            self._see_fact(self._durable.popleft())
 
-    def newly_unreadable(self, event: ev.Event) -> dict[str, None]:
-        """Outputs that nobody may be sent to any more once the event was taken in."""
-        live = self._simulation.core.state.pool.live
-        if not isinstance(event, ev.OutputsUnreadable) or event.attempt_id not in live:
-            return {}
-        before = self._launched_at.get(event.attempt_id, {})
-        owners = {i: self._host_of.get(i, "") for i in event.lost}
-        return dict.fromkeys(
-            i for i, host in owners.items() if before.get(host) == self._changes.get(host)
-        )
+    def see(self, effect: fx.Effect) -> None:
+        """It is about to be carried out."""
+        fact = _fact_of(effect)
+        if fact is not None:
+            is_durable = bool(self._durable) and self._durable[0] is fact
+            assert is_durable, f"{fact} is carried out, and is not durable"
+            self._see_fact(self._durable.popleft())
+            return
+        if isinstance(effect, fx.CancelAttempts):
+            told = [i for i in effect.attempt_ids if i in self._kept]
+            assert not told, f"{told} were running when their worker was to end what it runs"
+        self.tasks.see(effect)
+        self.workers.see(effect)
+        self.places.see(effect)
 
-    def keeps_running(self, event: ev.Event) -> list[str]:
-        """What a worker that drains runs, and said so."""
-        if not isinstance(event, ev.WorkerDraining):
-            return []
-        worker = self._simulation.workers[event.worker_id]
-        return [attempt_id for attempt_id in worker.running if attempt_id in worker.said]
+    def _see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
+        self.tasks.see_fact(fact)
+        self.workers.see_fact(fact)
+        self.ledger.see(fact, self._simulation.now)
+        self.places.see_fact(fact)
 
-    def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
-        """It is durable now."""
-        match fact:
-            case fx.PlanChosen(job_id, plan):
-                self._stages[job_id] = plan.stages
-            case fx.JobMoved(job_id, state):
-                old = self.job_states.get(job_id)
-                assert old is None or not old.is_terminal, f"job {job_id} moved after {old}"
-                self.job_states[job_id] = state
-                is_saved = state is not JobState.SUCCEEDED or job_id in self.published
-                assert is_saved or not self._saved(job_id), f"job {job_id} left no parts"
-                said = f"job {job_id} is {state.value}, and its parts are there"
-                assert state is not JobState.CANCELLED or job_id not in self.published, said
-                if state.is_terminal:
-                    kept = self.accepted_attempts.items()
-                    self.accepted_attempts = {i: job for i, job in kept if job != job_id}
-            case fx.WorkerSeen(worker) if worker.kind is WorkerKind.SOCKET:
-                self._up.setdefault(worker.host_id, {})[worker.worker_id] = None
-                self._tables.pop(worker.worker_id, None)  # a session that was sent nothing yet
-                self._change(worker.host_id)
-            case fx.WorkerLost(worker_id):
-                host = self._simulation.workers[worker_id].host
-                self._up.get(host, {}).pop(worker_id, None)
-                self._change(host)
-            case fx.AttemptMoved():
-                self._see_attempt(fact)
-            case _:
-                pass
+    def end_turn(self) -> None:
+        self.tasks.end_turn()
+        self.workers.end_turn()
+        self.places.end_turn(self._event)
 
-    def _saved(self, job_id: str) -> list[int]:
-        """The stages that write to directories of the user's."""
-        found: list[int] = []
-        for stage in self._stages[job_id]:
-            assert isinstance(stage, Stage)
-            sink = stage.program.sink
-            if isinstance(sink, PartitionFile) and sink.saved is not None:
-                found.append(stage.index)
-        return found
-
-    def see_publication(self, order: fx.PublishParts) -> None:
-        """Parts get their names: of accepted attempts, one of each partition."""
-        stages = self._saved(order.job_id)
-        for index, folder in zip(stages, order.folders, strict=True):
-            accepted = self._outputs[order.job_id, index]
-            parts = dict(enumerate(folder.attempt_ids))
-            assert parts == accepted, f"of {order.job_id}/{index} {parts}, accepted {accepted}"
-        before = self.published.setdefault(order.job_id, order.folders)
-        assert before == order.folders, f"job {order.job_id} has other parts than before"
-
-    def _see_attempt(self, fact: fx.AttemptMoved) -> None:
-        task = (fact.job_id, fact.stage_index, fact.partition)
-        match fact.state:
-            case AttemptState.ASSIGNED:
-                assert task not in self._accepted, f"{task} was launched though it has an output"
-                self.attempts[task] = self.attempts.get(task, 0) + 1
-            case AttemptState.SUCCEEDED if fact.is_committed:
-                assert self._accepted.get(task) == fact.attempt_id, f"{task} committed another"
-            case AttemptState.SUCCEEDED:
-                said = f"{task} has an output that attempt {fact.attempt} never reported"
-                assert fact.attempt_id in self.reported, said
-                assert task not in self._accepted, f"two outputs were accepted for {task}"
-                self._accepted[task] = fact.attempt_id
-                self._outputs.setdefault(task[:2], {})[fact.partition] = fact.attempt_id
-                self.accepted_attempts[fact.attempt_id] = fact.job_id
-                self._host_of[fact.attempt_id] = self._simulation.workers[fact.worker_id].host
-            case AttemptState.LOST if self._accepted.get(task) == fact.attempt_id:
-                del self._accepted[task]
-                del self._outputs[task[:2]][fact.partition]
-                del self.accepted_attempts[fact.attempt_id]
-            case _:
-                pass
-
-    def see_launch(self, launch: fx.LaunchAttempts) -> None:
-        worker = self._simulation.core.state.pool.workers[launch.worker_id]
-        assert worker.state.value == "UP", "a task was launched on a worker that is Down"
-        tables = self._tables.setdefault(launch.worker_id, {})
-        tables.update(launch.tables)
-        named = [order.outputs_id for order in launch.orders if order.outputs_id is not None]
-        known = {**tables, **launch.outputs}
-        for name in dict.fromkeys(named):
-            places = known[name]
-            stale = [p.attempt_id for p in places if p.attempt_id in self.unreadable]
-            assert not stale, f"readers are sent to {stale}, which somebody could not read"
-            self._see_places(places)
-        for order in launch.orders:
-            self._launched_at[order.attempt_id] = dict(self._changes)
-            if order.outputs_id is not None:
-                self._check_outputs(order, known[order.outputs_id])
-            for parent in self.stage_of(order).parents:
-                width = self._stages[order.job_id][parent].partitions
-                missing = [
-                    p for p in range(width) if (order.job_id, parent, p) not in self._accepted
-                ]
-                assert not missing, f"{order} was launched before {parent}/{missing} had outputs"
-
-    def _check_outputs(self, order: TaskOrder, places: tuple[OutputLocation, ...]) -> None:
-        """A reader is sent to exactly the accepted outputs of what it reads, but for empty ones."""
-        wanted: list[tuple[int, int, str]] = []
-        for index, is_every in _reads(self.stage_of(order).program.source):
-            accepted = self._outputs.get((order.job_id, index), {})
-            partitions = sorted(accepted) if is_every else [order.partition]
-            found = [(index, partition, accepted[partition]) for partition in partitions]
-            wanted += [output for output in found if output[2] not in self.empty]
-        sent = [(p.stage_index, p.partition, p.attempt_id) for p in places]
-        assert sent == wanted, f"{order} is sent to {sent}; accepted is {wanted}"
-
-    def see_drained(self, worker_id: str) -> None:
-        """It was told to end once nothing runs."""
-        worker = self._simulation.core.state.pool.workers.get(worker_id)
-        if worker is not None and worker.is_draining:
-            queued = [a.id for a in worker.attempts.values() if a.started_at is None]
-            assert not queued, f"a draining worker keeps {queued}, which it only queued"
-
-    def _see_places(self, places: tuple[OutputLocation, ...]) -> None:
-        simulation = self._simulation
-        given_up = self._looked_at - simulation.limits.heartbeat_timeout_s
-        for place in places:
-            is_ours = simulation.workers[place.worker_id].kind is WorkerKind.SOCKET
-            left_at = self._left_at.get(place.host_id, simulation.now)
-            assert not is_ours or left_at >= given_up, f"{place} is gone since {left_at}"
-
-    def stage_of(self, order: TaskOrder):  # type: ignore[no-untyped-def]
-        return self._stages[order.job_id][order.stage_index]
-
-    @staticmethod
-    def documented_files(attempt) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
-        from minispark.scheduling.attempts import expected_files
-
-        return expected_files(attempt)
+    # --- when all is over ------------------------------------------------------------------------
 
     def check_end(self) -> None:
         """Every acknowledged job ended; the journal says the same of it as the last snapshot."""
         snapshot = self._simulation.core.snapshot()
         for job_id in self._simulation.job_ids:
-            state = self.job_states.get(job_id)
+            state = self.ledger.job_states.get(job_id)
             assert state is not None, f"job {job_id} was acknowledged, and is unknown"
             assert state.is_terminal
             view = snapshot.jobs.get(job_id)  # None: it ended under an earlier master
             assert view is None or state is view.state
             if state is JobState.SUCCEEDED:
-                for stage in self._stages[job_id]:
-                    if stage.is_final:
-                        for partition in range(stage.partitions):
-                            assert (job_id, stage.index, partition) in self._accepted
                 assert view is None or view.progress == 100.0
         for worker in snapshot.workers.values():
             assert worker.load == 0
+        self._check_history()
+
+    def _check_history(self) -> None:
+        """Of ended jobs. A simulated master is not told of those of an earlier one."""
+        ended = [i for i, state in self.ledger.job_states.items() if state.is_terminal]
+        kept = sum(job_id not in self.ledger.forgotten for job_id in ended)
+        most = self._simulation.limits.jobs_kept_max
+        assert kept <= most or self._simulation.master.kills, f"{kept} ended jobs are kept"
 
     def check_disks(self) -> None:
         """Every fault is over, and so is every job: nothing of them is left on a disk that somebody
@@ -266,19 +125,17 @@ class Watch:
         assert not left, f"directories of attempts are left: {left}"
         tables = {w.name: list(w.tables) for w in workers if w.is_alive and w.tables}
         assert not tables, f"locations of outputs are left: {tables}"
+        at_work = {w.name: list(w.running) for w in workers if w.is_alive and w.running}
+        ours = {w.name for w in workers if w.kind is WorkerKind.SOCKET}
+        busy = {name: held for name, held in at_work.items() if name in ours}
+        assert not busy, f"workers go on with what nobody waits for: {busy}"
 
 
-def _reads(source: Source) -> list[tuple[int, bool]]:
-    """(stage, whether all its outputs or only that of the same partition) that a source reads."""
-    match source:
-        case FetchShuffle() | ReadDocumentedShuffle():
-            return [(source.stage_index, True)]
-        case ReadPartitions():
-            return [(source.stage_index, source.every)]
-        case Join():
-            return _reads(source.left) + _reads(source.right)
-        case UnionAll(branches=branches):
-            stages = dict.fromkeys(i for branch in branches for i, _ in _reads(branch.source))
-            return [(index, True) for index in stages]
+def _fact_of(effect: fx.Effect) -> fx.Fact | fx.ForgetJob | None:
+    match effect:
+        case fx.AppendJournal(fact):
+            return fact
+        case fx.ForgetJob():
+            return effect
         case _:
-            return []
+            return None

@@ -1,0 +1,312 @@
+"""Bugs that are planted in the real code, one at a time, and must be seen by the simulation.
+
+Each says by which rule: a part of the message of the failure. Must not know how runs go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from minispark.master.loop import MasterLoop
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.states import AttemptState, Cause
+from minispark.scheduling import attempts, core, recovery
+from minispark.scheduling.attempts import AttemptOutcomes, expected_files
+from minispark.scheduling.core import SchedulingCore
+from minispark.scheduling.dispatch import Dispatcher
+from minispark.scheduling.endings import Endings
+from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.recovery import Recovery
+from minispark.scheduling.state import ClusterState
+from minispark.scheduling.worker_pool import WorkerPool
+from tests.simulation.planting import bug, nothing, without, wrap
+
+# --- results ---------------------------------------------------------------------------------
+
+
+@bug("the result of a superseded attempt is kept", "never reported its output")
+def _keep_late_result(patch: pytest.MonkeyPatch) -> None:
+    everything: dict[str, Any] = {}
+
+    def remember(assign: Any, *args: Any) -> Any:
+        attempt = assign(*args)
+        everything[attempt.id] = attempt
+        return attempt
+
+    def find(live: Any, self: AttemptOutcomes, attempt_id: str, worker_id: str) -> Any:
+        found = live(self, attempt_id, worker_id)
+        late = everything.get(attempt_id)
+        is_late = found is None and late is not None
+        return late.task.live if is_late and late is not None else found
+
+    wrap(patch, JobRun, "assign", remember)
+    wrap(patch, AttemptOutcomes, "live", find)
+
+
+@bug("any path of a foreign worker is accepted", "never reported its output")
+def _accept_any_path(patch: pytest.MonkeyPatch) -> None:
+    def completed(original: Any, self: AttemptOutcomes, event: Any, *more: Any) -> None:
+        for worker in self.state.pool.workers.values():
+            if event.attempt_id in worker.attempts:
+                event = replace(event, files=expected_files(worker.attempts[event.attempt_id]))
+        original(self, event, *more)
+
+    wrap(patch, AttemptOutcomes, "http_completed", completed)
+
+
+@bug("a task is complete before its files have their names", "succeeded without")
+def _complete_before_commit(patch: pytest.MonkeyPatch) -> None:
+    def accept(original: Any, self: AttemptOutcomes, attempt: Any, *more: Any) -> None:
+        original(self, attempt, *more)
+        worker = self.state.pool.workers[attempt.worker_id]
+        if worker.committing.pop(attempt.id, None) is not None:
+            self._complete(attempt, *more[2:])
+
+    wrap(patch, AttemptOutcomes, "accept", accept)
+
+
+@bug("a worker that comes back is not told to commit again", "is not told to commit")
+def _no_second_commit(patch: pytest.MonkeyPatch) -> None:
+    without(patch, SchedulingCore, "_register", fx.CommitOutput)
+
+
+# --- what readers are sent to ----------------------------------------------------------------
+
+
+@bug("readers get one map output too few", "accepted is")
+def _one_too_few(patch: pytest.MonkeyPatch) -> None:
+    def collect(original: Any, *args: Any) -> Any:
+        places = original(*args)
+        return places[:-1] if len(places) > 2 else places
+
+    wrap(patch, Dispatcher, "_collect", collect)
+
+
+@bug("locations are sent once, though they changed", "somebody could not read")
+def _stale_places(patch: pytest.MonkeyPatch) -> None:
+    constant = property(lambda _: 0, lambda _, __: None)
+    patch.setattr(StageRun, "outputs_version", constant, raising=False)
+
+
+@bug("readers get the earlier address of a worker", "is served at")
+def _stale_address(patch: pytest.MonkeyPatch) -> None:
+    constant = property(lambda _: 0, lambda _, __: None)
+    patch.setattr(WorkerPool, "version", constant, raising=False)
+
+
+@bug("one of the lost map outputs is forgotten", "somebody could not read")
+def _forget_a_loss(patch: pytest.MonkeyPatch) -> None:
+    def failed(original: Any, self: AttemptOutcomes, event: Any, effects: Any) -> None:
+        original(self, replace(event, lost=event.lost[1:]), effects)
+
+    wrap(patch, AttemptOutcomes, "fetch_failed", failed)
+
+
+@bug("readers are sent to a lost disk for ever", "somebody could not read")
+def _no_cause_of_loss(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, AttemptOutcomes, "_cause_of_loss")
+
+
+@bug("outputs of a disk that is gone are not given up", "is gone since")
+def _no_giving_up(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, AttemptOutcomes, "lose_outputs")
+
+
+# --- budgets and retries ---------------------------------------------------------------------
+
+
+@bug("a lost worker counts against the retries", "its worker never said so")
+def _loss_is_failure(patch: pytest.MonkeyPatch) -> None:
+    def count(_: Any, self: AttemptOutcomes, attempt: Any, reason: str, *more: Any) -> None:
+        self._count_failure(attempt, "lost", reason, self.state.now, *more)
+
+    wrap(patch, AttemptOutcomes, "_count_loss", count)
+
+
+@bug("a restarted master forgets budgets", "were allowed")
+def _forget_budgets(patch: pytest.MonkeyPatch) -> None:
+    wrap(
+        patch,
+        recovery,
+        "_count",
+        lambda original, stage, task, fact: original(stage, task, replace(fact, cause=None)),
+    )
+
+
+@bug("a job fails one retry too early", "no budget was used up")
+def _one_retry_less(patch: pytest.MonkeyPatch) -> None:
+    def count(original: Any, self: AttemptOutcomes, attempt: Any, *more: Any) -> None:
+        is_first = attempt.task.failures == 0
+        attempt.task.failures += is_first
+        original(self, attempt, *more)
+
+    wrap(patch, AttemptOutcomes, "_count_failure", count)
+
+
+@bug("a task is retried at once", "too early")
+def _retry_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "retry_delay_s", lambda _: 0.0)
+
+
+@bug("the time limit of a foreign worker's task never passes", "takes longer than a task may")
+def _no_foreign_limit(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, SchedulingCore, "_time_out_foreign")
+
+
+@bug("the loser of a race is not journaled", "are needed")
+def _silent_loser(patch: pytest.MonkeyPatch) -> None:
+    def cancel(original: Any, self: Endings, attempt: Any, cause: Any, *more: Any) -> None:
+        effects = more[-1]
+        before = len(effects)
+        original(self, attempt, cause, *more)
+        if cause is Cause.RACE:
+            effects[before:] = [e for e in effects[before:] if isinstance(e, fx.CancelAttempts)]
+
+    wrap(patch, Endings, "cancel", cancel)
+
+
+# --- workers ---------------------------------------------------------------------------------
+
+
+@bug("the end of an earlier session takes a worker down", "is lost by the end of session")
+def _stale_disconnect(patch: pytest.MonkeyPatch) -> None:
+    def take_in(original: Any, self: SchedulingCore, event: ev.Event, *more: Any) -> None:
+        if isinstance(event, ev.WorkerDisconnected):
+            worker = self.state.pool.workers.get(event.worker_id)
+            event = replace(event, session=worker.session if worker is not None else 0)
+        original(self, event, *more)
+
+    wrap(patch, SchedulingCore, "_take_in", take_in)
+
+
+@bug("a gap of the clock is ignored", "without a sign")
+def _no_gap(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(core, "CLOCK_GAP_S_MIN", float("inf"))
+
+
+@bug("max_load_diff is ignored", "more than the least loaded worker")
+def _any_load(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, WorkerPool, "__init__", lambda original, self, _, *more: original(self, 99, *more))
+
+
+@bug("a draining worker keeps what it only queued", "keeps what it only queued")
+def _drain_keeps(patch: pytest.MonkeyPatch) -> None:
+    def drain(_: Any, self: SchedulingCore, event: ev.WorkerDraining, __: Any) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        if worker is not None and worker.state.value == "UP" and not worker.is_draining:
+            self.state.pool.drain(worker)
+
+    wrap(patch, SchedulingCore, "_drain", drain)
+
+
+@bug("a draining worker is told to stop what it runs", "were running")
+def _drain_stops(patch: pytest.MonkeyPatch) -> None:
+    def start(original: Any, self: JobRun, attempt: Any, *more: Any) -> None:
+        original(self, attempt, *more)
+        attempt.state = AttemptState.ASSIGNED
+
+    wrap(patch, JobRun, "start", start)
+
+
+@bug("a silent worker is not disconnected", "not disconnected")
+def _no_close(patch: pytest.MonkeyPatch) -> None:
+    without(patch, SchedulingCore, "_tick", fx.CloseSession)
+
+
+@bug("an ended job's attempts go on", "the worker was not told")
+def _no_cancel(patch: pytest.MonkeyPatch) -> None:
+    without(patch, Endings, "end", fx.CancelAttempts)
+
+
+@bug("a job is cancelled while its parts are published", "its parts are there")
+def _cancel_while_saving(patch: pytest.MonkeyPatch) -> None:
+    def end(original: Any, self: Endings, job: JobRun, *more: Any) -> None:
+        job.is_saving = False
+        original(self, job, *more)
+
+    wrap(patch, Endings, "end", end)
+
+
+# --- what is left on disks -------------------------------------------------------------------
+
+
+@bug("outputs are never deleted", "directories of attempts are left")
+def _no_drops(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, Endings, "drop")
+
+
+@bug("nobody looks at a disk again", "nobody is asked what lies on")
+def _no_sweep(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, Endings, "sweep")
+
+
+@bug("drops are forgotten when a worker registers again", "nobody is asked what lies on")
+def _no_sweep_at_registration(patch: pytest.MonkeyPatch) -> None:
+    without(patch, SchedulingCore, "_register", fx.FindAttempts)
+
+
+@bug("drops are forgotten when a worker is lost", "nobody is asked what lies on")
+def _no_sweep_at_loss(patch: pytest.MonkeyPatch) -> None:
+    without(patch, SchedulingCore, "_take_from", fx.FindAttempts)
+
+
+@bug("workers keep the tables of ended jobs", "keeps locations of outputs")
+def _no_forgetting_of_tables(patch: pytest.MonkeyPatch) -> None:
+    nothing(patch, Endings, "_forget_tables")
+
+
+@bug("an output that is still read is deleted", "are needed")
+def _drop_accepted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ClusterState, "is_accepted", lambda *_: False)
+
+
+@bug("an old job leaves the history, and its files stay", "ended jobs are kept")
+def _no_forgetting(patch: pytest.MonkeyPatch) -> None:
+    without(patch, Endings, "end", fx.ForgetJob)
+
+
+# --- the master ------------------------------------------------------------------------------
+
+
+@bug("messages are sent before the journal is written", "is not durable")
+def _hasty_sending(patch: pytest.MonkeyPatch) -> None:
+    def carry_out(_: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
+        self._perform(effects)
+        self._make_durable([e.fact for e in effects if hasattr(e, "fact")])
+        for reply in replies:
+            reply.complete()
+
+    wrap(patch, MasterLoop, "carry_out", carry_out)
+
+
+@bug("a submit is acknowledged before the journal is written", "was acknowledged, and is unknown")
+def _hasty_answer(patch: pytest.MonkeyPatch) -> None:
+    def carry_out(original: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
+        for reply in replies:
+            reply.complete()
+        original(self, effects, [])
+
+    wrap(patch, MasterLoop, "carry_out", carry_out)
+
+
+@bug("a restarted master forgets accepted outputs", "though it has an output")
+def _forget_outputs(patch: pytest.MonkeyPatch) -> None:
+    def restore(original: Any, self: Recovery, record: Any, *more: Any) -> None:
+        kept = [f for f in record.attempts if f.state is not AttemptState.SUCCEEDED]
+        original(self, replace(record, attempts=tuple(kept)), *more)
+
+    wrap(patch, Recovery, "restore", restore)
+
+
+@bug("a restarted master takes every output for committed", "is not told to commit")
+def _all_committed(patch: pytest.MonkeyPatch) -> None:
+    def accept(
+        original: Any, self: Recovery, stage: Any, task: Any, worker: Any, fact: Any
+    ) -> None:
+        original(self, stage, task, worker, replace(fact, is_committed=True))
+
+    wrap(patch, Recovery, "_accept", accept)

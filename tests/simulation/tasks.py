@@ -1,0 +1,144 @@
+"""What our own workers do with their orders, and with what lies on their disks.
+
+Must not know how messages travel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.plan import (
+    DocumentedShuffle,
+    OutputLocation,
+    PartitionFile,
+    TaskOrder,
+    TaskOutcome,
+)
+from minispark.model.states import WorkerKind
+from tests.simulation.worker import SimulatedWorker
+
+if TYPE_CHECKING:
+    from tests.simulation.simulator import Simulation
+
+
+EMPTY = 0.1
+"""Of the outputs of shuffles, those without any record."""
+
+
+class Tasks:
+    """Queued, run, committed and deleted, by the worker that each call names."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def launched(self, worker: SimulatedWorker, launch: fx.LaunchAttempts) -> None:
+        worker.tables.update(launch.tables)
+        known = {**worker.tables, **launch.outputs}
+        for order in launch.orders:
+            if order.outputs_id is not None:
+                worker.outputs_of[order.attempt_id] = known[order.outputs_id]
+            worker.queue.append(order)
+        self._fill(worker)
+
+    @staticmethod
+    def forget_tables(worker: SimulatedWorker, job_id: str) -> None:
+        for name in [name for name in worker.tables if name.startswith(job_id)]:
+            del worker.tables[name]
+
+    def _fill(self, worker: SimulatedWorker) -> None:
+        while worker.queue and len(worker.running) < worker.slots:
+            order = worker.queue.pop(0)
+            worker.running[order.attempt_id] = order
+            worker.directories[order.attempt_id] = False
+            self._simulation.sessions.report(
+                worker, ev.AttemptStarted(worker.worker_id, order.attempt_id, self._simulation.now)
+            )
+            duration_s = self._simulation.rng.uniform(0.05, 1.0) / worker.speed
+            self._simulation.after(duration_s, lambda order=order: self._finish(worker, order))
+
+    def _finish(self, worker: SimulatedWorker, order: TaskOrder) -> None:
+        if not worker.is_alive or order.attempt_id not in worker.running:
+            return
+        if worker.paused_until > self._simulation.now:
+            self._simulation.at(worker.paused_until, lambda: self._finish(worker, order))
+            return
+        del worker.running[order.attempt_id]
+        places = worker.outputs_of.pop(order.attempt_id, ())
+        lost = tuple(p.attempt_id for p in places if self._is_unreadable(worker, p))
+        who, attempt_id = worker.worker_id, order.attempt_id
+        event: ev.Event
+        if lost:
+            event = ev.OutputsUnreadable(who, attempt_id, lost, "gone", self._simulation.now)
+        elif self._simulation.happens(self._simulation.faults.fail):
+            event = ev.AttemptFailed(who, attempt_id, "error", "boom", self._simulation.now)
+        else:
+            outcome = self._outcome(order)
+            if outcome.bytes_written:
+                worker.directories[attempt_id] = True
+            else:
+                self._simulation.watch.places.empty[attempt_id] = None
+                self._delete(worker, (attempt_id,))
+            event = ev.AttemptSucceeded(who, attempt_id, outcome, self._simulation.now)
+        if not isinstance(event, ev.AttemptSucceeded):
+            self._delete(worker, (attempt_id,))
+        self._simulation.sessions.report(worker, event)
+        self._fill(worker)
+
+    def _is_unreadable(self, reader: SimulatedWorker, place: OutputLocation) -> bool:
+        """Not on the reader's own disk, nor served at that address."""
+        owner = self._simulation.workers[place.worker_id]
+        if owner.kind is WorkerKind.HTTP:
+            return False
+        if self._simulation.happens(self._simulation.faults.lose_output):
+            owner.directories.pop(place.attempt_id, None)
+        is_near = self._simulation.is_short_circuit and reader.host == place.host_id
+        is_served = any(
+            other.is_alive and (other.host, other.port) == (place.host_id, place.port)
+            for other in self._simulation.workers.values()
+        )
+        return not (is_near or is_served) or not owner.directories.get(place.attempt_id)
+
+    def _outcome(self, order: TaskOrder) -> TaskOutcome:
+        sink = self._simulation.watch.ledger.stage_of(order.job_id, order.stage_index).program.sink
+        files = (("f", f"{order.job_id}-{order.stage_id}-{order.partition}"),)
+        if isinstance(sink, (PartitionFile, DocumentedShuffle)):
+            return TaskOutcome(5, 100, files=files)
+        return TaskOutcome(0, 0) if self._simulation.happens(EMPTY) else TaskOutcome(5, 100)
+
+    def commit(self, worker: SimulatedWorker, attempt_id: str) -> None:
+        if self._simulation.happens(self._simulation.faults.fail / 5):
+            event: ev.Event = ev.CommitRefused(
+                worker.worker_id, attempt_id, "full", self._simulation.now
+            )
+        else:
+            event = ev.OutputCommitted(worker.worker_id, attempt_id, self._simulation.now)
+        self._simulation.sessions.report(worker, event)
+
+    def cancelled(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        gone = dict.fromkeys(attempt_ids)
+        worker.queue = [order for order in worker.queue if order.attempt_id not in gone]
+        for attempt_id in gone:
+            worker.running.pop(attempt_id, None)
+        self._delete(worker, attempt_ids)
+        self._fill(worker)
+
+    def drop(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        needed = [i for i in attempt_ids if self._simulation.watch.ledger.is_needed(i)]
+        assert not needed, f"{needed} are deleted, and are what running jobs read"
+        self._delete(worker, attempt_ids)
+
+    def _delete(self, worker: SimulatedWorker, attempt_ids: tuple[str, ...]) -> None:
+        for other in self._on_disk_of(worker):
+            for attempt_id in attempt_ids:
+                other.directories.pop(attempt_id, None)
+
+    def find(self, worker: SimulatedWorker) -> None:
+        found = tuple(i for other in self._on_disk_of(worker) for i in other.directories)
+        self._simulation.sessions.report(
+            worker, ev.AttemptsFound(worker.worker_id, found, self._simulation.now)
+        )
+
+    def _on_disk_of(self, worker: SimulatedWorker) -> list[SimulatedWorker]:
+        return [other for other in self._simulation.workers.values() if other.host == worker.host]
