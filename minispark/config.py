@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from minispark.errors import ConfigError
+from minispark.model.places import DEFAULT_STATE_DIR
 
-DEFAULT_STATE_DIR = "/tmp/minispark"
 WORKERS_MAX = 1000
 TOKEN_CHARS_MIN = 16
 """Of a token of one's own: whoever guesses it runs code here."""

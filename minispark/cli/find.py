@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from minispark.client import Client
-from minispark.config import DEFAULT_STATE_DIR
 from minispark.errors import NoCluster
+from minispark.model.places import DEFAULT_STATE_DIR
 
 
 def state_dir_of(args: argparse.Namespace) -> Path:
