@@ -166,6 +166,8 @@ class Agent:
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active))
+        for executor in self._executors.values():
+            executor.send()
         self._link.send_reports(now, self._state.is_full)
         if self._server.questions.is_stuck(now):
             # it may be stopped. Its end ends this worker, and the supervisor starts another
@@ -367,11 +369,10 @@ class Agent:
     # --- what the state decided ------------------------------------------------------------------
 
     def _follow(self, instructions: list[Instruction], now: float) -> None:
-        runs: dict[int, list[msg.Run]] = {}
         for instruction in instructions:
             match instruction:
                 case RunOnSlot(slot, run):
-                    runs.setdefault(slot, []).append(run)
+                    self._executors[slot].add(run)
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):
@@ -382,8 +383,6 @@ class Agent:
                     self._files.drop(attempt_id)
                 case _:
                     assert_never(instruction)
-        for slot, orders in runs.items():
-            self._executors[slot].send(orders)
 
 
 def _rss_bytes(pid: int) -> int:

@@ -75,16 +75,23 @@ class Executor:
         """Its socket is watched; not so once it closed."""
         self.is_retiring = False
         """It ends by itself once it has reported."""
+        self._unsent: list[Run] = []
         # What it was sent last; the same is not sent again.
         self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()
 
-    def send(self, runs: list[Run]) -> None:
-        """Have it run these, in order. One that died just now reports nothing: its death is
-        announced.
+    def add(self, run: Run) -> None:
+        """An order for the next `send`."""
+        self._unsent.append(self._unlike_the_last(run))
+
+    def send(self) -> None:
+        """Have it run what was added, in order. One that died just now reports nothing: its death
+        is announced.
         """
+        runs, self._unsent = self._unsent, []
         try:
-            self.channel.send(*map(self._unlike_the_last, runs))
+            if runs:
+                self.channel.send(*runs)
         except OSError:
             pass  # the orders are reported when the server says how it died
 

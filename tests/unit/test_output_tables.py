@@ -82,7 +82,8 @@ def test_an_executor_is_not_sent_again_what_it_has(ends: tuple[Executor, Connect
     (fourth,) = tables.runs(launch("j/1"))
     got = []
     for run in (first, second, third, fourth):
-        executor.send([run])
+        executor.add(run)
+        executor.send()
         message = peer.receive(5.0)
         assert isinstance(message, Run)
         got.append(message.outputs)
