@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +102,18 @@ def test_the_orders_of_a_stage_share_one_program_whenever_they_come() -> None:
     (first,) = tables.runs(decode_again(launch(None)))
     (second,) = tables.runs(decode_again(launch(None)))
     assert first.program is second.program
+
+
+def test_all_that_was_added_is_sent_in_order_and_once(ends: tuple[Executor, Connection]) -> None:
+    executor, peer = ends
+    (run,) = OutputTables().runs(launch(None))
+    for partition in (1, 2):
+        executor.add(replace(run, order=replace(run.order, partition=partition)))
+    executor.send()
+    executor.add(replace(run, order=replace(run.order, partition=3)))
+    executor.send()
+    executor.send()
+    got = [peer.receive(5.0) for _ in range(3)]
+    assert [m.order.partition for m in got if isinstance(m, Run)] == [1, 2, 3]
+    with pytest.raises(TimeoutError):
+        peer.receive(0.05)
