@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.measure import Lanes, Measure, Target, WrongResult
 from bench.site import Site
@@ -21,14 +22,17 @@ NO_OPS = 5000
 
 
 @contextmanager
-def open_job(site: Site) -> Iterator[Lanes]:
-    with (
-        tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder,
-        site.cluster(3, 2) as (_, client),
-    ):
+def small_job() -> Iterator[dict[str, Any]]:
+    """The word count of a hundred lines."""
+    with tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder:
         path = Path(folder) / "small.txt"
         path.write_text("".join(f"line {i} with a few words\n" for i in range(LINES)))
-        request = word_count("small", 2, str(path), "fused")
+        yield word_count("small", 2, str(path), "fused")
+
+
+@contextmanager
+def open_job(site: Site) -> Iterator[Lanes]:
+    with small_job() as request, site.cluster(3, 2) as (_, client):
 
         def ours() -> float:
             times = []
@@ -74,9 +78,5 @@ MEASURES = (
     Measure(
         "job", "100 lines, from the submission to the records, at the API", "ms", "",
         Target(10.0), open_job,
-    ),
-    Measure(
-        "tasks", "tasks that map an empty file, journal on", "1/s", "",
-        Target(10_000.0, is_floor=True), open_tasks,
     ),
 )  # fmt: skip

@@ -69,7 +69,7 @@ def open_health(site: Site) -> Iterator[Lanes]:
 
 @contextmanager
 def open_first_task(site: Site) -> Iterator[Lanes]:
-    with small_job() as request, site.cluster(3, 2) as (_, client):
+    with latency.small_job() as request, site.cluster(3, 2) as (_, client):
 
         def ours() -> float:
             waits = []
@@ -85,7 +85,7 @@ def open_first_task(site: Site) -> Iterator[Lanes]:
 
 @contextmanager
 def open_cli_job(site: Site) -> Iterator[Lanes]:
-    with small_job() as request, site.cluster(3, 2) as (cluster, _):
+    with latency.small_job() as request, site.cluster(3, 2) as (cluster, _):
         job = Path(request["dag"]["nodes"][0]["path"]).with_name("job.json")
         job.write_text(json.dumps(request))
         words = [*MINISPARK, "--state-dir", str(cluster.state_dir), "submit", str(job), "--wait"]
@@ -102,15 +102,6 @@ def open_cli_job(site: Site) -> Iterator[Lanes]:
             lambda: _p50_ms([_timed(submit) for _ in range(CLI_JOBS)]),
             lambda: _p50_ms([_timed(interpreter) for _ in range(CLI_JOBS)]),
         )
-
-
-@contextmanager
-def small_job() -> Iterator[dict[str, Any]]:
-    """The word count of a hundred lines."""
-    with tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder:
-        path = Path(folder) / "small.txt"
-        path.write_text("".join(f"line {i} with a few words\n" for i in range(latency.LINES)))
-        yield latency.word_count("small", 2, str(path), "fused")
 
 
 def _get_health(connection: http.client.HTTPConnection) -> None:

@@ -15,16 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from minispark.compute.batch import Batch, Constant, Integers, Keyed, value_list
-from minispark.compute.blocks import encode_block, read_blocks
+from minispark.compute.blocks import read_blocks
 from minispark.compute.reducers import Column, Reducer
+from minispark.compute.runs import FAN_IN_MAX, RUN_RECORDS, block_records, run_blocks
 from minispark.compute.spill import Extent, Memory
-
-RUN_RECORDS = 4096
-"""At most so many keys are in one block of a run: what is held of each while they are merged."""
-FAN_IN_MAX = 32
-"""So many runs of one age become one."""
-BLOCKS_SHARE = 2 * FAN_IN_MAX
-"""A block has no more keys than take this part of the budget: all that are merged fit."""
 
 
 class Aggregation:
@@ -67,10 +61,9 @@ class Aggregation:
         keys, partials = self._reducer.partials()
         if not keys:
             return
-        key_bytes = self._reducer.bytes_held() // len(keys)
-        fitting = memory.bytes_max // (BLOCKS_SHARE * max(1, key_bytes))
-        self._block_records = max(1, min(self._block_records, fitting))
-        self._keep(memory, 0, _run_blocks(keys, partials, self._block_records))
+        fitting = block_records(memory.bytes_max, len(keys), self._reducer.bytes_held())
+        self._block_records = min(self._block_records, fitting)
+        self._keep(memory, 0, run_blocks(keys, partials, self._block_records))
         self._reducer.clear()
 
     def _keep(self, memory: Memory, age: int, blocks: Iterable[bytes]) -> None:
@@ -85,7 +78,7 @@ class Aggregation:
 
     def _merged_blocks(self, memory: Memory, extents: list[Extent]) -> Iterator[bytes]:
         for reducer in self._merged(memory, extents):
-            yield from _run_blocks(*reducer.partials(), self._block_records)
+            yield from run_blocks(*reducer.partials(), self._block_records)
 
     def _merged(self, memory: Memory, extents: list[Extent]) -> Iterator[Reducer]:
         """What the runs have of one range of keys after the other."""
@@ -95,13 +88,6 @@ class Aggregation:
             for keys, partials in parts:
                 reducer.merge(keys, partials)
             yield reducer
-
-
-def _run_blocks(keys: list[str], partials: Column, block_records: int) -> Iterator[bytes]:
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    for start in range(0, len(order), block_records):
-        part = order[start : start + block_records]
-        yield encode_block([keys[i] for i in part], [partials[i] for i in part])
 
 
 @dataclass(slots=True)

@@ -13,13 +13,10 @@ from operator import itemgetter
 from typing import Any
 
 from minispark.compute.batch import Batch, Keyed, Record, has_json, records, value_list
-from minispark.compute.blocks import encode_block, read_blocks
+from minispark.compute.blocks import read_blocks
+from minispark.compute.runs import RUN_RECORDS, block_records, in_key_order, run_blocks
 from minispark.compute.spill import ENTRY_BYTES, Extent, Memory
 
-RUN_RECORDS = 4096
-"""At most so many records are in one block of a run: what is held of each while they are merged."""
-BLOCKS_SHARE = 64
-"""A block has no more records than take this part of the budget."""
 _key = itemgetter(0)
 
 
@@ -40,16 +37,15 @@ def sorted_rows(
         size += ENTRY_BYTES * len(column) + sum(map(len, batch.keys))  # type: ignore[arg-type]
         size += sum(len(value) for value in column if type(value) is str)
         if memory is not None and size > memory.bytes_max:
-            fitting = memory.bytes_max * len(keys) // (BLOCKS_SHARE * size)
-            parts = _parts(keys, values, is_descending, max(1, min(RUN_RECORDS, fitting)))
-            runs.append(memory.spill.write(encode_block(*part) for part in parts))
+            fitting = block_records(memory.bytes_max, len(keys), size)
+            runs.append(memory.spill.write(run_blocks(keys, values, fitting, is_descending)))
             keys, values, size = [], [], 0
     if memory is None or not runs:
-        for part_keys, part_values in _parts(keys, values, is_descending, RUN_RECORDS):
+        for part_keys, part_values in in_key_order(keys, values, RUN_RECORDS, is_descending):
             yield Keyed(part_keys, part_values, is_complete=True, is_json=is_json)
         return
     last = chain.from_iterable(
-        zip(*part, strict=True) for part in _parts(keys, values, is_descending, RUN_RECORDS)
+        zip(*part, strict=True) for part in in_key_order(keys, values, RUN_RECORDS, is_descending)
     )
     rows = [*(_rows(memory, run) for run in runs), last]
     merged = heapq.merge(*rows, key=_key, reverse=is_descending)
@@ -60,13 +56,3 @@ def sorted_rows(
 
 def _rows(memory: Memory, run: Extent) -> Iterator[Record]:
     return chain.from_iterable(map(records, read_blocks(memory.spill.reader(run))))
-
-
-def _parts(
-    keys: list[str], values: list[Any], is_descending: bool, records_max: int
-) -> Iterator[tuple[list[str], list[Any]]]:
-    """Aligned columns in the order of the keys, so many at a time."""
-    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=is_descending)
-    for start in range(0, len(order), records_max):
-        part = order[start : start + records_max]
-        yield [keys[i] for i in part], [values[i] for i in part]

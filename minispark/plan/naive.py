@@ -18,7 +18,6 @@ from minispark.model.plan import (
     ReadPartitions,
     ReadRows,
     ReadSplits,
-    Sink,
     Source,
     Split,
     Stage,
@@ -95,7 +94,6 @@ class _Naive:
         return self._partitions[node.parents[0].id] if is_narrow else node.partitions
 
     def _plan_node(self, node: LogicalNode, is_final: bool) -> None:
-        sink = PartitionFile(node.id, is_read=not is_final)
         match node.op:
             case "read_csv" | "read_jsonl" | "read_text":
                 self._add_reader(node, is_final)
@@ -104,17 +102,13 @@ class _Naive:
                 parent = node.parents[0]
                 step = Narrow(node.id, node.op, node.fn)
                 can_share = parent.op != "shuffle_write"
-                self._add(
-                    node, self._output(parent), (step,), sink, is_final, is_documented=can_share
-                )
+                self._add(node, self._output(parent), (step,), is_final, is_documented=can_share)
             case "shuffle_write":
                 self._add_writer(node.id, node, node.parents[0], (), node.partitions)
-            case "shuffle_read":
-                self._add(node, self._output(node.parents[0]), (), sink, is_final)
-            case "write_csv" | "write_jsonl" | "write_text":
-                self._add(node, self._output(node.parents[0]), (), final_sink(node), is_final)
+            case "shuffle_read" | "write_csv" | "write_jsonl" | "write_text":
+                self._add(node, self._output(node.parents[0]), (), is_final)
             case "sample":
-                self._add(node, self._output(node.parents[0]), (sample_step(node),), sink, is_final)
+                self._add(node, self._output(node.parents[0]), (sample_step(node),), is_final)
             case "reduce_by_key" | "group_by_key":
                 self._add_reduce(node, is_final)
             case "sort_by_key":
@@ -131,7 +125,7 @@ class _Naive:
                     Branch(self._output(parent), (), self._partitions[parent.id])
                     for parent in node.parents
                 ]
-                self._add(node, UnionAll(node.id, tuple(branches)), (), sink, is_final)
+                self._add(node, UnionAll(node.id, tuple(branches)), (), is_final)
             case "join" | "left_outer_join":
                 self._add_join(node, is_final)
             case "right_outer_join" | "full_outer_join":
@@ -156,8 +150,8 @@ class _Naive:
             and len(found.header or ()) == 1
         )
         self._add(
-            node, source, (), PartitionFile(node.id, not is_final), is_final, splits=splits,
-            is_documented=is_documented, input_path=node.node.path,
+            node, source, (), is_final, splits=splits, is_documented=is_documented,
+            input_path=node.node.path,
         )  # fmt: skip
 
     def _add_writer(
@@ -208,14 +202,7 @@ class _Naive:
             node.fn != "sum" or parent.has_integer_values
         )
         is_documented = is_foreign and self._has_one_shuffle and not keying
-        self._add(
-            node,
-            source,
-            steps,
-            PartitionFile(node.id, is_read=not is_final),
-            is_final,
-            is_documented=is_documented,
-        )
+        self._add(node, source, steps, is_final, is_documented=is_documented)
 
     def _add_shuffled(
         self,
@@ -227,7 +214,7 @@ class _Naive:
         """Steps before a shuffle of the node's own, and after it."""
         writer = self._writer(node, node.parents[0], before)
         source = ReadDocumentedShuffle(writer, self._stage_of[writer])
-        self._add(node, source, after, PartitionFile(node.id, is_read=not is_final), is_final)
+        self._add(node, source, after, is_final)
 
     def _add_sort(self, node: LogicalNode, is_final: bool) -> None:
         (parent,) = node.parents
@@ -242,7 +229,7 @@ class _Naive:
         self._add_writer(writer, node, parent, keying, node.partitions, ranges)
         source = ReadDocumentedShuffle(writer, self._stage_of[writer])
         sort = SortByKey(node.id, is_descending)
-        self._add(node, source, (sort,), PartitionFile(node.id, is_read=not is_final), is_final)
+        self._add(node, source, (sort,), is_final)
 
     def _add_shuffled_join(self, node: LogicalNode, is_final: bool) -> None:
         """Where right records stay by themselves, one task must see all left ones of their key."""
@@ -254,7 +241,7 @@ class _Naive:
 
         left, right = node.parents
         both = Join(node.id, shuffled(left), shuffled(right), kind=JOINS[node.op])
-        self._add(node, both, (), PartitionFile(node.id, is_read=not is_final), is_final)
+        self._add(node, both, (), is_final)
 
     def _writer(self, node: LogicalNode, parent: LogicalNode, keying: tuple[Step, ...]) -> str:
         """The automatic shuffle writer of a reduce; reduces that want the same share it."""
@@ -287,8 +274,7 @@ class _Naive:
             JOINS[node.op],
         )
         is_documented = node.op == "join" and not left_keys and not right_keys
-        sink = PartitionFile(node.id, is_read=not is_final)
-        self._add(node, source, (), sink, is_final, is_documented=is_documented)
+        self._add(node, source, (), is_final, is_documented=is_documented)
 
     def _add_part(
         self, name: str, node: LogicalNode, parent: LogicalNode, steps: tuple[Step, ...]
@@ -321,13 +307,13 @@ class _Naive:
         node: LogicalNode,
         source: Source,
         steps: tuple[Step, ...],
-        sink: Sink,
         is_final: bool,
         *,
         splits: tuple[tuple[Split, ...], ...] = (),
         is_documented: bool = False,
         input_path: str | None = None,
     ) -> None:
+        sink = final_sink(node) if is_final else PartitionFile(node.id, is_read=True)
         self._append(
             Stage(
                 index=len(self._stages),

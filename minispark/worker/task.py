@@ -172,8 +172,10 @@ class _Task:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where the attempt writes, if it writes anything."""
-        return attempt_dir(self._state_dir, self._order.attempt_id)
+        """Where the attempt writes; made when it writes something first."""
+        folder = attempt_dir(self._state_dir, self._order.attempt_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     # --- source ----------------------------------------------------------------------------
 
@@ -316,7 +318,6 @@ class _Task:
         output.finish()
         if output.is_empty:
             return 0
-        self._folder.mkdir(parents=True, exist_ok=True)
         return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
 
     def _write_both(self, names: list[str], output: MapOutput, batches: Iterable[Batch]) -> int:
@@ -324,7 +325,6 @@ class _Task:
         for batch in batches:
             output.add(batch)
         output.finish()
-        self._folder.mkdir(parents=True, exist_ok=True)
         write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
         return sum(
             self._write_documented(name, output.batches(partition))
@@ -346,6 +346,5 @@ class _Task:
             return self._write_documented(name, copied()) + file.tell()
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._files.append((name, name))
         return write_documented_file(self._folder / name, documented.render(batches))

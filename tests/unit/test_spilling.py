@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minispark.compute import aggregation, map_output
+from minispark.compute import aggregation, map_output, runs
 from minispark.compute.aggregation import Aggregation
 from minispark.compute.batch import Keyed, Record, batch_of, records
 from minispark.compute.join import join
@@ -82,9 +82,9 @@ def test_many_runs_are_merged_a_few_at_a_time(name: str, monkeypatch: pytest.Mon
     open_at_once: list[int] = []
     ranges = aggregation._ranges
 
-    def watched(runs: list[aggregation._Run]) -> Iterator[list[tuple[list[str], Column]]]:
-        open_at_once.append(len(runs))
-        return ranges(runs)
+    def watched(merged: list[aggregation._Run]) -> Iterator[list[tuple[list[str], Column]]]:
+        open_at_once.append(len(merged))
+        return ranges(merged)
 
     monkeypatch.setattr(aggregation, "FAN_IN_MAX", 3)
     monkeypatch.setattr(aggregation, "_ranges", watched)
@@ -104,15 +104,13 @@ def test_what_is_held_of_a_run_is_a_small_part_of_the_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     blocks: list[int] = []
-    encode = aggregation.encode_block
-    monkeypatch.setattr(
-        aggregation, "encode_block", lambda *a: blocks.append(len(a[0])) or encode(*a)
-    )
+    encode = runs.encode_block
+    monkeypatch.setattr(runs, "encode_block", lambda *a: blocks.append(len(a[0])) or encode(*a))
     bounded = Aggregation(lambda: new_reducer("concat"), Memory(1 << 20, Heap()))
     for number in range(3000):
         bounded.add([f"k{number}"], ["x" * 1000])
     assert len(list(bounded.results())) > 1
-    assert max(blocks) * 1000 < (1 << 20) / aggregation.FAN_IN_MAX
+    assert max(blocks) * 1000 < (1 << 20) / runs.FAN_IN_MAX
 
 
 @settings(max_examples=200, deadline=None)
