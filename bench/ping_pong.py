@@ -14,6 +14,7 @@ import time
 
 _HEAD = struct.Struct(">I")
 RECEIVE_BYTES = 65536
+STALL_S = 5.0
 
 
 def messages_per_s(in_flight: int, per_frame: int, seconds: float) -> float:
@@ -66,7 +67,8 @@ class _Peer:
         """The messages of the frames that are here, once there is one."""
         found: list[object] = []
         while not found:
-            self._selector.select()
+            if not self._selector.select(STALL_S):
+                raise TimeoutError("the other process does not answer")
             self._buffer += self.sock.recv(RECEIVE_BYTES)
             payloads, self._buffer = _frames(self._buffer)
             found = [json.loads(payload) for payload in payloads]
