@@ -3,9 +3,10 @@
 Layout: 4 bytes of header length, 4 of its crc32, the header `{"n", "crc", "keys": column, "values":
 column}`, payload. Several may stand back to back.
 A column is `{"kind", "bytes"}`: `lines` (texts joined by newlines), `sized` (int64 lengths in
-characters, then the texts), `int64`, `json` (values as JSON, one a line), `constant`; `nulls` gives
-the size of a mask before the texts of a key column that has records without a key; where none has
-one, its kind is `none`. Must not know files.
+characters, then the texts), `int64` (numbers, or with `is_text` their texts), `json` (values as
+JSON, one a line), `constant`, `chunk` (lines of input as they are); `nulls` gives the size of a
+mask before the texts of a key column that has records without a key; where none has one, its kind
+is `none`. Must not know files.
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import accumulate, compress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 from zlib import crc32
 
-from minispark.compute.batch import Constant, Keyed, Values, json_text
+from minispark.compute.batch import (
+    Batch,
+    Constant,
+    Integers,
+    Keyed,
+    TextChunk,
+    Values,
+    json_text,
+)
 from minispark.compute.partition import crc32_partitions, encoded_keys
 from minispark.errors import CorruptBlock
 
@@ -30,16 +39,39 @@ SELECTIONS_MAX = 4
 
 Keys = list[str] | list[str | None]
 Column = list[Any] | Constant
+Encoded: TypeAlias = tuple[dict[str, Any], list[bytes]]
+"""A column's head and the parts of its payload."""
+_NO_KEYS: Encoded = ({"kind": "none", "bytes": 0}, [])
+Read: TypeAlias = Callable[[int], bytes | memoryview]
+"""`read(n)` gives the next n bytes, fewer only at the end."""
 TargetsOf: TypeAlias = Callable[[list[Any]], list[int]]
 """The partition of each key."""
 
 
-def encode_block(keys: Keys | list[bytes], values: Column) -> bytes:
+def encode_block(keys: Keys | list[bytes], values: Column | Integers) -> bytes:
     """The block of aligned columns. Keys as bytes are UTF-8 and hold no newline."""
-    key_head, key_parts = _encode_keys(keys)
-    value_head, value_parts = _encode_column(values)
+    return _block(len(keys), _encode_keys(keys), _encode_column(values))
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The block of a batch, which `read_blocks` gives back as it was."""
+    match batch:
+        case Keyed(keys, values):
+            return encode_block(keys, values)
+        case Values(values):
+            return _block(len(values), _NO_KEYS, _encode_column(values))
+        case TextChunk(text, skip_blank):
+            raw = text.encode()
+            head = {"kind": "chunk", "bytes": len(raw), "skip_blank": skip_blank}
+            return _block(0, _NO_KEYS, (head, [raw]))
+        case _:
+            assert_never(batch)
+
+
+def _block(count: int, keys: Encoded, values: Encoded) -> bytes:
+    (key_head, key_parts), (value_head, value_parts) = keys, values
     payload = b"".join((*key_parts, *value_parts))
-    header = {"n": len(keys), "crc": crc32(payload), "keys": key_head, "values": value_head}
+    header = {"n": count, "crc": crc32(payload), "keys": key_head, "values": value_head}
     head = json.dumps(header, separators=(",", ":")).encode()
     # the header guards the payload; its own crc comes first
     return b"".join((_HEAD.pack(len(head), crc32(head)), head, payload))
@@ -88,7 +120,7 @@ def deal(
         start = end
 
 
-def decode_blocks(data: bytes) -> Iterator[Keyed | Values]:
+def decode_blocks(data: bytes | memoryview) -> Iterator[Batch]:
     """The records of blocks that stand back to back. Raises CorruptBlock."""
     at = 0
 
@@ -101,12 +133,21 @@ def decode_blocks(data: bytes) -> Iterator[Keyed | Values]:
     return read_blocks(read)
 
 
-def read_blocks(read: Callable[[int], bytes | memoryview]) -> Iterator[Keyed | Values]:
+def read_blocks(read: Read) -> Iterator[Batch]:
     """The records of blocks that stand back to back, block by block. Raises CorruptBlock when a
     byte is missing or wrong, and what `read` raises.
-
-    `read(n)` gives the next n bytes, fewer only at the end.
     """
+    for header, payload in _checked(read):
+        yield _batch(header, payload)
+
+
+def check_blocks(read: Read) -> None:
+    """Read them and keep nothing. Raises as `read_blocks` does."""
+    for _ in _checked(read):
+        pass
+
+
+def _checked(read: Read) -> Iterator[tuple[dict[str, Any], memoryview]]:
     while start := read(_HEAD.size):
         if len(start) < _HEAD.size:
             raise CorruptBlock(f"a shuffle block of {len(start)} bytes is cut off")
@@ -118,33 +159,45 @@ def read_blocks(read: Callable[[int], bytes | memoryview]) -> Iterator[Keyed | V
         payload = read(header["keys"]["bytes"] + header["values"]["bytes"])
         if crc32(payload) != header["crc"]:
             raise CorruptBlock("a shuffle block's checksum does not match its data")
-        yield _batch(header, memoryview(payload))
+        yield header, memoryview(payload)
 
 
-def _batch(header: dict[str, Any], payload: memoryview) -> Keyed | Values:
-    cut = header["keys"]["bytes"]
-    values = _decode_column(header["values"], payload[cut:], header["n"])
-    is_json = header["values"]["kind"] in ("int64", "json")
+def _batch(header: dict[str, Any], payload: memoryview) -> Batch:
+    cut, head = header["keys"]["bytes"], header["values"]
+    if head["kind"] == "chunk":
+        return TextChunk(str(payload, "utf-8"), head["skip_blank"])
+    values = _decode_column(head, payload[cut:], header["n"])
+    is_json = head["kind"] == "json" or (head["kind"] == "int64" and "is_text" not in head)
     if header["keys"]["kind"] == "none":
-        column = [values.value] * header["n"] if isinstance(values, Constant) else values
-        return Values(column, is_json)
+        match values:
+            case Constant(value):
+                return Values([value] * header["n"])
+            case Integers(numbers):
+                return Values(list(map(str, numbers)))
+            case _:
+                return Values(values, is_json)
     keys = _decode_column(header["keys"], payload[:cut], header["n"])
-    return Keyed(keys, values, is_json=is_json)
+    return Keyed(keys, values, not header["keys"]["nulls"], is_json)
 
 
-def _encode_keys(keys: Keys | list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_keys(keys: Keys | list[bytes]) -> Encoded:
     if keys and isinstance(keys[0], bytes):
         raw = b"\n".join(keys)
         return {"kind": "lines", "bytes": len(raw), "nulls": 0}, [raw]
     if keys and keys[0] is None and keys.count(None) == len(keys):
-        return {"kind": "none", "bytes": 0}, []
+        return _NO_KEYS
     return _encode_texts(keys)  # type: ignore[arg-type]
 
 
-def _encode_column(column: Column) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_column(column: Column | Integers) -> Encoded:
     if isinstance(column, Constant):
         raw = column.value.encode()
         return {"kind": "constant", "bytes": len(raw)}, [raw]
+    if isinstance(column, Integers):
+        head, parts = _encode_column(column.values)
+        if head["kind"] == "int64":
+            return head | {"is_text": True}, parts
+        return _encode_texts(list(map(str, column.values)))
     types = set(map(type, column))
     if types == {int}:
         try:
@@ -157,12 +210,12 @@ def _encode_column(column: Column) -> tuple[dict[str, Any], list[bytes]]:
     return _encode_json(column)
 
 
-def _encode_json(column: list[Any]) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_json(column: list[Any]) -> Encoded:
     raw = "\n".join(map(json_text, column)).encode()
     return {"kind": "json", "bytes": len(raw)}, [raw]
 
 
-def _encode_texts(texts: Keys) -> tuple[dict[str, Any], list[bytes]]:
+def _encode_texts(texts: Keys) -> Encoded:
     mask = b""
     try:
         joined = "\n".join(texts)  # type: ignore[arg-type]
@@ -184,7 +237,8 @@ def _decode_column(head: dict[str, Any], data: memoryview, count: int) -> Any:
         case "constant":
             return Constant(str(data, "utf-8"))
         case "int64":
-            return _numbers(data).tolist()
+            numbers = _numbers(data).tolist()
+            return Integers(numbers) if head.get("is_text") else numbers
         case "json":
             return json.loads(f"[{str(data, 'utf-8').replace(chr(10), ',')}]")
         case "lines":

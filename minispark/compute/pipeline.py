@@ -39,6 +39,7 @@ from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.model.function_names import is_user_function
 from minispark.model.steps import (
     Aggregate,
+    Cache,
     KeyByValue,
     Limit,
     Narrow,
@@ -52,6 +53,8 @@ from minispark.model.steps import (
     WholeRecordKey,
 )
 
+Keep = Callable[[Cache, Iterator[Batch]], Iterator[Batch]]
+"""Passes batches on, and keeps them as the step says."""
 Watch = Callable[[str, Iterator[Batch]], Iterator[Batch]]
 """Passes a node's batches on; may take the time that each of them takes."""
 BATCH_RECORDS = 65536
@@ -70,6 +73,7 @@ class Pipeline:
         memory: Memory | None = None,
         held: list[object] | None = None,
         partition: int = 0,
+        keep: Keep = lambda _, batches: batches,
     ) -> None:
         """`functions`: where steps name functions of the user's. `memory`: of each aggregation.
         `held` gets the aggregations: to free one takes time, which its owner may have later.
@@ -79,6 +83,7 @@ class Pipeline:
         self._watch = watch
         self._memory = memory
         self._partition = partition
+        self._keep = keep
         self._held = held if held is not None else []
         self.counts: dict[str, int] = {step.node_id: 0 for step in steps}
 
@@ -126,12 +131,15 @@ class Pipeline:
                 case Limit(node_id, n):
                     made = self._counted(node_id, first_records(flow, n))
                 case Sample(node_id):
-                    made = self._counted(node_id, sampled(flow, step, self._partition))
+                    place = self._partition + step.first_partition
+                    made = self._counted(node_id, sampled(flow, step, place))
                 case SampleKeys():
                     made = sampled_keys(flow, self._partition)
                 case SortByKey(node_id, is_descending):
                     rows = sorted_rows(flow, self._memory, is_descending)
                     made = self._counted(node_id, rows)
+                case Cache():
+                    made = self._keep(step, iter(flow))
                 case _:
                     made = self._each(step, flow)
             flow = self._watch(step.node_id, made)
@@ -209,7 +217,7 @@ def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
             return whole_record_keys
         case RecordOfKey():
             return records_of_keys
-        case Aggregate() | Limit() | Sample() | SampleKeys() | SortByKey():
+        case Aggregate() | Cache() | Limit() | Sample() | SampleKeys() | SortByKey():
             raise AssertionError(f"{step} needs more than one batch")
         case _:
             assert_never(step)

@@ -11,6 +11,8 @@ from typing import Any
 from minispark.metrics.latency import LatencyWindow
 from minispark.metrics.prometheus import Metric, render
 
+MB = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class HostFigures:
@@ -22,6 +24,16 @@ class HostFigures:
     memory_percent: float
     process_cpu_percent: float
     process_rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Of the worker's partition cache. `spilled_bytes` are on disk."""
+
+    hits: int = 0
+    misses: int = 0
+    memory_bytes: int = 0
+    spilled_bytes: int = 0
 
 
 class WorkerCounters:
@@ -45,7 +57,12 @@ class WorkerCounters:
         self.latencies.add(latency_ms)
 
     def document(
-        self, worker_id: str, uptime_s: float, active_tasks: int, host: HostFigures
+        self,
+        worker_id: str,
+        uptime_s: float,
+        active_tasks: int,
+        host: HostFigures,
+        cache: CacheUse,
     ) -> dict[str, Any]:
         """WorkerMetrics (API.md, "Types")."""
         return {
@@ -70,9 +87,10 @@ class WorkerCounters:
                 "records_processed": self.records,
                 "throughput_records_per_sec": self.records / uptime_s if uptime_s > 0 else 0.0,
             },
-            "cache_hits": 0,
-            "cache_misses": 0,
-            "cache_memory_mb": 0.0,
+            "cache_hits": cache.hits,
+            "cache_misses": cache.misses,
+            "cache_memory_mb": cache.memory_bytes / MB,
+            "cache_spilled_mb": cache.spilled_bytes / MB,
         }
 
 
@@ -87,6 +105,10 @@ def prometheus(document: dict[str, Any]) -> str:
         ("records_total", "counter", "Records that left tasks.", tasks["records_processed"]),
         ("task_latency_p50_ms", "gauge", "Median task latency.", tasks["p50_latency_ms"]),
         ("task_latency_p99_ms", "gauge", "99th percentile.", tasks["p99_latency_ms"]),
+        ("cache_hits_total", "counter", "Partitions found.", document["cache_hits"]),
+        ("cache_misses_total", "counter", "Partitions not found.", document["cache_misses"]),
+        ("cache_memory_mb", "gauge", "Partitions in memory.", document["cache_memory_mb"]),
+        ("cache_spilled_mb", "gauge", "Partitions on disk.", document["cache_spilled_mb"]),
         ("uptime_seconds", "counter", "Time since its start.", document["uptime_secs"]),
         ("process_rss_mb", "gauge", "Resident memory of the agent.", system["process_rss_mb"]),
     ]

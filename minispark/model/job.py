@@ -56,6 +56,8 @@ class DagNode:
     """sample: the part of the records, from 0 to 1."""
     seed: int = 0
     """sample: which part."""
+    cache: bool = False
+    """Ours: later jobs find this node's records in the partition cache."""
     reader: ReaderOptions = ReaderOptions()
 
 

@@ -89,6 +89,8 @@ class Sample:
     node_id: str
     fraction: float
     seed: int
+    first_partition: int = 0
+    """The node's partition that partition 0 of a union's branch is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,21 @@ class Limit:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The records at this place of a chain are kept in the partition cache, and read from there
+    instead of made again.
+    """
+
+    node_id: str
+    lineage: str | None
+    """Names everything that the records depend on, so that another job finds them; None: they are
+    kept for this job.
+    """
+    first_partition: int = 0
+    """As in Sample."""
+
+
 Step: TypeAlias = (
     Narrow
     | SelectColumns
@@ -126,4 +143,5 @@ Step: TypeAlias = (
     | Limit
     | SampleKeys
     | SortByKey
+    | Cache
 )

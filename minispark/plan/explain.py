@@ -26,6 +26,7 @@ from minispark.model.plan import (
 )
 from minispark.model.steps import (
     Aggregate,
+    Cache,
     KeyByValue,
     Limit,
     Narrow,
@@ -125,6 +126,8 @@ def step_line(step: Step) -> str:
             return f"a sample of the keys [{node_id}]"
         case SortByKey(node_id, is_descending):
             return f"sort by key{', descending' if is_descending else ''} [{node_id}]"
+        case Cache(node_id, lineage):
+            return f"kept in the cache for {'later jobs' if lineage else 'this job'} [{node_id}]"
         case _:
             assert_never(step)
 

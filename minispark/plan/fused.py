@@ -1,7 +1,7 @@
 """The fused plan: chains of narrow operators become one task, and only a shuffle ends a stage.
 
-A narrow chain with several consumers is computed again for each of them. Must not know the naive
-plan.
+A narrow chain with several consumers is computed again for each of them, but for what is cached
+(`caching.py`). Must not know the naive plan.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from minispark.model.plan import (
 )
 from minispark.model.steps import (
     Aggregate,
+    Cache,
     Narrow,
     RecordOfKey,
     RequireKey,
+    Sample,
     SampleKeys,
     SortByKey,
     Step,
     WholeRecordKey,
 )
+from minispark.plan.caching import CachePlan
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import LogicalDag, LogicalNode
 from minispark.plan.row_steps import limit_step, sample_step
@@ -63,15 +66,22 @@ class Pipe:
         return replace(self, steps=(*self.steps, *steps), node_ids=ids)
 
 
-def plan_fused(dag: LogicalDag, inputs: dict[str, ResolvedInput]) -> PhysicalPlan:
+def plan_fused(
+    dag: LogicalDag,
+    inputs: dict[str, ResolvedInput],
+    modules: tuple[tuple[str, str], ...] = (),
+) -> PhysicalPlan:
     """The stages, parents first, those of the leaves last."""
-    return _Fuser(dag, inputs).plan()
+    return _Fuser(dag, inputs, CachePlan(dag, inputs, modules)).plan()
 
 
 class _Fuser:
-    def __init__(self, dag: LogicalDag, inputs: dict[str, ResolvedInput]) -> None:
+    def __init__(
+        self, dag: LogicalDag, inputs: dict[str, ResolvedInput], caches: CachePlan
+    ) -> None:
         self._dag = dag
         self._inputs = inputs
+        self._caches = caches
         self._stages: list[Stage] = []
         self._shuffles: dict[tuple[str, ...], int] = {}
         """Stages that write a shuffle, by (parent, consumer, side)."""
@@ -118,6 +128,9 @@ class _Fuser:
                 pipe = self._join(node, *node.parents)
             case op:
                 raise AssertionError(op)
+        kept = self._caches.step(node)
+        if kept is not None:
+            pipe = pipe.then(node.id, kept)
         self._pipes[node.id] = pipe
         return pipe
 
@@ -164,7 +177,11 @@ class _Fuser:
         for pipe in pipes:
             match pipe.source:
                 case UnionAll(branches=inner):
-                    branches += [replace(b, steps=(*b.steps, *pipe.steps)) for b in inner]
+                    first = 0
+                    for branch in inner:
+                        steps = (*branch.steps, *_counted_from(first, pipe.steps))
+                        branches.append(replace(branch, steps=steps))
+                        first += branch.partitions
                 case source:
                     branches.append(Branch(source, pipe.steps, pipe.partitions))
         node_ids = dict.fromkeys(node_id for pipe in pipes for node_id in pipe.node_ids)
@@ -259,3 +276,13 @@ class _Fuser:
             )
         )
         return index
+
+
+def _counted_from(first: int, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps of a union, for a branch of it whose partition 0 is the union's `first`."""
+    return tuple(
+        replace(step, first_partition=step.first_partition + first)
+        if isinstance(step, (Sample, Cache))
+        else step
+        for step in steps
+    )

@@ -31,7 +31,7 @@ _DAG_FIELDS = ("nodes", "edges")
 _NODE_FIELDS = (
     "id", "op", "path", "partitions", "fn_name", "fn", "key", "join_with", "value", "encoding",
     "errors", "on_error", "multiline", "expr", "n", "fraction", "seed",
-    "ascending",
+    "ascending", "cache",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def _node(data: Any, at: str, warnings: list[str]) -> DagNode:
         n=_whole(node.get("n"), f"{at}n"),
         fraction=_fraction(node.get("fraction"), f"{at}fraction"),
         seed=_whole(node.get("seed"), f"{at}seed") or 0,
+        cache=_optional(node, "cache", at, bool) is True,
         reader=ReaderOptions(
             encoding=_optional(node, "encoding", at, str) or "utf-8",
             errors=_choice(node, "errors", at, ("strict", "replace")),

@@ -29,7 +29,10 @@ def plan(request: JobRequest, inputs: dict[str, ResolvedInput], kind: PlanKind) 
     PlanTooLarge.
     """
     dag = validate(request)
-    made = plan_naive(dag, inputs) if kind is PlanKind.NAIVE else plan_fused(dag, inputs)
+    if kind is PlanKind.NAIVE:
+        made = plan_naive(dag, inputs)
+    else:
+        made = plan_fused(dag, inputs, request.modules)
     check_size(made)
     return replace(made, stages=tuple(_with_modules(stage, request) for stage in made.stages))
 

@@ -57,6 +57,7 @@ class AttemptOutcomes:
         attempt.stage.sums.accepted(outcome, event.at_unix_s)
         begun = now if attempt.started_at is None else attempt.started_at
         attempt.stage.note_duration(now - begun)
+        self.state.cache_sites.learn(attempt)
         if attempt.task.live is not None:
             self._endings.cancel(attempt.task.live, Cause.RACE, event, effects)
         effects.append(attempt_moved(attempt, event.at_unix_s))

@@ -96,10 +96,19 @@ class Dispatcher:
     def _place_for_first(self, stage: StageRun, worker: Worker, now: float) -> Worker | None:
         """Where the stage's first ready task goes: to that worker, whose turn it is, or to another
         one if it avoids that. One that avoids the only worker with room lets the tasks behind it
-        go first; None when AVOIDERS_MAX of them do.
+        go first; None when AVOIDERS_MAX of them do. First is what the worker has in its cache; what
+        another one has there waits in that one's queue, if there is room.
         """
         pool = self._state.pool
         worker_id = worker.identity.worker_id
+        chosen = self._state.cache_sites.choose(stage, worker_id)
+        if chosen:
+            partition = stage.ready[chosen]
+            del stage.ready[chosen]
+            stage.ready.appendleft(partition)
+        home = self._state.cache_sites.home(stage)
+        if home is not None and home != worker_id and pool.can_queue(home):
+            return pool.workers[home]
         for _ in range(min(AVOIDERS_MAX, len(stage.ready))):
             task = stage.tasks[stage.ready[0]]
             if task.avoided_worker != worker_id or now >= task.avoid_until:

@@ -113,7 +113,7 @@ class Endings:
         """Delete what the job's attempts wrote."""
         by_worker: dict[str, list[str]] = {}
         for attempt in job.accepted.values():
-            if not attempt.is_empty:
+            if not attempt.is_empty or attempt.stage.keeps_for_job:
                 by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
         for attempt_id, worker_id in job.unreadable.items():
             by_worker.setdefault(worker_id, []).append(attempt_id)

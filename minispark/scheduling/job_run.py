@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
+from minispark.model.cache_keys import keeps_for_job, uses_cache
 from minispark.model.effects import PartFolder
 from minispark.model.job import JobRequest
 from minispark.model.plan import (
@@ -56,6 +57,9 @@ class StageRun:
         self.durations: list[float] = []
         """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
         self.sums = StageSums()
+        self.uses_cache = uses_cache(stage.program)
+        self.keeps_for_job = keeps_for_job(stage.program)
+        """Its workers have something in their caches until the job ends."""
 
     def note_duration(self, seconds: float) -> None:
         if len(self.durations) < DURATIONS_MAX:

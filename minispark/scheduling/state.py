@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Iterable
 
 from minispark.model.snapshot import JobView, Snapshot, WorkerView
+from minispark.scheduling.cache_sites import CacheSites
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.limits import Limits
 from minispark.scheduling.task_run import TaskRun
@@ -21,6 +22,7 @@ class ClusterState:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.pool = WorkerPool(limits.max_load_diff, limits.prefetch)
+        self.cache_sites = CacheSites()
         self.jobs: dict[str, JobRun] = {}
         """Jobs that have not ended, oldest first."""
         self.undecided: dict[str, None] = {}

@@ -254,7 +254,7 @@ class WorkerPool:
             return None
         for _ in range(min(PLACEMENT_SCAN_MAX, len(self.available))):
             worker = self.workers[next(iter(self.available))]
-            if len(worker.attempts) - least <= self._max_load_diff:
+            if self._is_fair(worker, least):
                 return worker
             self._to_the_end(worker)
         return self.workers[next(iter(self._available_by_load[least]))]
@@ -273,6 +273,15 @@ class WorkerPool:
             if other != worker_id:
                 return self.workers[other]
         return None
+
+    def can_queue(self, worker_id: str) -> bool:
+        """Whether that worker may get one more task, as far as its queue and its load go."""
+        return (worker_id in self.available or worker_id in self.prefetchable) and self._is_fair(
+            self.workers[worker_id], self.least_load() or 0
+        )
+
+    def _is_fair(self, worker: Worker, least: int) -> bool:
+        return len(worker.attempts) - least <= self._max_load_diff
 
     def has_other(self, worker_id: str) -> bool:
         """Whether tasks are pushed to some other worker that is Up."""

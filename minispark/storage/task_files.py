@@ -61,10 +61,14 @@ def write_shuffle_file(path: Path, partitions: Iterable[Iterable[bytes]]) -> int
                 size += len(piece)
             index.append((offset, size))
             offset += size
-        tail = json.dumps(index, separators=(",", ":")).encode()
-        file.write(tail)
-        file.write(_TAIL.pack(len(tail), zlib.crc32(tail), _MAGIC))
+        file.write(shuffle_tail(index))
         return file.tell()
+
+
+def shuffle_tail(index: list[tuple[int, int]]) -> bytes:
+    """What ends a shuffle file whose partitions lie at these (offset, length)."""
+    tail = json.dumps(index, separators=(",", ":")).encode()
+    return tail + _TAIL.pack(len(tail), zlib.crc32(tail), _MAGIC)
 
 
 def is_whole(path: Path) -> bool:

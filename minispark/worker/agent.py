@@ -16,6 +16,7 @@ import psutil
 
 from minispark.errors import ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
+from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.supervisor import DRAIN_SIGNAL, INTERRUPTED, TERMINATED
 from minispark.transport import messages as msg
@@ -29,6 +30,7 @@ from minispark.worker.agent_state import (
     SendReport,
 )
 from minispark.worker.attempt_files import AttemptFiles
+from minispark.worker.cache_channel import serve_cache
 from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
@@ -59,6 +61,7 @@ class Agent:
         worker_id: WorkerId,
         files: AttemptFiles,
         counters: WorkerCounters,
+        cache: PartitionCache,
         heartbeat_interval_s: float,
         lifeline: int | None,
         notifier: Notifier,
@@ -69,6 +72,7 @@ class Agent:
         self._worker_id = worker_id
         self._files = files
         self._counters = counters
+        self._cache = cache
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lifeline = lifeline
         self._notifier = notifier
@@ -230,6 +234,7 @@ class Agent:
         for message in self._server.receive():
             if "slot" in message:
                 channel = Channel(message["sock"], on_want_write=lambda: None)
+                serve_cache(message["cache"], self._cache)
                 inherited = _rss_bytes(message["pid"])
                 executor = Executor(message["slot"], message["pid"], channel, now, inherited)
                 self._executors[executor.slot] = executor
@@ -335,7 +340,7 @@ class Agent:
             case msg.Commit():
                 self._link.report(self._files.commit(message))
             case msg.Drop(attempt_ids):
-                self._files.drop(*attempt_ids)
+                self._drop(attempt_ids)
             case msg.FindAttempts():
                 for page in self._files.find():
                     self._link.send(page)
@@ -380,9 +385,13 @@ class Agent:
                         self._counters.count(False, 0, 0.0)
                     self._link.report(report)
                 case DropFiles(attempt_id):
-                    self._files.drop(attempt_id)
+                    self._drop((attempt_id,))
                 case _:
                     assert_never(instruction)
+
+    def _drop(self, attempt_ids: tuple[str, ...]) -> None:
+        self._cache.drop_attempts(attempt_ids)
+        self._files.drop(*attempt_ids)
 
 
 def _rss_bytes(pid: int) -> int:

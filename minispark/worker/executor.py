@@ -28,6 +28,7 @@ from minispark.transport.messages import (
     Run,
     Succeeded,
 )
+from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_log import TaskLog
 from minispark.worker.user_modules import UserModules
@@ -41,8 +42,11 @@ RETIRE_LOOK_S = 0.001
 """
 
 
-def serve_orders(sock: socket.socket, context: TaskContext) -> None:
-    """Run orders until the agent closes its end, or one took much memory."""
+def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext) -> None:
+    """Run orders until the agent closes its end, or one took much memory. `cache`: to the worker's
+    partition cache.
+    """
+    channel = CacheChannel(cache if context.cache_bytes_max else None)
     connection = Connection(sock)
     modules = UserModules()
     program: StageProgram | None = None
@@ -65,7 +69,7 @@ def serve_orders(sock: socket.socket, context: TaskContext) -> None:
         held: list[object] = []
         begun = time.perf_counter()
         with _printing(message.order, program, context):
-            report = _run(message.order, program, outputs, context, functions, held)
+            report = _run(message.order, program, outputs, context, functions, held, channel)
         is_looked_at = time.perf_counter() - begun >= RETIRE_LOOK_S
         if is_looked_at and _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
             connection.send(Retiring())
@@ -99,10 +103,11 @@ def _run(
     context: TaskContext,
     functions: UserFunctions,
     held: list[object],
+    channel: CacheChannel,
 ) -> Succeeded | Failed | FetchFailed:
     attempt_id = order.attempt_id
     try:
-        outcome = run_order(order, program, outputs, context, functions, held)
+        outcome = run_order(order, program, outputs, context, functions, held, channel)
         return Succeeded(attempt_id, outcome)
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])

@@ -3,7 +3,7 @@
 It is forked from the agent before the agent's first thread, with everything imported that a task
 needs,
 so that a replacement executor is ready in milliseconds. Over a Unix socket the agent sends lines
-`{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's socket
+`{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's two sockets
 attached, and
 `{"dead": pid, "how"}`. When the agent ends, so do all executors. Must not know orders.
 """
@@ -158,7 +158,9 @@ class ExecutorServer:
         self._process.kill()
 
     def receive(self) -> list[dict[str, Any]]:
-        """What it says; a new executor's socket stands under `sock`. Raises EOFError at its end."""
+        """What it says; a new executor's sockets stand under `sock`, and under `cache` the one for
+        the partition cache. Raises EOFError at its end.
+        """
         try:
             data, fds, _, _ = socket.recv_fds(self.sock, RECEIVE_BYTES, 64)
         except BlockingIOError:
@@ -173,6 +175,7 @@ class ExecutorServer:
             if "slot" in message:
                 self.questions.answered(f"slot {message['slot']}")
                 message["sock"] = socket.socket(fileno=self._fds.pop(0))
+                message["cache"] = socket.socket(fileno=self._fds.pop(0))
             else:
                 self.questions.answered(f"dead {message['dead']}")
             messages.append(message)
@@ -237,21 +240,24 @@ class _Server:
                 os.kill(message["kill"], signal.SIGKILL)
 
     def _fork(self, slot: int) -> None:
-        mine, theirs = socket.socketpair()
+        (mine, theirs), (cache_mine, cache_theirs) = socket.socketpair(), socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
                 mine.close()
+                cache_mine.close()
                 self._control.close()
-                _run_executor(theirs, self._context, parent)
+                _run_executor(theirs, cache_theirs, self._context, parent)
             finally:
                 os._exit(1)
         theirs.close()
+        cache_theirs.close()
         self._pids[pid] = None
         line = json.dumps({"slot": slot, "pid": pid}).encode() + b"\n"
-        socket.send_fds(self._control, [line], [mine.fileno()])
+        socket.send_fds(self._control, [line], [mine.fileno(), cache_mine.fileno()])
         mine.close()
+        cache_mine.close()
 
     def reap(self) -> None:
         for pid in list(self._pids):
@@ -269,10 +275,12 @@ class _Server:
             os.waitpid(pid, 0)
 
 
-def _run_executor(sock: socket.socket, context: TaskContext, parent: int) -> None:
+def _run_executor(
+    sock: socket.socket, cache: socket.socket, context: TaskContext, parent: int
+) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(parent)
-    serve_orders(sock, context)
+    serve_orders(sock, cache, context)
     os._exit(0)

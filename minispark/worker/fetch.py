@@ -63,18 +63,27 @@ class Fetcher:
         return self._each([(place, partial(self._blocks, place, partition)) for place in locations])
 
     def documented(
-        self, wanted: list[tuple[OutputLocation, str]], partition: int
+        self,
+        wanted: list[tuple[OutputLocation, str]],
+        partition: int,
+        cached: Callable[[OutputLocation], Iterator[Batch] | None] = lambda _: None,
     ) -> Iterator[Batch]:
         """The records of a documented file of every output, by its name; from the blocks for
-        `partition` that lie beside it, where one of our own workers wrote it. Raises FetchError.
+        `partition` that lie beside it, where one of our own workers wrote it, or as `cached` has
+        them. Raises FetchError.
         """
+
+        def blocks(place: OutputLocation) -> Iterator[Batch]:
+            found = cached(place)
+            return self._blocks(place, partition) if found is None else found
+
         return self._each(
             [
                 (
                     place,
                     partial(self._file, place, name)
                     if place.is_foreign
-                    else partial(self._blocks, place, partition),
+                    else partial(blocks, place),
                 )
                 for place, name in wanted
             ]

@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 
 from minispark.config import Config, WorkerSpec
-from minispark.metrics.worker_metrics import WorkerCounters
+from minispark.metrics.worker_metrics import CacheUse, WorkerCounters
+from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
 from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id, is_loopback
@@ -78,6 +79,8 @@ def run_worker(
         settings.token,
         config.workers.short_circuit,
         config.memory.task_max_mb,
+        spec.cache_max_mb << 20,
+        (settings.host, port),
     )
     server = ExecutorServer(context)  # before the first thread: it forks
     state = AgentState(
@@ -89,6 +92,7 @@ def run_worker(
     )
     worker_id = WorkerId(config.state_dir, spec.name)
     counters = WorkerCounters(config.metrics.latency_window)
+    cache = PartitionCache(config.state_dir, spec.name, spec.cache_max_mb << 20)
 
     def registration() -> Register:
         return Register(
@@ -112,6 +116,7 @@ def run_worker(
         worker_id=worker_id,
         files=AttemptFiles(config.state_dir),
         counters=counters,
+        cache=cache,
         heartbeat_interval_s=config.scheduler.heartbeat_interval_s,
         lifeline=lifeline,
         notifier=notifier,
@@ -121,7 +126,8 @@ def run_worker(
     def document() -> dict[str, Any]:
         uptime_s = time.monotonic() - started_at
         figures = host_figures(process)
-        return counters.document(worker_id.value, uptime_s, agent.active_tasks, figures)
+        use = CacheUse(cache.hits, cache.misses, cache.memory_bytes, cache.spilled_bytes)
+        return counters.document(worker_id.value, uptime_s, agent.active_tasks, figures, use)
 
     http = HttpServer(
         metrics_sock,
@@ -148,6 +154,7 @@ def run_worker(
         stop.set()
         http.stop()
         data_sock.close()
+        cache.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

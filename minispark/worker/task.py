@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import assert_never
 
 from minispark.compute import documented, parts
-from minispark.compute.batch import Batch, record_count, records
+from minispark.compute.batch import Batch, TextChunk, record_count, records
 from minispark.compute.blocks import TargetsOf
 from minispark.compute.join import join
 from minispark.compute.map_output import MapOutput
@@ -27,6 +27,7 @@ from minispark.compute.reducers import Column
 from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.metrics.phases import PhaseClock
+from minispark.model.cache_keys import output_key, step_key
 from minispark.model.file_names import part_file, partition_file, shuffle_file
 from minispark.model.plan import (
     DocumentedShuffle,
@@ -48,7 +49,7 @@ from minispark.model.plan import (
     TaskOutcome,
     UnionAll,
 )
-from minispark.model.steps import Aggregate, Step
+from minispark.model.steps import Aggregate, Cache, Step
 from minispark.storage.part_folders import attempt_part
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
@@ -58,7 +59,9 @@ from minispark.storage.task_files import (
     write_documented_file,
     write_shuffle_file,
 )
+from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.fetch import Fetcher
+from minispark.worker.task_cache import TaskCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ class TaskContext:
     short_circuit: bool
     task_max_mb: int
     """What a task plans with; see ADR 10."""
+    cache_bytes_max: int
+    address: tuple[str, int]
+    """Host and port of the worker's data server."""
 
 
 HELD_BYTES_PER_MB = 1 << 19
@@ -84,17 +90,20 @@ def run_order(
     context: TaskContext,
     functions: UserFunctions,
     held: list[object],
+    channel: CacheChannel,
 ) -> TaskOutcome:
     """Run the attempt to its end. `functions`: of the program's modules. `held` gets what took
-    much memory: to free it takes time, which the caller may have later.
+    much memory: to free it takes time, which the caller may have later. `channel`: to the worker's
+    cache.
 
     Raises TaskError, FetchError, OSError.
     """
     was_collecting = gc.isenabled()
     gc.disable()  # a task makes millions of objects and no cycles
     try:
+        cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            task = _Task(order, program, outputs, context, functions, fetcher, held)
+            task = _Task(order, program, outputs, context, functions, fetcher, held, cache)
             with closing(task.spill):
                 return task.run()
     finally:
@@ -112,6 +121,7 @@ class _Task:
         functions: UserFunctions,
         fetcher: Fetcher,
         held: list[object],
+        cache: TaskCache,
     ) -> None:
         self._order = order
         self._program = program
@@ -119,30 +129,33 @@ class _Task:
         self._functions = functions
         self._fetcher = fetcher
         self._held = held
+        self._cache = cache
         self._reader = Reader()
         self._clock = PhaseClock(time.perf_counter)
         self._bytes_read = 0
         self._pipelines: list[Pipeline] = []
-        self._joined: dict[str, int] = {}
-        """Records by the node of a join."""
+        self._counts: dict[str, int] = {}
+        """Records by the node of a join, or of what was in the cache."""
         self._partition = order.partition
         """Which partition of its inputs it reads."""
         self._state_dir = context.state_dir
+        self._address = context.address
         self.spill = SpillFile(context.state_dir)
         self._memory = Memory(context.task_max_mb * HELD_BYTES_PER_MB, self.spill)
         self._records = 0
         self._files: list[tuple[str, str]] = []
 
     def run(self) -> TaskOutcome:
-        pipeline = self._pipeline(self._program.steps)
-        written = self._write(self._program.sink, pipeline)
+        steps, rows = self._begin(self._program.steps, self._partition, self._source)
+        pipeline = self._pipeline(steps, self._order.partition)
+        written = self._write(self._program.sink, pipeline, rows)
         return TaskOutcome(
             records=self._records,
             bytes_written=written,
             operators=self._operators(),
             files=tuple(self._files),
             records_skipped=self._reader.records_skipped,
-            bytes_read=self._bytes_read + self._fetcher.bytes_read,
+            bytes_read=self._bytes_read + self._fetcher.bytes_read + self._cache.bytes_read,
             phases_us=self._clock.phases_us(),
             bytes_spilled=self.spill.bytes_written,
         )
@@ -151,10 +164,10 @@ class _Task:
         counts: dict[str, int] = {}
         for pipeline in self._pipelines:
             counts.update(pipeline.counts)
-        counts.update(self._joined)
+        counts.update(self._counts)
         return tuple(OperatorCount(n, count, self._clock.node_us(n)) for n, count in counts.items())
 
-    def _pipeline(self, steps: tuple[Step, ...]) -> Pipeline:
+    def _pipeline(self, steps: tuple[Step, ...], partition: int) -> Pipeline:
         """The steps, each on its own clock."""
         merging = {
             step.node_id for step in steps if isinstance(step, Aggregate) and step.partial_in
@@ -164,11 +177,38 @@ class _Task:
             phase = "merge" if node_id in merging else "compute"
             return self._clock.timed(batches, phase, node_id)
 
+        def keep(step: Cache, batches: Iterator[Batch]) -> Iterator[Batch]:
+            key = step_key(step, self._order.job_id, partition)
+            attempt_id = self._order.attempt_id if step.lineage is None else None
+            return self._cache.keep(key, attempt_id, batches)
+
         pipeline = Pipeline(
-            steps, self._functions, watch, self._memory, self._held, self._order.partition
+            steps, self._functions, watch, self._memory, self._held, partition, keep
         )
         self._pipelines.append(pipeline)
         return pipeline
+
+    def _begin(
+        self, steps: tuple[Step, ...], partition: int, rows: Callable[[], Iterator[Batch]]
+    ) -> tuple[tuple[Step, ...], Iterator[Batch]]:
+        """What is left to do, and with which records: after the last step whose records are in the
+        cache, or everything.
+        """
+        for index in range(len(steps) - 1, -1, -1):
+            step = steps[index]
+            if isinstance(step, Cache):
+                cached = self._cache.read(step_key(step, self._order.job_id, partition))
+                if cached is not None:
+                    counted = self._counted_for(step.node_id, cached)
+                    return steps[index + 1 :], self._clock.timed(counted, "read")
+        return steps, rows()
+
+    def _counted_for(self, node_id: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+        self._counts.setdefault(node_id, 0)
+        for batch in batches:
+            if not isinstance(batch, TextChunk):  # lines are counted once they are split
+                self._counts[node_id] += record_count(batch)
+            yield batch
 
     @cached_property
     def _folder(self) -> Path:
@@ -184,7 +224,11 @@ class _Task:
         if not isinstance(source, UnionAll):
             return self._rows(source)
         branch, self._partition = source.locate(self._order.partition)
-        return self._pipeline(branch.steps).run(self._rows(branch.source))
+        return self._run(branch.steps, partial(self._rows, branch.source))
+
+    def _run(self, steps: tuple[Step, ...], rows: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
+        left, begun = self._begin(steps, self._partition, rows)
+        return self._pipeline(left, self._partition).run(begun)
 
     def _rows(self, source: SingleSource | Join) -> Iterator[Batch]:
         if not isinstance(source, Join):
@@ -192,12 +236,11 @@ class _Task:
         return self._clock.timed(self._join(source), "compute", source.node_id)
 
     def _join(self, source: Join) -> Iterator[Batch]:
-        left = self._pipeline(source.left_steps).run(self._read(source.left))
-        for batch in join(
+        left = self._run(source.left_steps, partial(self._read, source.left))
+        joined = join(
             source.node_id, left, self._read(source.right), self._memory, self._held, source.kind
-        ):
-            self._joined[source.node_id] = self._joined.get(source.node_id, 0) + len(batch.keys)
-            yield batch
+        )
+        yield from self._counted_for(source.node_id, joined)
 
     def _read(self, source: SingleSource) -> Iterator[Batch]:
         phase = "read" if isinstance(source, (ReadSplits, ReadRows)) else "fetch"
@@ -231,7 +274,8 @@ class _Task:
             for place in every
             if source.every or place.partition == own
         ]
-        return self._fetcher.documented(wanted, 0)
+        cached = partial(self._cached_output, source.node_id, 0)
+        return self._fetcher.documented(wanted, 0, cached)
 
     def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
         job_id, writer, own = self._order.job_id, source.writer_node_id, self._partition
@@ -239,7 +283,15 @@ class _Task:
             (place, shuffle_file(job_id, writer, place.partition, own))
             for place in self._of_stage(source.stage_index)
         ]
-        return self._fetcher.documented(wanted, own)
+        return self._fetcher.documented(wanted, own, partial(self._cached_output, writer, own))
+
+    def _cached_output(
+        self, node_id: str, partition: int, place: OutputLocation
+    ) -> Iterator[Batch] | None:
+        """What this worker itself wrote may be in its cache."""
+        if (place.host, place.port) != self._address:
+            return None
+        return self._cache.read(output_key(self._order.job_id, node_id, place.partition), partition)
 
     def _of_stage(self, stage_index: int) -> list[OutputLocation]:
         found = [place for place in self._outputs if place.stage_index == stage_index]
@@ -247,23 +299,25 @@ class _Task:
 
     # --- sink ------------------------------------------------------------------------------
 
-    def _write(self, sink: Sink, pipeline: Pipeline) -> int:
+    def _write(self, sink: Sink, pipeline: Pipeline, rows: Iterator[Batch]) -> int:
         match sink:
             case ShuffleBlocks(combine=str(combine)):
-                combined = pipeline.combine(combine, self._source())
+                combined = pipeline.combine(combine, rows)
                 with self._clock.phase("shuffle write"):
                     return self._write_combined(sink, self._clock.timed(combined, "compute"))
             case ShuffleBlocks():
                 with self._clock.phase("shuffle write"):
-                    return self._write_blocks(sink, pipeline.run(self._source()))
+                    return self._write_blocks(sink, pipeline.run(rows))
             case PartitionFile(node_id, is_read, saved):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
-                batches = self._counted(pipeline.run(self._source()))
+                batches = self._counted(pipeline.run(rows))
                 with self._clock.phase("write"):
                     if saved is not None:
                         return self._write_saved(name, saved, batches)
                     if is_read:
-                        return self._write_both([name], MapOutput(1, self._memory), batches)
+                        return self._write_both(
+                            node_id, [name], MapOutput(1, self._memory), batches
+                        )
                     return self._write_documented(name, batches)
             case DocumentedShuffle(writer, targets, _):
                 names = [
@@ -274,9 +328,9 @@ class _Task:
                     documented_partitions, count=targets
                 )
                 output = MapOutput(targets, self._memory, targets_of)
-                batches = self._counted(pipeline.run(self._source()))
+                batches = self._counted(pipeline.run(rows))
                 with self._clock.phase("write"):
-                    return self._write_both(names, output, batches)
+                    return self._write_both(writer, names, output, batches)
             case _:
                 assert_never(sink)
 
@@ -320,12 +374,18 @@ class _Task:
             return 0
         return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
 
-    def _write_both(self, names: list[str], output: MapOutput, batches: Iterable[Batch]) -> int:
-        """Records as blocks, for our own readers, and each partition's as a documented file."""
+    def _write_both(
+        self, node_id: str, names: list[str], output: MapOutput, batches: Iterable[Batch]
+    ) -> int:
+        """Records as blocks, for our own readers, which are cached, and each partition's as a
+        documented file.
+        """
         for batch in batches:
             output.add(batch)
         output.finish()
         write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
+        key = output_key(self._order.job_id, node_id, self._order.partition)
+        self._cache.keep_copy(key, self._order.attempt_id, self._folder / SHUFFLE_FILE)
         return sum(
             self._write_documented(name, output.batches(partition))
             for partition, name in enumerate(names)

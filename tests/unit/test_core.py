@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,10 @@ from minispark.errors import IllegalTransition
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.job import PlanKind
-from minispark.model.plan import PhysicalPlan, TaskOutcome
+from minispark.model.plan import PhysicalPlan, ShuffleBlocks, TaskOutcome
 from minispark.model.records import JobRecord
 from minispark.model.states import Cause, JobState, WorkerKind, WorkerState
+from minispark.model.steps import Cache
 from minispark.scheduling import invariants
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import (
@@ -27,11 +29,13 @@ from minispark.scheduling.limits import (
     Limits,
 )
 from tests.simulation.plans import (
+    READ,
     map_reduce,
     naive_word_count,
     one_documented_stage,
     one_stage,
     request,
+    stage,
 )
 
 DONE = TaskOutcome(1, 1)
@@ -977,3 +981,90 @@ def test_a_complete_stage_is_measured_and_once_more_when_an_output_was_lost() ->
     measured = [e.fact for e in talk.effects if isinstance(e, fx.AppendJournal)]
     figures = [f.figures for f in measured if isinstance(f, fx.StageMeasured)]
     assert [(f.tasks, f.records, f.bytes_read) for f in figures] == [(2, 6, 10), (3, 9, 15)]
+
+
+# --- the cache ------------------------------------------------------------------------------
+
+
+def cached_stage(partitions: int, lineage: str | None) -> PhysicalPlan:
+    only = stage(0, partitions, READ, ShuffleBlocks("n", 1, None), is_final=True)
+    program = replace(only.program, steps=(Cache("c", lineage),))
+    return PhysicalPlan(PlanKind.FUSED, (replace(only, program=program),))
+
+
+def partitions_on(talk: Dialogue) -> dict[str, list[int]]:
+    """Of what was launched and not answered, by worker."""
+    found: dict[str, list[int]] = {}
+    for worker_id, attempt_id in talk.launched:
+        task = talk.core.state.pool.live[attempt_id].task
+        found.setdefault(worker_id, []).append(task.partition)
+    return {worker_id: sorted(partitions) for worker_id, partitions in found.items()}
+
+
+def test_a_task_goes_where_its_records_are_cached() -> None:
+    talk = Dialogue()
+    first, second = talk.worker(0), talk.worker(1)
+    talk.job(1, cached_stage(4, "lineage"))
+    before = partitions_on(talk)
+    assert before == {first: [0, 2], second: [1, 3]}
+    talk.succeed(4)
+    talk.job(2, one_stage(1))  # the turn is the other one's now
+    talk.succeed()
+    talk.job(3, cached_stage(4, "lineage"))
+    assert partitions_on(talk) == before
+    talk.succeed(4)
+    talk.job(4, cached_stage(4, "another"))
+    assert partitions_on(talk) == {first: [1, 3], second: [0, 2]}
+
+
+def test_no_worker_waits_for_another_ones_cached_records() -> None:
+    talk = Dialogue(prefetch=0)
+    first = talk.worker(0, slots=1)
+    talk.job(1, cached_stage(3, "lineage"))
+    talk.succeed(3)
+    second = talk.worker(1, slots=1)
+    talk.job(2, cached_stage(3, "lineage"))
+    assert partitions_on(talk) == {first: [0], second: [1]}
+    talk.succeed()
+    assert partitions_on(talk) == {first: [2], second: [1]}
+
+
+def test_what_was_kept_for_a_job_is_dropped_at_its_end_though_nothing_was_written() -> None:
+    nothing = TaskOutcome(0, 0)
+    for lineage, dropped in ((None, True), ("for later jobs", False)):
+        talk = Dialogue()
+        talk.worker(0)
+        talk.job(1, cached_stage(1, lineage))
+        effects = talk.succeed(1, nothing)
+        assert any(isinstance(effect, fx.DropOutputs) for effect in effects) == dropped
+
+
+def test_a_naive_chain_stays_where_its_partitions_are() -> None:
+    talk = Dialogue()
+    for number in range(2):
+        talk.worker(number)
+    talk.job(1, naive_word_count(4))
+    before = partitions_on(talk)
+    talk.launched.insert(0, talk.launched.pop())  # they end in another order
+    talk.succeed(4, COMMITTED)
+    assert partitions_on(talk) == before
+
+
+def test_a_task_waits_in_the_queue_of_the_worker_that_has_its_records() -> None:
+    talk = Dialogue()
+    first, second = talk.worker(0, slots=1), talk.worker(1, slots=1)
+    talk.job(1, cached_stage(4, "lineage"))
+    assert partitions_on(talk) == {first: [0], second: [1]}
+    talk.succeed(2)
+    assert partitions_on(talk) == {first: [2], second: [3]}
+    talk.succeed(2)
+    talk.job(2, cached_stage(4, "lineage"))
+    talk.succeed()
+    assert partitions_on(talk) == {first: [2], second: [1]}
+    talk.launched.reverse()
+    talk.succeed()
+    assert partitions_on(talk) == {second: [1, 3]}  # though the first one is free
+    talk.succeed(2)
+    talk.job(3, cached_stage(9, "lineage"))
+    queued = partitions_on(talk)  # no worker's queue is longer than it may be
+    assert {len(partitions) for partitions in queued.values()} == {3}

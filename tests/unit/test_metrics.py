@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minispark.metrics.latency import LatencyWindow
 from minispark.metrics.prometheus import Metric, render
-from minispark.metrics.worker_metrics import HostFigures, WorkerCounters, prometheus
+from minispark.metrics.worker_metrics import CacheUse, HostFigures, WorkerCounters, prometheus
 
 HOST = HostFigures(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 
@@ -22,7 +22,8 @@ def test_worker_metrics_add_up() -> None:
     counters = WorkerCounters(10)
     counters.count(True, 30, 5.0)
     counters.count(False, 0, 15.0)
-    document = counters.document("w", 2.5, 1, HOST)
+    cache = CacheUse(hits=3, misses=1, memory_bytes=3 * 2**20, spilled_bytes=2**19)
+    document = counters.document("w", 2.5, 1, HOST, cache)
     assert document["uptime_secs"] == 2
     assert document["tasks"] == {
         "total_executed": 2,
@@ -35,6 +36,9 @@ def test_worker_metrics_add_up() -> None:
         "records_processed": 30,
         "throughput_records_per_sec": 12.0,
     }
+    assert (document["cache_hits"], document["cache_misses"]) == (3, 1)
+    assert (document["cache_memory_mb"], document["cache_spilled_mb"]) == (3.0, 0.5)
+    assert 'minispark_worker_cache_hits_total{worker_id="w"} 3\n' in prometheus(document)
     assert 'minispark_worker_tasks_failed_total{worker_id="w"} 1\n' in prometheus(document)
 
 

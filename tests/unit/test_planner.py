@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from minispark.errors import InvalidRequest
 from minispark.master.submission import Submitter
+from minispark.model.cache_keys import kept_keys
 from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
-from minispark.model.plan import PhysicalPlan
-from minispark.model.steps import Step
+from minispark.model.plan import PhysicalPlan, Stage
+from minispark.model.steps import Cache, Step
 from minispark.plan import fused
 from minispark.plan.explain import explain
 from minispark.plan.keying import keying_steps
@@ -142,9 +144,29 @@ SAVED = keyed(
     {"id": "txt", "op": "write_text", "path": "/out/txt"},
     edges=[["read", "pair"], ["pair", "sum"], ["sum", "csv"], ["read", "txt"]],
 )
+CACHED = job(
+    [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "own", "op": "map", "expr": "(value[0], value)"},
+        {"id": "kept", "op": "filter", "expr": "len(value) > 3", "cache": True},
+        {"id": "some", "op": "sample", "fraction": 0.5},
+        {"id": "both", "op": "union"},
+        {"id": "more", "op": "map", "expr": "value + '!'", "cache": True},
+        {"id": "all", "op": "union"},
+        {"id": "order", "op": "sort_by_key"},
+        {"id": "count", "op": "reduce_by_key", "fn": "count"},
+    ],
+    2,
+    edges=[
+        ["read", "own"], ["own", "kept"], ["kept", "some"], ["own", "both"], ["some", "both"],
+        ["both", "more"], ["kept", "all"], ["more", "all"], ["all", "order"], ["more", "count"],
+    ],
+)  # fmt: skip
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "saved-fused": (SAVED, "fused", {}),
     "saved-naive": (SAVED, "naive", {}),
+    "cached-fused": (CACHED, "fused", {}),
+    "cached-naive": (CACHED, "naive", {}),
     "sort-fused": (keyed({"id": "s", "op": "sort_by_key"}), "fused", {}),
     "sort-naive": (keyed({"id": "s", "op": "sort_by_key", "ascending": False}), "naive", {}),
     "union-fused": (UNION, "fused", {}),
@@ -345,3 +367,88 @@ def test_a_job_that_is_too_large_for_the_naive_plan_has_the_other_one(tmp_path: 
         submitter.prepare(job(chain, 10_000, "naive"), False)
     _, plans = submitter.prepare(job(chain, 100), False)
     assert [made.kind for made in plans] == [PlanKind.FUSED, PlanKind.NAIVE]
+
+
+def test_what_a_union_keeps_has_the_numbers_of_the_union_wherever_it_is_read() -> None:
+    made = planned(CACHED, "fused")
+    nested, alone = made.stages[0], made.stages[2]
+    (more,) = [step for step in alone.program.steps if isinstance(step, Cache)]
+
+    def kept(stage: Stage) -> list[list[str]]:
+        keys = [kept_keys(stage.program, "job", number) for number in range(stage.partitions)]
+        return [[key for key in one if key.startswith(str(more.lineage))] for one in keys]
+
+    assert kept(alone) == [[f"{more.lineage}:{number}"] for number in range(4)]
+    assert kept(nested) == [[], [], *kept(alone)]  # the first two are those of `kept`
+
+
+def caches(nodes: list[dict[str, Any]], **inputs: Any) -> dict[str, str | None]:
+    """The cached nodes of a chain that two consumers read in the end, and their lineage."""
+    ids = [node["id"] for node in nodes]
+    ends = [{"id": "end1", "op": "reduce_by_key"}, {"id": "end2", "op": "group_by_key"}]
+    edges = [[a, b] for a, b in itertools.pairwise(ids)] + [[ids[-1], "end1"], [ids[-1], "end2"]]
+    made = planned(job([*nodes, *ends], 2, edges=edges), "fused", **inputs)
+    steps = [step for stage in made.stages for step in stage.program.steps]
+    return {step.node_id: step.lineage for step in steps if isinstance(step, Cache)}
+
+
+def test_what_is_read_twice_is_kept_where_it_was_made_dearly() -> None:
+    read = {"id": "r", "op": "read_text", "path": "x"}
+    pair = {"id": "p", "op": "map", "fn": "pair_with_one"}
+    own = {"id": "p", "op": "map", "expr": "(value, 1)"}
+    merged = {"id": "m", "op": "reduce_by_key"}
+    assert caches([read, pair]) == {}
+    assert caches([read, pair], compression="gz") == {"p": None}
+    assert caches([read, own]) == {"p": None}
+    assert caches([read, pair, merged]) == {"m": None}
+    assert caches([read, own, merged]) == {"m": None}
+
+
+# --- lineage ------------------------------------------------------------------------------------
+
+
+def lineage_of(files: tuple[InputFile, ...] = (InputFile("/x", 1000, 5),), **changes: Any) -> str:
+    """Of a cached node behind a few others."""
+    kept = changes.pop("kept", "kept")
+    nodes: list[dict[str, Any]] = [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "own", "op": "map", "fn": "mine:pair"},
+        {"id": "sum", "op": "reduce_by_key", "fn": "sum"},
+        {"id": kept, "op": "filter", "fn": "has_key", "cache": True},
+        {"id": "after", "op": "map", "fn": changes.pop("after", "identity")},
+    ]
+    for name, fields in changes.pop("nodes", {}).items():
+        next(node for node in nodes if node["id"] == name).update(fields)
+    modules = {"mine": changes.pop("source", "def pair(v): return v, 1")}
+    request = job(nodes, changes.pop("parallelism", 2), modules=modules)
+    found = ResolvedInput("read", files)
+    made = plan(parse_request(request), {"read": found}, PlanKind.FUSED)
+    (step,) = [s for stage in made.stages for s in stage.program.steps if isinstance(s, Cache)]
+    assert step.lineage is not None
+    return step.lineage
+
+
+def test_the_same_records_have_the_same_lineage_in_every_job() -> None:
+    assert lineage_of() == lineage_of()
+    assert lineage_of() == lineage_of(kept="another_name", after="to_upper")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": (InputFile("/y", 1000, 5),)},
+        {"files": (InputFile("/x", 1001, 5),)},
+        {"files": (InputFile("/x", 1000, 6),)},
+        {"files": (InputFile("/x", 1000, 5), InputFile("/y", 1000, 5))},
+        {"files": (InputFile("/x", 1000, 5, compression="gz"),)},
+        {"source": "def pair(v): return v, 2"},
+        {"parallelism": 3},
+        {"nodes": {"sum": {"partitions": 3}}},
+        {"nodes": {"sum": {"fn": "max"}}},
+        {"nodes": {"own": {"fn": "mine:other"}}, "source": "def pair(v): ...\nother = pair"},
+        {"nodes": {"read": {"encoding": "latin-1"}}},
+        {"nodes": {"read": {"op": "read_jsonl"}}},
+    ],
+)
+def test_other_records_have_another_lineage(changes: dict[str, Any]) -> None:
+    assert lineage_of(**changes) != lineage_of()

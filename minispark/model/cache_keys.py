@@ -1,0 +1,81 @@
+"""Under which names the partition cache keeps a task's records. Source: the specification, 8.1.
+
+A name is `job:node:partition`, or, for what later jobs may find, `lineage:partition`. Must not know
+where anything is kept.
+"""
+
+from __future__ import annotations
+
+from minispark.model.plan import (
+    DocumentedShuffle,
+    Join,
+    PartitionFile,
+    ReadPartitions,
+    Source,
+    StageProgram,
+    UnionAll,
+)
+from minispark.model.steps import Cache, Step
+
+
+def output_key(job_id: str, node_id: str, partition: int) -> str:
+    """Of a task's whole output."""
+    return f"{job_id}:{node_id}:{partition}"
+
+
+def step_key(step: Cache, job_id: str, partition: int) -> str:
+    """Of the records at that place of a chain."""
+    partition += step.first_partition
+    if step.lineage is None:
+        return output_key(job_id, step.node_id, partition)
+    return f"{step.lineage}:{partition}"
+
+
+def kept_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, ...]:
+    """What a task's worker may have in its cache once the task has succeeded."""
+    keys = chain_keys(program, job_id, partition)
+    match program.sink:
+        case PartitionFile(node_id, is_read=True) | DocumentedShuffle(node_id):
+            return (*keys, output_key(job_id, node_id, partition))
+        case _:
+            return keys
+
+
+def chain_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, ...]:
+    """What a task finds in its worker's cache, or makes and keeps there: the last place first."""
+    return _step_keys(program.source, program.steps, job_id, partition)
+
+
+def wanted_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, ...]:
+    """What a task would rather find in its worker's cache than make or fetch."""
+    keys = chain_keys(program, job_id, partition)
+    source = program.source.left if isinstance(program.source, Join) else program.source
+    if isinstance(source, ReadPartitions) and not source.every:
+        return (*keys, output_key(job_id, source.node_id, partition))
+    return keys
+
+
+def _step_keys(
+    source: Source, steps: tuple[Step, ...], job_id: str, partition: int
+) -> tuple[str, ...]:
+    """Of the places in a chain, the last one first."""
+    keys = [step_key(s, job_id, partition) for s in reversed(steps) if isinstance(s, Cache)]
+    match source:
+        case Join(left=left, left_steps=left_steps):
+            keys += _step_keys(left, left_steps, job_id, partition)
+        case UnionAll():
+            branch, own = source.locate(partition)
+            keys += _step_keys(branch.source, branch.steps, job_id, own)
+        case _:
+            pass
+    return tuple(keys)
+
+
+def uses_cache(program: StageProgram) -> bool:
+    """Whether its tasks have such keys."""
+    return bool(kept_keys(program, "", 0) or wanted_keys(program, "", 0))
+
+
+def keeps_for_job(program: StageProgram) -> bool:
+    """Whether its tasks keep something in the cache until their job ends."""
+    return any(key.startswith(":") for key in kept_keys(program, "", 0))

@@ -1,0 +1,67 @@
+"""Which worker has which records in its cache, as far as the core knows: where a task that wants
+them is best placed.
+
+It is a guess that costs a miss where it is wrong, so it is neither journaled nor reported: an
+accepted attempt's worker had them a moment ago. Must not know how workers are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from minispark.model.cache_keys import chain_keys, kept_keys, wanted_keys
+from minispark.scheduling.job_run import StageRun
+from minispark.scheduling.task_run import Attempt
+
+SITES_MAX = 100_000
+"""Known at a time; the one that was learned first is forgotten."""
+SCAN_MAX = 16
+"""Among how many ready tasks of a stage one is looked for that its worker has something for."""
+
+
+class CacheSites:
+    """Workers by key."""
+
+    def __init__(self) -> None:
+        self._sites: dict[str, str] = {}
+
+    def learn(self, attempt: Attempt) -> None:
+        """The attempt was accepted."""
+        stage = attempt.stage
+        if not stage.uses_cache:
+            return
+        for key in kept_keys(stage.stage.program, stage.job.id, attempt.task.partition):
+            self._sites.pop(key, None)
+            self._sites[key] = attempt.worker_id
+        while len(self._sites) > SITES_MAX:
+            del self._sites[next(iter(self._sites))]
+
+    def choose(self, stage: StageRun, worker_id: str) -> int:
+        """The place among the stage's ready tasks of one for that worker: the first whose records
+        it has; else the first whose records nobody has; else the first.
+        """
+        if not stage.uses_cache or not self._sites:
+            return 0
+        homeless: int | None = None
+        for index, partition in enumerate(islice(stage.ready, SCAN_MAX)):
+            site = self._site(stage, partition)
+            if site == worker_id:
+                return index
+            if site is None and homeless is None:
+                homeless = index
+        return homeless or 0
+
+    def home(self, stage: StageRun) -> str | None:
+        """The worker that has what the stage's first ready task would make otherwise. What it would
+        only fetch otherwise is no reason to wait for anybody.
+        """
+        if not stage.uses_cache:
+            return None
+        return self._first(chain_keys(stage.stage.program, stage.job.id, stage.ready[0]))
+
+    def _site(self, stage: StageRun, partition: int) -> str | None:
+        return self._first(wanted_keys(stage.stage.program, stage.job.id, partition))
+
+    def _first(self, keys: Iterable[str]) -> str | None:
+        return next((self._sites[key] for key in keys if key in self._sites), None)
