@@ -1,6 +1,6 @@
 """The memory of a whole cluster, and jobs on more data than a task may hold.
 
-usage: python -m bench.memory
+usage: python -m bench.memory [-o RESULTS.json]
 Prints the peak for A and B, and for growing input what a megabyte of it takes. That a job spills
 changes its figure once; from there on it must stay the same. Processor time is what counts: it does
 not see what else the machine does.
@@ -9,6 +9,7 @@ not see what else the machine does.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ MB = 1_000_000
 TASK_MAX_MB = 16
 """Half of it is counted (ADR 10): the share of a task in BUDGET_MB of input."""
 BUDGET_MB = TASK_MAX_MB * PARALLELISM // 2
-TIMES = (1, 2, 4, 8)
+TIMES = (1, 2, 4, 7, 10)
 """Sizes of the input, in budgets."""
 SPILLED_TIMES = 2
 """From here on every job spills: what a larger one is compared with."""
@@ -180,7 +181,7 @@ MEASURES = (
 )  # fmt: skip
 
 
-def series(site: Site) -> Iterator[tuple[object, ...]]:
+def series(site: Site) -> Iterator[dict[str, Any]]:
     """One row for each job and size."""
     for name, made in JOBS.items():
         with spilling_cluster(site) as (cluster, client):
@@ -188,24 +189,34 @@ def series(site: Site) -> Iterator[tuple[object, ...]]:
                 with tempfile.TemporaryDirectory() as folder:
                     job = made(Path(folder), times * BUDGET_MB * MB)
                     seen = run_spilling(cluster, client, job)
-                sizes = (seen.spilled_bytes // MB, seen.peak_bytes // MB)
-                yield (name, f"{times}x", job.input_bytes // MB, f"{seen.took_s:.2f}",
-                       f"{per_mb_ms(seen.cpu_s, job):.0f}", *sizes)  # fmt: skip
+                yield {
+                    "job": name,
+                    "budgets": times,
+                    "input MB": job.input_bytes / MB,
+                    "s": seen.took_s,
+                    "CPU s": seen.cpu_s,
+                    "CPU ms a MB": per_mb_ms(seen.cpu_s, job),
+                    "spilled MB": seen.spilled_bytes / MB,
+                    "peak MB": seen.peak_bytes / MB,
+                }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "large", metavar="DIR")
-    site = Site(parser.parse_args().data)
+    parser.add_argument("-o", "--output", type=Path, metavar="RESULTS.json")
+    args = parser.parse_args()
+    site = Site(args.data)
     for which in ("A", "B"):
         with open_peak(which, site) as lanes:
             print(f"{which}: at most {lanes.ours():.0f} MB", flush=True)
     rows = []
     for row in series(site):
         rows.append(row)
-        print("\t".join(map(str, row)), file=sys.stderr, flush=True)
-    headers = ("job", "budgets", "input MB", "s", "CPU ms a MB", "spilled MB", "peak MB")
-    print(tabulate(rows, headers=headers))
+        print(*(f"{name}={value}" for name, value in row.items()), file=sys.stderr, flush=True)
+    print(tabulate(rows, headers="keys", floatfmt=".1f"))
+    if args.output is not None:
+        args.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Pictures of the figures, as SVG. Needs matplotlib (bench/requirements.txt).
 
-usage: python -m bench.plot RESULTS.json [FOLDER]
+usage: python -m bench.plot [--memory MEMORY.json] RESULTS.json [FOLDER]
 `ratios.svg`: every measure beside its baseline, with its spread and its target; one more picture
-for each measure that ran beside peers.
+for each measure that ran beside peers; `memory.svg`: what input larger than the memory takes, from
+the rows of `bench.memory`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "plots"
 OURS, THEIRS, MISSED, TARGET = "#2f6db5", "#9aa4ae", "#c2452d", "#222222"
 INCHES_A_BAR = 0.42
 INCHES_WIDE = 7.5
+ROWS_HIGH = 7
+"""A picture of lines is as high as one of so many bars."""
 RATIO_LEFT = 0.1
 """Where the logarithmic axis begins."""
 
@@ -54,6 +57,18 @@ def plot_peers(result: dict[str, Any], path: Path) -> None:
     _save(figure, axes, path)
 
 
+def plot_memory(rows: list[dict[str, Any]], path: Path) -> None:
+    """Processor time by size of the input, a line a job."""
+    figure, axes = _axes(ROWS_HIGH)
+    for name in dict.fromkeys(row["job"] for row in rows):
+        points = [(row["budgets"], row["CPU s"]) for row in rows if row["job"] == name]
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.set_title("Processor time (s) by input, in budgets of memory", fontsize=10)
+    axes.legend(frameon=False)
+    axes.set_ylim(bottom=0)
+    _write(figure, axes, path)
+
+
 def _axes(bars: int) -> tuple[Any, Any]:
     import matplotlib
 
@@ -76,11 +91,15 @@ def _bar(axes: Any, row: int, spread: dict[str, Any], colour: str, label: str) -
 
 
 def _save(figure: Any, axes: Any, path: Path, left: float = 0.0) -> None:
-    from matplotlib import pyplot
-
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlim(left=left)
+    _write(figure, axes, path)
+
+
+def _write(figure: Any, axes: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
@@ -90,6 +109,7 @@ def _save(figure: Any, axes: Any, path: Path, left: float = 0.0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path)
+    parser.add_argument("--memory", type=Path, help="the rows of bench.memory")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     args = parser.parse_args()
     results = json.loads(args.results.read_text(encoding="utf-8"))["results"]
@@ -100,6 +120,9 @@ def main() -> None:
         for result in results:
             if result["peers"]:
                 plot_peers(result, args.folder / f"peers-{result['name']}.svg")
+        if args.memory is not None:
+            rows = json.loads(args.memory.read_text(encoding="utf-8"))
+            plot_memory(rows, args.folder / "memory.svg")
     except ImportError:
         raise SystemExit(
             "pictures need matplotlib: pip install -r bench/requirements.txt"

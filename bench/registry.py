@@ -9,7 +9,9 @@ from difflib import get_close_matches
 
 from bench.measure import Measure
 
-MODULES = ("bench.warm", "bench.cold", "bench.latency", "bench.small", "bench.memory")
+MODULES = (
+    "bench.warm", "bench.cold", "bench.latency", "bench.small", "bench.memory", "bench.passes",
+)  # fmt: skip
 """Each has `MEASURES`; the order of the table. One that is not there is passed over."""
 
 

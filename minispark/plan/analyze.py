@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from minispark.model.figures import StageFigures
 from minispark.model.plan import Join, Stage
-from minispark.model.steps import Aggregate, Narrow, Step
+from minispark.model.steps import Aggregate, Cache, Narrow, Step
 from minispark.plan.explain import sink_line, source_lines, step_line
 
 INPUT_PHASES = ("read", "fetch")
@@ -28,7 +28,8 @@ class OperatorLine:
 def analyze(stage: Stage, took: StageFigures) -> list[OperatorLine]:
     """The stage's lines in the order of `explain`.
 
-    A node of several steps has its figures on the last of them. Functions that run as one loop with
+    A node of several steps has its figures on the last of them, records that were read from the
+    cache among them. Functions that run as one loop with
     the map-side aggregation are part of the last line's time, as that is; a join's line includes
     the input of both its sides.
     """
@@ -37,7 +38,10 @@ def analyze(stage: Stage, took: StageFigures) -> list[OperatorLine]:
     lines = _source(stage, took, spilled)
     holds_rows = isinstance(program.source, Join)
     for index, step in enumerate(program.steps):
-        is_last = all(other.node_id != step.node_id for other in program.steps[index + 1 :])
+        is_last = not isinstance(step, Cache) and all(
+            other.node_id != step.node_id or isinstance(other, Cache)
+            for other in program.steps[index + 1 :]
+        )
         aggregates = isinstance(step, Aggregate)
         lines.append(
             _step(step, took if is_last else StageFigures(), spilled if aggregates else None)
