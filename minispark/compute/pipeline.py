@@ -120,6 +120,7 @@ class Pipeline:
         for batch in self._flow(self._steps, batches):
             assert isinstance(batch, Keyed)
             reducer.add(batch.keys, reducer_input(name, batch))  # type: ignore[arg-type]
+            del batch
             yield
 
     def _flow(self, steps: tuple[Step, ...], batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -153,7 +154,9 @@ class Pipeline:
             # lines are only counted once something had to split them
             if is_counted and not isinstance(result, TextChunk):
                 self.counts[node_id] += record_count(result)
+            del batch
             yield result
+            del result
 
     def _counted(self, node_id: str, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:

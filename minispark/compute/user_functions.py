@@ -10,10 +10,11 @@ import ast
 import builtins
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from minispark.compute.inlining import Inline, inline_expression, inline_function
 from minispark.errors import TaskError
 from minispark.model.expressions import FUNCTIONS, parse_expression
 from minispark.model.function_names import EXPRESSION
@@ -34,21 +35,35 @@ _EXPRESSION_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+NO_SOURCES: Mapping[str, str] = {}
+
+
 class UserFunction:
     """One function of the user's. `arity` is how many of (key, value), or of (a, b), it takes."""
 
-    def __init__(self, name: str, call: Callable[..., Any], arity: int) -> None:
+    def __init__(
+        self, name: str, call: Callable[..., Any], arity: int, inline: Inline | None = None
+    ) -> None:
+        """`inline`: the function as an expression of as many parameters, if it is one."""
         self.name = name
         self.call = call
         self.arity = arity
+        self.inline = inline
 
 
 class UserFunctions:
     """Finds the functions that a task's steps name."""
 
-    def __init__(self, find: Callable[[str], Callable[..., Any]] | None = None) -> None:
-        """`find`: what `module:function` names; None where there are no modules."""
+    def __init__(
+        self,
+        find: Callable[[str], Callable[..., Any]] | None = None,
+        sources: Mapping[str, str] = NO_SOURCES,
+    ) -> None:
+        """`find`: what `module:function` names; None where there are no modules. `sources`: of the
+        modules, by name.
+        """
         self._find = find
+        self._sources = sources
 
     def function(self, op: str, name: str) -> UserFunction:
         """What a node of operator `op` calls by that name. Raises TaskError."""
@@ -58,7 +73,11 @@ class UserFunctions:
         if self._find is None:
             raise TaskError(f"{name} was sent without its module")
         call = self._find(name)
-        return UserFunction(name, call, 2 if op == "reduce_by_key" else _arity(call))
+        arity = 2 if op == "reduce_by_key" else _arity(call)
+        inline = inline_function(call, self._sources)
+        if inline is not None and len(inline.parameters) != arity:
+            inline = None  # to call it is an error, which the call describes
+        return UserFunction(name, call, arity, inline)
 
 
 def _arity(call: Callable[..., Any]) -> int:
@@ -81,9 +100,10 @@ def _expression(text: str, names: tuple[str, ...]) -> UserFunction:
     for name in FUNCTIONS:
         scope[name] = _EXPRESSION_FUNCTIONS.get(name) or getattr(builtins, name)
     parameters = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
-    function = ast.Lambda(parameters, parse_expression(text, names).body)
-    tree = ast.fix_missing_locations(ast.Expression(function))
-    return UserFunction(f"{EXPRESSION}{text}", eval(compile(tree, "<expr>", "eval"), scope), 2)
+    body = parse_expression(text, names).body
+    tree = ast.fix_missing_locations(ast.Expression(ast.Lambda(parameters, body)))
+    call = eval(compile(tree, "<expr>", "eval"), scope)
+    return UserFunction(f"{EXPRESSION}{text}", call, 2, inline_expression(body, names, scope))
 
 
 @contextmanager

@@ -49,6 +49,7 @@ class PhaseClock:
             finally:
                 self._switch(outer)
             yield item
+            del item  # it need not live while the next one is made
 
     def _switch(self, label: Label) -> Label:
         now = self._read_clock()

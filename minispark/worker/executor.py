@@ -65,7 +65,7 @@ def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext
             modules.unload()
             modules = UserModules(program.modules)
             modules.load()
-        functions = UserFunctions(modules.find)
+        functions = UserFunctions(modules.find, dict(modules.modules))
         held: list[object] = []
         begun = time.perf_counter()
         with _printing(message.order, program, context):
