@@ -39,6 +39,8 @@ class TextChunk:
 
     text: str
     skip_blank: bool = False
+    known_count: int | None = None
+    """How many records it holds, where somebody counted."""
 
     def lines(self) -> list[str]:
         """The records' values."""
@@ -50,6 +52,15 @@ class TextChunk:
         if self.skip_blank and ("\n\n" in text or text.startswith("\n")):
             lines = [line for line in lines if line]
         return lines
+
+    def count(self) -> int:
+        """How many records it holds."""
+        if self.known_count is not None:
+            return self.known_count
+        text = self.text
+        if self.skip_blank and ("\r" in text or "\n\n" in text or text.startswith("\n")):
+            return len(self.lines())
+        return text.count("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +135,12 @@ def records(batch: Batch) -> Iterator[Record]:
 
 def record_count(batch: Batch) -> int:
     match batch:
+        case TextChunk():
+            return batch.count()
         case Keyed(keys=keys):
             return len(keys)
-        case _:
-            return len(value_list(batch))
+        case Values(values):
+            return len(values)
 
 
 def slices(batch: Keyed, size: int) -> Iterator[Keyed]:
@@ -147,7 +160,9 @@ def slices(batch: Keyed, size: int) -> Iterator[Keyed]:
 
 
 def batch_of(rows: list[Record]) -> Batch:
-    """The records as columns."""
+    """The records as columns; of none it can be said that all have keys, and what follows may."""
+    if not rows:
+        return Keyed([], [], is_complete=True)
     values = [value for _, value in rows]
     is_json = any(type(value) is not str for value in values)
     if all(key is None for key, _ in rows):

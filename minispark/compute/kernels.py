@@ -6,6 +6,7 @@ Each is built on C-speed builtins and keeps a batch as lazy as it can. Must not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, compress, repeat
 
 from minispark.compute.batch import (
@@ -21,6 +22,7 @@ from minispark.compute.batch import (
     text_of,
     value_list,
 )
+from minispark.compute.columns import aligned_cells
 from minispark.compute.functions import LONG_CHARS_MIN, NARROW_FUNCTIONS, NarrowFunction
 
 Kernel = Callable[[Batch], Batch]
@@ -33,7 +35,7 @@ def _each_value(change: Callable[[str], str]) -> Kernel:
         match batch:
             case TextChunk(text, skip_blank):
                 # what a letter becomes depends on its neighbours, but never across a newline
-                return TextChunk(change(text), skip_blank)
+                return TextChunk(change(text), skip_blank, batch.count())
             case Values():
                 return Values(list(map(change, text_list(batch))))
             case Keyed(keys, Constant(value)):
@@ -49,6 +51,10 @@ def _pair_with_one(batch: Batch) -> Batch:
 
 
 def _extract_key(batch: Batch) -> Batch:
+    pairs = aligned_cells(batch, 2, 2) if isinstance(batch, TextChunk) else None
+    if pairs is not None:
+        cells, stride = pairs
+        return Keyed(cells[::stride], cells[1::stride], is_complete=True)
     parts = [value.partition(",") for value in text_list(batch)]
     return Keyed([part[0] for part in parts], [part[2] for part in parts], is_complete=True)
 
@@ -73,23 +79,31 @@ def keep(batch: Batch, flags: list[bool]) -> Batch:
 
 def _not_empty(batch: Batch) -> Batch:
     if isinstance(batch, TextChunk):
-        return TextChunk(batch.text, skip_blank=True)
+        filled = TextChunk(batch.text, skip_blank=True)
+        return replace(filled, known_count=filled.count())
     return keep(batch, list(map(bool, text_list(batch))))
 
 
 def _is_long(batch: Batch) -> Batch:
+    if isinstance(batch, TextChunk):
+        lines = batch.lines()
+        long = [line for line in lines if len(line) >= LONG_CHARS_MIN]
+        all_are = len(long) == len(lines)
+        return replace(batch, known_count=len(lines)) if all_are else Values(long)
     return keep(batch, [len(value) >= LONG_CHARS_MIN for value in text_list(batch)])
 
 
 def _has_key(batch: Batch) -> Batch:
     if isinstance(batch, Keyed):
         return keep(batch, [key is not None for key in batch.keys])
-    return Values([])
+    return Keyed([], [], is_complete=True)  # what follows may count on keys
 
 
 def _split_words(batch: Batch) -> Batch:
     if isinstance(batch, TextChunk):
         return Values(batch.text.split())  # a newline is white space too
+    if isinstance(batch, Values):
+        return Values(" ".join(text_list(batch)).split())
     return _flatten(batch, list(map(str.split, text_list(batch))))
 
 

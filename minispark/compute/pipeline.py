@@ -13,13 +13,13 @@ from minispark.compute.batch import (
     Batch,
     Constant,
     Keyed,
-    TextChunk,
     record_count,
     slices,
     text_list,
     text_of,
     value_list,
 )
+from minispark.compute.chunk_filters import filter_kernel
 from minispark.compute.columns import select_columns
 from minispark.compute.fused_loop import FusedLoop, LoopStep
 from minispark.compute.join import require_keys
@@ -59,7 +59,6 @@ Watch = Callable[[str, Iterator[Batch]], Iterator[Batch]]
 """Passes a node's batches on; may take the time that each of them takes."""
 BATCH_RECORDS = 65536
 """An aggregate's result leaves in batches of at most so many records."""
-_CASES = ("to_lower", "to_upper")
 
 
 class Pipeline:
@@ -78,7 +77,7 @@ class Pipeline:
         """`functions`: where steps name functions of the user's. `memory`: of each aggregation.
         `held` gets the aggregations: to free one takes time, which its owner may have later.
         """
-        self._steps = reorder(steps)
+        self._steps = steps
         self._functions = functions or UserFunctions()
         self._watch = watch
         self._memory = memory
@@ -151,8 +150,7 @@ class Pipeline:
         kernel = kernel_of(step, self._functions)
         for batch in batches:
             result = kernel(batch)
-            # lines are only counted once something had to split them
-            if is_counted and not isinstance(result, TextChunk):
+            if is_counted:
                 self.counts[node_id] += record_count(result)
             del batch
             yield result
@@ -206,6 +204,8 @@ def reducer_input(name: str, batch: Keyed) -> list[Any] | Constant:
 def kernel_of(step: Step, functions: UserFunctions) -> Kernel:
     """The step as a function of batches, where it needs no more than one batch at a time."""
     match step:
+        case Narrow(_, "filter", fn) if is_user_function(fn):
+            return filter_kernel(fn, functions.function("filter", fn))
         case Narrow(_, op, fn) if is_user_function(fn):
             return user_kernel(op, functions.function(op, fn))
         case Narrow(_, op, fn):
@@ -242,18 +242,3 @@ def key_by_value(batch: Batch, is_number: bool = False) -> Keyed:
     keys = [text_of(value) if key is None else key for key, value in pairs]
     values = [one if key is None else value for key, value in pairs]
     return Keyed(keys, values, is_json=batch.is_json or is_number)
-
-
-def reorder(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Steps in the order in which they are cheapest; the records are the same.
-
-    A change of letter case goes before `split_words`: it never makes or removes white space, and on
-    whole text it costs a tenth of what it costs word by word.
-    """
-    ordered = list(steps)
-    for index in range(len(ordered) - 1):
-        first, second = ordered[index], ordered[index + 1]
-        is_split = isinstance(first, Narrow) and first.fn == "split_words"
-        if is_split and isinstance(second, Narrow) and second.fn in _CASES:
-            ordered[index], ordered[index + 1] = second, first
-    return tuple(ordered)

@@ -14,7 +14,15 @@ from itertools import chain, repeat
 from operator import length_hint
 from typing import Any
 
-from minispark.compute.batch import Batch, Constant, Keyed, Values, json_text, value_list
+from minispark.compute.batch import (
+    Batch,
+    Constant,
+    Keyed,
+    TextChunk,
+    Values,
+    json_text,
+    value_list,
+)
 from minispark.compute.kernels import Kernel, keep
 from minispark.compute.spill import held_bytes
 from minispark.compute.user_functions import UserFunction, shown, user_errors
@@ -75,6 +83,8 @@ def _flattened(function: UserFunction, batch: Batch) -> tuple[list[Any], Iterabl
 
 
 def _filtered(function: UserFunction, batch: Batch) -> Batch:
+    if isinstance(batch, TextChunk):
+        batch = Values(batch.lines())  # once, not here and where they are kept
     flags, _ = _called(function, batch)
     if not set(map(type, flags)) <= {bool}:
         for key, value, flag in zip(_keys(batch), value_list(batch), flags, strict=True):

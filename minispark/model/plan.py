@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.job import PlanKind, ReaderOptions
-from minispark.model.steps import Step
+from minispark.model.steps import SelectColumns, Step
 
 # --- where a task's records come from -------------------------------------------------
 
@@ -41,6 +41,8 @@ class ReadSplits:
     """`csv`, `jsonl` or `text`."""
     options: ReaderOptions
     header: tuple[str, ...] | None = None
+    select: SelectColumns | None = None
+    """What its records become at once: key and value, without the rows between."""
 
 
 @dataclass(frozen=True, slots=True)

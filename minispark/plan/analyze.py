@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minispark.model.figures import StageFigures
-from minispark.model.plan import Join, Stage
+from minispark.model.plan import Join, Stage, UnionAll
 from minispark.model.steps import Aggregate, Cache, Narrow, Step
 from minispark.plan.explain import sink_line, source_lines, step_line
 
@@ -62,6 +62,8 @@ def _source(stage: Stage, took: StageFigures, spilled: int | None) -> list[Opera
     if not took.tasks:
         return [OperatorLine(line) for line in (first, *rest)]
     in_us = _us(took, INPUT_PHASES)
+    if isinstance(source, UnionAll):
+        return [OperatorLine(first, None, took.bytes_read, in_us), *_branches(source, rest, took)]
     if not isinstance(source, Join):
         lines = [OperatorLine(first, None, took.bytes_read, in_us)]
         return [*lines, *map(OperatorLine, rest)]
@@ -75,6 +77,22 @@ def _source(stage: Stage, took: StageFigures, spilled: int | None) -> list[Opera
         made = _step(step, took if step.node_id != source.node_id else StageFigures(), None)
         lines.append(OperatorLine(text, made.records, None, made.us))
     return [*lines, OperatorLine(right)]
+
+
+def _branches(source: UnionAll, texts: list[str], took: StageFigures) -> list[OperatorLine]:
+    """A union's lines; a node in several of its branches has its figures in the last of them."""
+    lines = [OperatorLine(text) for text in texts]
+    at, last_of = 0, dict[str, int]()
+    for branch in source.branches:
+        at += 1 + len(source_lines(branch.source))
+        for step in branch.steps:
+            at, index = at + 1, last_of.get(step.node_id)
+            if index is not None:
+                lines[index] = OperatorLine(texts[index])
+            made = _step(step, took, None)
+            lines[at - 1] = OperatorLine(texts[at - 1], made.records, None, made.us)
+            last_of[step.node_id] = at - 1
+    return lines
 
 
 def _step(step: Step, took: StageFigures, spilled: int | None) -> OperatorLine:

@@ -36,12 +36,14 @@ class CachePlan:
             for parent in node.parents:
                 self._reads[parent.id] = self._reads.get(parent.id, 0) + times
 
-    def step(self, node: LogicalNode) -> Cache | None:
-        """What keeps the node's records, where they are kept."""
+    def step(self, node: LogicalNode, tasks: int) -> Cache | None:
+        """What keeps the node's records, where they are kept. `tasks`: how many make them, which is
+        not the node's own number where a reader has more.
+        """
         if node.op in WRITERS or node.op in ("shuffle_write", "shuffle_read", "union"):
             return None  # it has its parent's records
         if node.node.cache:
-            return Cache(node.id, lineage(node, self._inputs, self._modules))
+            return Cache(node.id, lineage(node, tasks, self._inputs, self._modules))
         if self._reads.get(node.id, 0) > 1 and self._is_dear[node.id]:
             return Cache(node.id, None)
         return None

@@ -70,8 +70,9 @@ def source_lines(source: Source) -> list[str]:
     every branch.
     """
     match source:
-        case ReadSplits(node_id, format):
-            return [f"read {format} by byte ranges [{node_id}]"]
+        case ReadSplits(node_id, format, select=select):
+            read = f"read {format} by byte ranges [{node_id}]"
+            return [read if select is None else f"{read}, {step_line(select)}"]
         case ReadRows(node_id, _, total):
             return [f"read csv rows, every {total}th [{node_id}]"]
         case ReadPartitions(node_id, _, every):

@@ -37,12 +37,15 @@ from minispark.model.steps import (
     Step,
     WholeRecordKey,
 )
+from minispark.plan.algebra import rewritten
 from minispark.plan.caching import CachePlan
+from minispark.plan.early_filters import EarlyFilters
 from minispark.plan.keying import keying_steps
 from minispark.plan.logical import LogicalDag, LogicalNode
+from minispark.plan.reader_tasks import ReaderTasks
 from minispark.plan.row_steps import limit_step, sample_step
 from minispark.plan.saving import final_sink
-from minispark.plan.splits import byte_splits
+from minispark.plan.splits import byte_splits, tasks_by_size
 
 BROADCAST_BYTES_MAX = 8 * 2**20
 """A right side whose inputs are smaller goes whole to every task of a join, without a shuffle."""
@@ -82,6 +85,8 @@ class _Fuser:
         self._dag = dag
         self._inputs = inputs
         self._caches = caches
+        self._filters = EarlyFilters(dag)
+        self._readers = ReaderTasks(dag, self._may_broadcast)
         self._stages: list[Stage] = []
         self._shuffles: dict[tuple[str, ...], int] = {}
         """Stages that write a shuffle, by (parent, consumer, side)."""
@@ -104,9 +109,7 @@ class _Fuser:
             case "read_csv" | "read_jsonl" | "read_text":
                 pipe = self._reader(node)
             case "map" | "filter" | "flat_map":
-                assert node.fn is not None
-                step = Narrow(node.id, node.op, node.fn)
-                pipe = self._pipe(node.parents[0]).then(node.id, step)
+                pipe = self._narrow(node, node.parents[0])
             case "sample":
                 pipe = self._pipe(node.parents[0]).then(node.id, sample_step(node))
             case "reduce_by_key" | "group_by_key":
@@ -118,17 +121,19 @@ class _Fuser:
             case "take":
                 pipe = self._take(node, node.parents[0])
             case "shuffle_write":
-                stage = self._shuffle(node.parents[0], node, node.partitions, None, ())
+                filters = self._filters.on(node.parents[0], node)
+                stage = self._shuffle(node.parents[0], node, node.partitions, None, filters)
                 pipe = self._fetch(node, stage)
             case "shuffle_read" | "write_csv" | "write_jsonl" | "write_text":
-                pipe = self._pipe(node.parents[0]).then(node.id)
+                filters = self._filters.on(node.parents[0], node)
+                pipe = self._pipe(node.parents[0]).then(node.id, *filters)
             case "union":
                 pipe = self._union(node)
             case op if op in JOINS:
                 pipe = self._join(node, *node.parents)
             case op:
                 raise AssertionError(op)
-        kept = self._caches.step(node)
+        kept = self._caches.step(node, pipe.partitions)
         if kept is not None:
             pipe = pipe.then(node.id, kept)
         self._pipes[node.id] = pipe
@@ -137,12 +142,21 @@ class _Fuser:
     def _reader(self, node: LogicalNode) -> Pipe:
         found, options = self._inputs[node.id], node.node.reader
         source = ReadSplits(node.id, FORMATS[node.op], options, found.header)
-        splits = byte_splits(found.files, options, node.partitions)
-        return Pipe(source, (), (node.id,), node.partitions, (), splits)
+        tasks = node.partitions
+        if self._readers.is_free(node):
+            tasks = tasks_by_size(found.files, options, tasks)
+        return Pipe(source, (), (node.id,), tasks, (), byte_splits(found.files, options, tasks))
+
+    def _narrow(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
+        assert node.fn is not None
+        steps: tuple[Step, ...] = self._filters.on(parent, node)
+        if not self._filters.has_moved(node):
+            steps = (*steps, Narrow(node.id, node.op, node.fn))
+        return self._pipe(parent).then(node.id, *steps)
 
     def _reduce(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
         assert node.fn is not None
-        keying = keying_steps(node, parent, self._inputs)
+        keying = self._keying(node, parent)
         if parent.op in ("shuffle_write", "shuffle_read") and parent.partitions == node.partitions:
             aggregate = Aggregate(node.id, node.fn, partial_in=False)
             return self._pipe(parent).then(node.id, *keying, aggregate)
@@ -151,13 +165,13 @@ class _Fuser:
         return pipe.then(node.id, Aggregate(node.id, node.fn, partial_in=True))
 
     def _distinct(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
-        keying = (WholeRecordKey(node.id),)
+        keying: tuple[Step, ...] = (*self._filters.on(parent, node), WholeRecordKey(node.id))
         stage = self._shuffle(parent, node, node.partitions, "count", keying)
         merge = Aggregate(node.id, "count", partial_in=True)
         return self._fetch(node, stage, combined=True).then(node.id, merge, RecordOfKey(node.id))
 
     def _sort(self, node: LogicalNode, parent: LogicalNode) -> Pipe:
-        keying = keying_steps(node, parent, self._inputs)
+        keying = self._keying(node, parent)
         is_descending, ranges = not node.node.ascending, None
         if node.partitions > 1:
             sampling = (*keying, SampleKeys(node.id))
@@ -172,7 +186,10 @@ class _Fuser:
         return self._fetch(node, stage).then(node.id, limit)
 
     def _union(self, node: LogicalNode) -> Pipe:
-        pipes = [self._pipe(parent) for parent in node.parents]
+        pipes = [
+            replace(pipe, steps=(*pipe.steps, *self._filters.on(parent, node)))
+            for parent, pipe in ((parent, self._pipe(parent)) for parent in node.parents)
+        ]
         branches: list[Branch] = []
         for pipe in pipes:
             match pipe.source:
@@ -197,12 +214,10 @@ class _Fuser:
         )
 
     def _join(self, node: LogicalNode, left: LogicalNode, right: LogicalNode) -> Pipe:
-        left_keys = keying_steps(node, left, self._inputs) or (RequireKey(node.id),)
-        right_keys = keying_steps(node, right, self._inputs) or (RequireKey(node.id),)
+        left_keys = self._keying(node, left, RequireKey(node.id))
+        right_keys = self._keying(node, right, RequireKey(node.id))
         kind = JOINS[node.op]
-        # where right records stay by themselves, one task must see all left ones of their key
-        may_broadcast = kind in ("inner", "left") and left.partitions == node.partitions
-        if may_broadcast and self._is_small(right):
+        if self._may_broadcast(node):
             pipe = self._pipe(left)
             if not isinstance(pipe.source, (Join, UnionAll)):
                 stage = self._shuffle(right, node, 1, None, right_keys, side="broadcast")
@@ -210,11 +225,24 @@ class _Fuser:
                 source = Join(node.id, pipe.source, fetch, (*pipe.steps, *left_keys), kind)
                 ids = (*pipe.node_ids, node.id)
                 parents = tuple(sorted({*pipe.parents, stage}))
-                return Pipe(source, (), ids, node.partitions, parents, pipe.splits)
+                return Pipe(source, (), ids, pipe.partitions, parents, pipe.splits)
         first = self._shuffle(left, node, node.partitions, None, left_keys, side="left")
         second = self._shuffle(right, node, node.partitions, None, right_keys, side="right")
         both = Join(node.id, FetchShuffle(first), FetchShuffle(second), kind=kind)
         return Pipe(both, (), (node.id,), node.partitions, tuple(sorted({first, second})))
+
+    def _keying(
+        self, node: LogicalNode, parent: LogicalNode, *if_none: RequireKey
+    ) -> tuple[Step, ...]:
+        """How the parent's records get their key, and the filters that ask them then."""
+        keying = keying_steps(node, parent, self._inputs) or if_none
+        return (*keying, *self._filters.on(parent, node))
+
+    def _may_broadcast(self, node: LogicalNode) -> bool:
+        left, right = node.parents
+        # where right records stay by themselves, one task must see all left ones of their key
+        has_place = JOINS[node.op] in ("inner", "left") and left.partitions == node.partitions
+        return has_place and self._is_small(right)
 
     def _is_small(self, node: LogicalNode) -> bool:
         """Whether all that the node is made of is smaller than BROADCAST_BYTES_MAX."""
@@ -262,6 +290,7 @@ class _Fuser:
         index = len(self._stages)
         name = "+".join(pipe.node_ids)
         taken = sum(stage.id.partition("#")[0] == name for stage in self._stages)
+        source, steps = rewritten(pipe.source, pipe.steps)
         self._stages.append(
             Stage(
                 index=index,
@@ -270,7 +299,7 @@ class _Fuser:
                 op="pipeline",
                 partitions=pipe.partitions,
                 parents=pipe.parents,
-                program=StageProgram(pipe.source, pipe.steps, sink),
+                program=StageProgram(source, steps, sink),
                 splits=pipe.splits,
                 is_final=is_final,
             )

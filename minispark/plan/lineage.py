@@ -22,14 +22,19 @@ _NOT_OF_THE_RECORDS = ("id", "cache", "join_with", "path")
 
 
 def lineage(
-    node: LogicalNode, inputs: dict[str, ResolvedInput], modules: tuple[tuple[str, str], ...]
+    node: LogicalNode,
+    tasks: int,
+    inputs: dict[str, ResolvedInput],
+    modules: tuple[tuple[str, str], ...],
 ) -> str:
-    """The fingerprint, in hexadecimal. `inputs`: by reader's node id."""
+    """The fingerprint, in hexadecimal, of the node's records in so many partitions. `inputs`: by
+    reader's node id.
+    """
     order: dict[str, int] = {}
     described: list[dict[str, Any]] = []
     _describe(node, inputs, order, described)
     runs_user_code = any(entry["runs_user_code"] for entry in described)
-    text = json.dumps([FORMAT, described, modules if runs_user_code else ()])
+    text = json.dumps([FORMAT, tasks, described, modules if runs_user_code else ()])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 

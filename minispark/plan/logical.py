@@ -5,6 +5,7 @@ Must not know requests or stages.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -47,18 +48,7 @@ class LogicalNode:
 
     @property
     def keyedness(self) -> Keyedness:
-        if self.op == "read_jsonl":
-            return Keyedness.SOME
-        if self.is_reader:
-            return Keyedness.NEVER
-        if self.op in (*BY_KEY, *JOINS, "sort_by_key") or self.fn in (*KEYING, "has_key"):
-            return Keyedness.ALWAYS
-        if self.op == "union":
-            kinds = {parent.keyedness for parent in self.parents}
-            return kinds.pop() if len(kinds) == 1 else Keyedness.SOME
-        if self.runs_user_code and self.op != "filter":
-            return Keyedness.SOME
-        return self.parents[0].keyedness
+        return keyedness_of(self, lambda parent: parent.keyedness)
 
     @property
     def plain_reader(self) -> LogicalNode | None:
@@ -73,6 +63,24 @@ class LogicalNode:
         if self.fn == "pair_with_one" or (self.op == "reduce_by_key" and self.fn == "count"):
             return True
         return self.op == "filter" and self.parents[0].has_integer_values
+
+
+def keyedness_of(node: LogicalNode, known: Callable[[LogicalNode], Keyedness]) -> Keyedness:
+    """Whether the node's records have keys; `known`: whether a parent's have, asked only if that
+    matters.
+    """
+    if node.op == "read_jsonl":
+        return Keyedness.SOME
+    if node.is_reader:
+        return Keyedness.NEVER
+    if node.op in (*BY_KEY, *JOINS, "sort_by_key") or node.fn in (*KEYING, "has_key"):
+        return Keyedness.ALWAYS
+    if node.op == "union":
+        kinds = {known(parent) for parent in node.parents}
+        return kinds.pop() if len(kinds) == 1 else Keyedness.SOME
+    if node.runs_user_code and node.op != "filter":
+        return Keyedness.SOME
+    return known(node.parents[0])
 
 
 @dataclass(frozen=True, slots=True)

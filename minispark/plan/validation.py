@@ -22,6 +22,7 @@ from minispark.model.function_names import (
 from minispark.model.job import DagNode, JobRequest
 from minispark.model.safe_text import has_control
 from minispark.plan.logical import LogicalDag, LogicalNode
+from minispark.plan.size import TASKS_MAX, PlanTooLarge
 from minispark.plan.user_code import Modules
 
 ID_CHARS_MAX = 64
@@ -197,6 +198,11 @@ def _partitions(
             raise InvalidRequest(
                 f"{node.id} has the {total} partitions of its inputs; leave it out",
                 f"{at}.partitions",
+            )
+        if total > TASKS_MAX:  # nested ones double: no plan of them is ever made
+            raise PlanTooLarge(
+                f"{node.id} has the {total} partitions of its inputs; the limit is {TASKS_MAX}",
+                f"{at}",
             )
         return total
     if node.op not in (*NARROW, *WRITERS, "sample", "shuffle_read"):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from minispark.compute.batch import Batch, Keyed, TextChunk, Values
+from minispark.compute.columns import select_columns, select_fields
 from minispark.errors import TaskError
 from minispark.model.plan import ReadRows, ReadSplits, Split
 from minispark.model.safe_text import is_text
@@ -55,7 +57,7 @@ class Reader:
         for offset, text in read_chunks(split, source.options):
             if '"' in text:
                 _refuse_open_quotes(split, offset, text)
-            yield TextChunk(text, skip_blank=True)
+            yield _selected(source, TextChunk(text, skip_blank=True))
 
     def _multiline_rows(self, source: ReadSplits | ReadRows, split: Split) -> Iterator[Batch]:
         row = ""
@@ -68,7 +70,7 @@ class Reader:
                 if not is_open:
                     rows.append(row.removesuffix("\n").removesuffix("\r"))
                     row = ""
-            yield Values([row for row in rows if row])
+            yield _selected(source, Values([row for row in rows if row]))
             rows = []
         if is_open:
             raise TaskError(f"{split.path}: a quote is never closed")
@@ -90,32 +92,55 @@ class Reader:
     def _json_lines(self, source: ReadSplits, split: Split, offset: int, text: str) -> Batch:
         keys: list[str | None] = []
         values: list[str] = []
-        at = offset
-        encoding = source.options.encoding
-        for line in text.split("\n")[:-1]:
+        parsed: list[Any] = []
+        for index, line in enumerate(text.split("\n")[:-1]):
             row = line.removesuffix("\r")
-            if row.strip():
-                try:
-                    fields = json.loads(row)
-                    key = fields.get("key") if isinstance(fields, dict) else None
-                    if isinstance(key, str) and not is_text(key):
-                        raise ValueError("its key holds half of a surrogate pair")
-                except (ValueError, RecursionError) as error:
-                    if source.options.on_error == "skip":
-                        self.records_skipped += 1
-                    else:
-                        number = line_number(split, at)
-                        raise TaskError(
-                            f"{split.path}: line {number} is no JSON ({error}); correct it, or say "
-                            '"on_error": "skip" on the reader node'
-                        ) from error
+            if not row or row.isspace():
+                continue
+            try:
+                fields = _parsed(row)
+                key = fields.get("key") if isinstance(fields, dict) else None
+                if isinstance(key, str) and not is_text(key):
+                    raise ValueError("its key holds half of a surrogate pair")
+            except (ValueError, RecursionError) as error:
+                if source.options.on_error != "skip":
+                    lines = text.split("\n")[:index]
+                    encoding = source.options.encoding
+                    before = sum(len(one.encode(encoding, "replace")) + 1 for one in lines)
+                    raise TaskError(
+                        f"{split.path}: line {line_number(split, offset + before)} is no JSON "
+                        f'({error}); correct it, or say "on_error": "skip" on the reader node'
+                    ) from error
+                self.records_skipped += 1
+            else:
+                values.append(row)
+                if source.select is not None:
+                    parsed.append(fields)
                 else:
                     keys.append(key if isinstance(key, str) else None)
-                    values.append(row)
-            at += len(line.encode(encoding, "replace")) + 1
+        if source.select is not None:
+            return select_fields(source.select, values, parsed)
         if all(key is None for key in keys):
             return Values(values)
         return Keyed(keys, values)
+
+
+_decoder = json.JSONDecoder()
+
+
+def _parsed(row: str) -> Any:
+    """As `json.loads` has it, which spends as much time on what may stand around the value."""
+    try:
+        fields, end = _decoder.raw_decode(row)
+    except ValueError:
+        end = -1
+    return fields if end == len(row) else json.loads(row)
+
+
+def _selected(source: ReadSplits | ReadRows, batch: Batch) -> Batch:
+    if isinstance(source, ReadRows) or source.select is None:
+        return batch
+    return select_columns(source.select, batch)
 
 
 def _lines(text: str) -> list[str]:

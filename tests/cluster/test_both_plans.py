@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,43 @@ def test_a_total_order(
     final = [path for path in files if "_s_p" in path]
     sizes = [len(json.loads(Path(path).read_text())["records"]) for path in final]
     assert len(sizes) == 3 and all(700 < size < 1300 for size in sizes), sizes
+
+
+def filtered(folder: Path, name: str) -> tuple[dict[str, Any], Records]:
+    """A job whose filters the fused plan asks sooner, and its answer by plain Python."""
+    read = {"id": "read", "op": "read_csv", "path": str(folder / "rows.csv")}
+    pair = {"id": "pair", "op": "map", "fn": "extract_key"}
+    rows = [(city, f"{price},{code}") for city, price, code in table(folder)]
+    has_x = {"id": "f", "op": "filter", "expr": "ends_with(value, 'x') and value != '1.1,x'"}
+    with_x = [row for row in rows if row[1].endswith("x") and row[1] != "1.1,x"]
+    is_b = {"id": "f", "op": "filter", "expr": "key == 'b' or starts_with(key, 'd')"}
+    of_b = [row for row in rows if row[0] in ("b", "d")]
+    match name:
+        case "distinct":
+            nodes = [read, pair, {"id": "once", "op": "distinct"}, has_x]
+            return job(nodes, 3), sorted(set(with_x))
+        case "sort":
+            return job([read, pair, {"id": "s", "op": "sort_by_key"}, has_x], 3), sorted(with_x)
+        case "group":
+            nodes = [read, pair, {"id": "g", "op": "group_by_key"}, is_b]
+            count = {"id": "n", "op": "map", "expr": "str(len(value))"}
+            counts = Counter(city for city, _ in of_b)
+            return job([*nodes, count], 3), sorted((c, str(n)) for c, n in counts.items())
+        case _:
+            other = {"id": "words", "op": "read_text", "path": str(folder / "few.txt")}
+            pair2 = {**pair, "id": "pair2"}
+            joined = {"id": "j", "op": "left_outer_join", "join_with": "pair2"}
+            edges = [["read", "pair"], ["words", "pair2"], ["pair", "j"], ["j", "f"]]
+            request = job([read, pair, other, pair2, joined, is_b], 3, edges=edges)
+            (folder / "few.txt").write_text("b,1\nb,2\nc,3\n")
+            met = [(c, f"({v},{n})") for c, v in of_b for n in ("12" if c == "b" else [])]
+            return request, sorted(met + [(c, f"({v},null)") for c, v in of_b if c == "d"])
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("name", ["distinct", "sort", "group", "join"])
+def test_filters_that_ask_sooner(
+    shared_cluster: Cluster, folder: Path, plan: str, name: str
+) -> None:
+    request, expected = filtered(folder, name)
+    assert expected and run(shared_cluster, request, plan) == expected

@@ -18,7 +18,7 @@ from minispark.compute.batch import (
 from minispark.compute.columns import select_columns
 from minispark.compute.functions import NARROW_FUNCTIONS
 from minispark.compute.kernels import KERNELS
-from minispark.compute.pipeline import Pipeline, key_by_value, reorder
+from minispark.compute.pipeline import Pipeline, key_by_value
 from minispark.errors import TaskError
 from minispark.model.function_names import FUNCTION_NAMES
 from minispark.model.steps import Narrow, SelectColumns
@@ -65,16 +65,14 @@ def test_a_kernel_does_what_its_definition_says(op: str, fn: str, batch: Batch) 
 def test_a_pipeline_does_what_its_steps_say(batch: Batch, names: list[tuple[str, str]]) -> None:
     steps = tuple(Narrow(f"n{i}", op, fn) for i, (op, fn) in enumerate(names))
     expected = list(records(batch))
-    for op, fn in names:
-        function = NARROW_FUNCTIONS[op][fn]
+    counts: dict[str, int] = {}
+    for step in steps:
+        function = NARROW_FUNCTIONS[step.op][step.fn]
         expected = [row for key, value in expected for row in function(key, value)]
-    got = [row for out in Pipeline(steps).run([batch]) for row in records(out)]
-    assert got == expected
-
-
-def test_letter_case_is_changed_before_words_are_split() -> None:
-    split, lower = Narrow("a", "flat_map", "split_words"), Narrow("b", "map", "to_lower")
-    assert reorder((split, lower)) == (lower, split)
+        counts[step.node_id] = len(expected)
+    pipeline = Pipeline(steps)
+    assert [row for out in pipeline.run([batch]) for row in records(out)] == expected
+    assert pipeline.counts == counts, "also where a chunk stays whole"
 
 
 @given(batch=BATCHES)

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from minispark.compute.batch import (
@@ -23,12 +23,14 @@ from minispark.compute.batch import (
     has_json,
     records,
 )
-from minispark.errors import ProtocolError
+from minispark.errors import MiniSparkError, ProtocolError
 from minispark.storage.memory_file import memory_file
 from minispark.storage.partition_cache import SPILLED_FACTOR, PartitionCache
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir
 from minispark.worker.cache_channel import CacheChannel, serve_cache
 from minispark.worker.task_cache import TaskCache
+from tests import jobs
+from tests.in_process import plan_of, run_plan
 
 ATTEMPT = "00000000-0000-5000-8000-000000000001"
 OTHER = "00000000-0000-5000-8000-000000000002"
@@ -271,3 +273,53 @@ def test_an_agent_that_is_gone_is_a_cache_without_entries(tmp_path: Path) -> Non
         tasks = TaskCache(CacheChannel(mine), str(tmp_path), bytes_max=250)
         assert tasks.read("k:0") is None
         assert list(tasks.keep("k:0", None, iter(ROWS))) == ROWS
+
+
+# --- whole plans --------------------------------------------------------------------------------
+
+OPERATORS = st.sampled_from(
+    [
+        {"op": "map", "fn": "pair_with_one"},
+        {"op": "map", "expr": "(key, [key, value])"},
+        {"op": "filter", "expr": "len(key) != 2"},
+        {"op": "flat_map", "fn": "split_words"},
+        {"op": "sample", "fraction": 0.5},
+        {"op": "union"},
+        {"op": "union"},
+        {"op": "union"},
+        {"op": "distinct"},
+        {"op": "sort_by_key"},
+        {"op": "reduce_by_key", "fn": "count"},
+        {"op": "take", "n": 5},
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_plan_gives_the_same_records_with_and_without_a_cache_and_again(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "x").write_text("".join(f"w{i % 7} W{i % 5}\n\n" for i in range(30)))
+    nodes: list[dict[str, object]] = [{"id": "n0", "op": "read_text", "path": str(folder / "x")}]
+    nodes.append({"id": "n1", "op": "map", "expr": "(value, value)"})
+    edges = [["n0", "n1"]]
+    for i in range(2, data.draw(st.integers(4, 9))):
+        node = {"id": f"n{i}", **data.draw(OPERATORS), "cache": data.draw(st.booleans())}
+        parents = data.draw(st.permutations(range(1, i)))[: 2 if node["op"] == "union" else 1]
+        nodes.append(node)
+        edges += [[f"n{parent}", f"n{i}"] for parent in parents]
+    request = jobs.job(nodes, data.draw(st.integers(1, 3)), edges=edges)
+    try:
+        made = plan_of(request)
+        expected = run_plan(made, folder).results
+    except MiniSparkError:
+        event("no job")
+        return  # an expression that asks a record without a key, say
+    with closing(PartitionCache(str(folder), "w", bytes_max=2000)) as cache:
+        mine, theirs = socket.socketpair()
+        serve_cache(theirs, cache)
+        with mine:
+            for _ in range(2):
+                assert run_plan(made, folder, channel=CacheChannel(mine)).results == expected

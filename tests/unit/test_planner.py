@@ -138,6 +138,16 @@ UNION = job(
         ["u", "all"],
     ],
 )  # fmt: skip
+FILTERS = keyed(
+    {"id": "low", "op": "map", "fn": "to_lower"},
+    {"id": "once", "op": "distinct"},
+    {"id": "some", "op": "filter", "expr": "contains(value, 'a')"},
+    {"id": "s", "op": "sort_by_key"},
+    {"id": "b", "op": "filter", "expr": "starts_with(key, 'b')"},
+    {"id": "odd", "op": "filter", "expr": "int(value) % 2 == 1"},
+    edges=[["read", "pair"], ["pair", "low"], ["low", "once"], ["once", "some"], ["some", "s"],
+           ["s", "b"], ["b", "odd"]],
+)  # fmt: skip
 SAVED = keyed(
     {"id": "sum", "op": "reduce_by_key"},
     {"id": "csv", "op": "write_csv", "path": "/out/csv"},
@@ -163,6 +173,8 @@ CACHED = job(
     ],
 )  # fmt: skip
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "filters-fused": (FILTERS, "fused", {}),
+    "filters-naive": (FILTERS, "naive", {}),
     "saved-fused": (SAVED, "fused", {}),
     "saved-naive": (SAVED, "naive", {}),
     "cached-fused": (CACHED, "fused", {}),
@@ -357,6 +369,17 @@ def test_nested_diamonds_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(walked) == 2 * 119, "the sides of each join"
 
 
+def test_nested_unions_are_refused_before_anybody_plans_them() -> None:
+    nodes: list[dict[str, Any]] = [{"id": "u0", "op": "read_text", "path": "x"}]
+    edges = []
+    for i in range(1, 100):
+        nodes += [{"id": f"f{i}", "op": "filter"}, {"id": f"u{i}", "op": "union"}]
+        edges += [[f"u{i - 1}", f"f{i}"], [f"f{i}", f"u{i}"], [f"u{i - 1}", f"u{i}"]]
+    with pytest.raises(PlanTooLarge, match="u19 has the 1048576 partitions") as refused:
+        planned(job(nodes, 2, edges=edges), "fused")
+    assert refused.value.field == "dag.nodes[38]"
+
+
 def test_a_job_that_is_too_large_for_the_naive_plan_has_the_other_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     submitter = Submitter(str(tmp_path), (str(tmp_path),), str(tmp_path / "s"), PlanKind.FUSED)
@@ -452,3 +475,46 @@ def test_the_same_records_have_the_same_lineage_in_every_job() -> None:
 )
 def test_other_records_have_another_lineage(changes: dict[str, Any]) -> None:
     assert lineage_of(**changes) != lineage_of()
+
+
+def test_no_filter_moves_before_records_that_are_kept_for_other_jobs() -> None:
+    def filters_before_the_sort(is_cached: bool) -> int:
+        nodes = [
+            {"id": "read", "op": "read_text", "path": "x"},
+            {"id": "pair", "op": "map", "fn": "extract_key"},
+            {"id": "sort", "op": "sort_by_key", "cache": is_cached},
+            {"id": "some", "op": "filter", "fn": "not_empty"},
+        ]
+        made = planned(job(nodes, 2), "fused")
+        early = [step for stage in made.stages[:-1] for step in stage.program.steps]
+        return sum(step.node_id == "some" for step in early)
+
+    assert filters_before_the_sort(False) > 0
+    assert filters_before_the_sort(True) == 0
+
+
+def test_as_many_tasks_as_made_the_records_are_part_of_their_lineage() -> None:
+    def cached(*more: dict[str, Any]) -> tuple[int, str | None]:
+        nodes = [
+            {"id": "read", "op": "read_text", "path": "x"},
+            {"id": "own", "op": "map", "expr": "(value, 1)", "cache": True},
+        ]
+        stage, *_ = planned(job([*nodes, *more], 2), "fused", size=2**30).stages
+        (step,) = [step for step in stage.program.steps if isinstance(step, Cache)]
+        return stage.partitions, step.lineage
+
+    few, many = cached(), cached({"id": "count", "op": "reduce_by_key", "fn": "count"})
+    assert few[0] == 2 < many[0]
+    assert few[1] != many[1]
+
+
+def test_a_sample_takes_the_records_of_the_partitions_that_its_job_asks_for() -> None:
+    nodes = [
+        {"id": "read", "op": "read_text", "path": "x"},
+        {"id": "some", "op": "sample", "fraction": 0.5},
+        {"id": "count", "op": "reduce_by_key", "fn": "count"},
+    ]
+    for sampled in (True, False):
+        chain = nodes if sampled else [nodes[0], nodes[2]]
+        stage, *_ = planned(job(chain, 2), "fused", size=2**30).stages
+        assert (stage.partitions == 2) == sampled

@@ -7,6 +7,8 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +29,8 @@ from minispark.compute.rows import (
 from minispark.compute.sorting import sorted_rows
 from minispark.compute.spill import Memory
 from minispark.model.steps import Limit, Sample
+from tests.in_process import plan_of, run_plan
+from tests.jobs import job
 from tests.unit.test_spilling import Heap
 
 VALUE = (
@@ -197,3 +201,30 @@ def test_ranges_are_about_equally_large() -> None:
     samples = [(str(key), int(weight)) for key, weight in flat(sampled_keys(batches, 0))]
     sizes = Counter(range_partitions(keys, range_bounds(samples, 4), 4, False))
     assert all(20_000 < size < 30_000 for size in sizes.values()), sizes
+
+
+# --- no records ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"op": "sort_by_key"},
+        {"op": "reduce_by_key", "fn": "count"},
+        {"op": "join", "join_with": "pair"},
+        {"op": "distinct"},
+    ],
+)
+@pytest.mark.parametrize("fn", ["split_lines", "split_words"])
+def test_what_needs_keys_takes_no_records_at_all(
+    tmp_path: Path, last: dict[str, Any], fn: str
+) -> None:
+    (tmp_path / "in.txt").write_text("a,1\nb\n")
+    nodes = [
+        {"id": "read", "op": "read_text", "path": str(tmp_path / "in.txt")},
+        {"id": "pair", "op": "map", "fn": "extract_key"},
+        {"id": "none", "op": "sample", "fraction": 0.0},
+        {"id": "split", "op": "flat_map", "fn": fn},
+        {"id": "last", **last},
+    ]
+    assert run_plan(plan_of(job(nodes, 2)), tmp_path).rows() == []
