@@ -242,7 +242,9 @@ class Stage:
     partitions: int
     """Number of tasks."""
     parents: tuple[int, ...]
-    """Indices of the stages that must be complete first; all smaller than `index`."""
+    """Indices of the stages that its tasks read, some all of them and some but one; all smaller
+    than `index`.
+    """
     program: StageProgram
     splits: tuple[tuple[Split, ...], ...] = ()
     """Per partition, where the source (or a broadcast join's left side) is ReadSplits or

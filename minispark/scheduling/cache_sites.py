@@ -12,12 +12,13 @@ from itertools import islice
 
 from minispark.model.cache_keys import chain_keys, kept_keys, wanted_keys
 from minispark.scheduling.job_run import StageRun
+from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt
 
 SITES_MAX = 100_000
 """Known at a time; the one that was learned first is forgotten."""
 SCAN_MAX = 16
-"""Among how many ready tasks of a stage one is looked for that its worker has something for."""
+"""Among how many ready tasks of a group one is looked for that its worker has something for."""
 
 
 class CacheSites:
@@ -37,28 +38,31 @@ class CacheSites:
         while len(self._sites) > SITES_MAX:
             del self._sites[next(iter(self._sites))]
 
-    def choose(self, stage: StageRun, worker_id: str) -> int:
-        """The place among the stage's ready tasks of one for that worker: the first whose records
-        it has; else the first whose records nobody has; else the first.
+    def choose(self, group: TaskGroup, worker_id: str) -> int | None:
+        """The partition of the group's ready task that is for that worker: the first whose records
+        it has; else the first whose records nobody has. None: any is as good.
         """
+        stage = group.stage
         if not stage.uses_cache or not self._sites:
-            return 0
+            return None
         homeless: int | None = None
-        for index, partition in enumerate(islice(stage.ready, SCAN_MAX)):
+        for partition in islice(group.ready, SCAN_MAX):
             site = self._site(stage, partition)
             if site == worker_id:
-                return index
+                return partition
             if site is None and homeless is None:
-                homeless = index
-        return homeless or 0
+                homeless = partition
+        return homeless
 
-    def home(self, stage: StageRun) -> str | None:
-        """The worker that has what the stage's first ready task would make otherwise. What it would
+    def home(self, group: TaskGroup) -> str | None:
+        """The worker that has what the group's first ready task would make otherwise. What it would
         only fetch otherwise is no reason to wait for anybody.
         """
+        stage = group.stage
         if not stage.uses_cache:
             return None
-        return self._first(chain_keys(stage.stage.program, stage.job.id, stage.ready[0]))
+        partition = group.first_ready.partition
+        return self._first(chain_keys(stage.stage.program, stage.job.id, partition))
 
     def _site(self, stage: StageRun, partition: int) -> str | None:
         return self._first(wanted_keys(stage.stage.program, stage.job.id, partition))

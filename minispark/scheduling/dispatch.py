@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import assert_never
 
 from minispark.model.effects import (
     AnswerTaskRequest,
@@ -20,18 +19,11 @@ from minispark.model.effects import (
 from minispark.model.events import TaskRequested
 from minispark.model.file_names import partition_file
 from minispark.model.plan import (
-    FetchShuffle,
     Join,
     OutputLocation,
-    PartitionFile,
-    ReadDocumentedShuffle,
     ReadPartitions,
-    ReadRows,
-    ReadSplits,
-    Source,
     StageProgram,
     TaskOrder,
-    UnionAll,
 )
 from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.job_run import JobRun, StageRun
@@ -43,7 +35,9 @@ from minispark.scheduling.limits import (
     SPECULATION_RATIO,
     SPECULATION_S_MIN,
 )
+from minispark.scheduling.reads import Reads
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun
 from minispark.scheduling.worker_pool import Worker
 
@@ -74,49 +68,46 @@ class Dispatcher:
         """Assign ready tasks while there is room; one LaunchAttempts for each worker."""
         state, pool = self._state, self._state.pool
         launches: dict[str, _Launch] = {}
-        passed_over: dict[str, None] = {}
+        passed_over: dict[TaskGroup, None] = {}
         while True:
-            job = self._least_served(passed_over)
-            if job is None:
+            group = self._next_group(passed_over)
+            if group is None:
                 break
-            stage = job.stages[job.open_stages[0]]
             worker = pool.next_available()
             if worker is None and state.ready_count > pool.slots_total:
-                worker = pool.next_prefetching(stage.is_quick)
+                worker = pool.next_prefetching(group.stage.is_quick)
             if worker is None:
                 break
-            placed = self._place_for_first(stage, worker, now)
+            placed = self._place_for_first(group, worker, now)
             if placed is None:
-                passed_over[job.id] = None
+                passed_over[group] = None
                 continue
-            attempt = self._assign(job, stage, placed, now, at_unix_s, effects)
+            attempt = self._assign(group, placed, now, at_unix_s, effects)
             self._add_order(launches, attempt)
         self._send(launches, effects)
 
-    def _place_for_first(self, stage: StageRun, worker: Worker, now: float) -> Worker | None:
-        """Where the stage's first ready task goes: to that worker, whose turn it is, or to another
+    def _place_for_first(self, group: TaskGroup, worker: Worker, now: float) -> Worker | None:
+        """Where the group's first ready task goes: to that worker, whose turn it is, or to another
         one if it avoids that. One that avoids the only worker with room lets the tasks behind it
         go first; None when AVOIDERS_MAX of them do. First is what the worker has in its cache; what
         another one has there waits in that one's queue, if there is room.
         """
         pool = self._state.pool
         worker_id = worker.identity.worker_id
-        chosen = self._state.cache_sites.choose(stage, worker_id)
-        if chosen:
-            partition = stage.ready[chosen]
-            del stage.ready[chosen]
-            stage.ready.appendleft(partition)
-        home = self._state.cache_sites.home(stage)
+        chosen = self._state.cache_sites.choose(group, worker_id)
+        if chosen is not None:
+            group.ready.move_to_end(chosen, last=False)
+        home = self._state.cache_sites.home(group)
         if home is not None and home != worker_id and pool.can_queue(home):
             return pool.workers[home]
-        for _ in range(min(AVOIDERS_MAX, len(stage.ready))):
-            task = stage.tasks[stage.ready[0]]
+        for _ in range(min(AVOIDERS_MAX, len(group.ready))):
+            task = group.first_ready
             if task.avoided_worker != worker_id or now >= task.avoid_until:
                 return worker
             other = pool.other_than(worker_id)
             if other is not None or not pool.has_other(worker_id):
                 return other or worker
-            stage.ready.rotate(-1)  # another worker will have room, and say so
+            group.ready.move_to_end(task.partition)  # another worker will have room, and say so
         return None
 
     def _send(self, launches: dict[str, _Launch], effects: list[Effect]) -> None:
@@ -147,27 +138,30 @@ class Dispatcher:
                 self._add_order(launches, copy)
         self._send(launches, effects)
 
-    def _least_served(self, passed_over: dict[str, None]) -> JobRun | None:
-        """The job with the fewest live attempts among the first FAIR_JOBS_MAX that have ready
-        tasks, but for those.
+    def _next_group(self, passed_over: dict[TaskGroup, None]) -> TaskGroup | None:
+        """The first runnable group, but for those, of the job with the fewest live attempts among
+        the first FAIR_JOBS_MAX that have ready tasks.
         """
-        jobs = (job for job in self._candidates() if job.id not in passed_over)
-        return min(jobs, key=lambda job: job.live_count, default=None)
+        for job in sorted(self._candidates(), key=lambda job: job.live_count):
+            for group in job.open_groups:
+                if group not in passed_over:
+                    return group
+        return None
 
     def _candidates(self) -> list[JobRun]:
         return [self._state.jobs[i] for i in islice(self._state.ready_jobs, FAIR_JOBS_MAX)]
 
     def _assign(
         self,
-        job: JobRun,
-        stage: StageRun,
+        group: TaskGroup,
         worker: Worker,
         now: float,
         at_unix_s: float,
         effects: list[Effect],
     ) -> Attempt:
-        task = job.take_ready(stage)
-        return self._place(job, stage, task, worker, now, at_unix_s, effects)
+        job = group.stage.job
+        task = job.take_first(group)
+        return self._place(job, group.stage, task, worker, now, at_unix_s, effects)
 
     def _place(
         self,
@@ -207,10 +201,9 @@ class Dispatcher:
             return AnswerTaskRequest(event.request_id, event.worker_id, False, None)
         if self._state.pool.may_take(worker):
             for job in sorted(self._candidates(), key=lambda job: job.live_count):
-                for index in job.open_stages:
-                    stage = job.stages[index]
-                    if stage.stage.is_documented:
-                        attempt = self._assign(job, stage, worker, now, event.at_unix_s, effects)
+                for group in job.open_groups:
+                    if group.stage.stage.is_documented:
+                        attempt = self._assign(group, worker, now, event.at_unix_s, effects)
                         job.start(attempt, now, event)
                         self._state.touch_worker(worker)
                         task = _http_task(attempt)
@@ -224,46 +217,44 @@ class Dispatcher:
         already; returns the name under which it finds them.
         """
         stage, partition = attempt.stage, attempt.task.partition
-        job, index = stage.job, stage.stage.index
-        parts = _reads_of(stage.stage.program)
-        if not parts:
+        job, group = stage.job, stage.group_of(attempt.task)
+        reads = group.reads
+        if not reads.parts:
             return None
-        name = f"{job.id}/{index}"
-        if not all(is_every for _, is_every in parts):
-            name = f"{name}/{partition}"
-            launch.outputs[name] = tuple(self._collect(stage, parts, partition))
+        if not reads.is_shared:
+            name = f"{job.id}/{stage.stage.index}/{partition}"
+            launch.outputs[name] = tuple(self._collect(job, reads, partition))
             return name
+        name = f"{job.id}/{stage.stage.index}/of-{group.number}"
         versions = (
             self._state.pool.version,
-            *(job.stages[parent].outputs_version for parent, _ in parts),
+            *(job.stages[parent].outputs_version for parent, _ in reads.parts),
         )
         known = self._state.pool.workers[attempt.worker_id].tables.setdefault(job.id, {})
-        if known.get(index) != versions:
-            known[index] = versions
+        if known.get(name) != versions:
+            known[name] = versions
             job.readers[attempt.worker_id] = None
-            launch.tables[name] = self._table(stage, parts, versions)
+            launch.tables[name] = self._table(name, job, reads, versions)
         return name
 
     def _table(
-        self, stage: StageRun, parts: tuple[tuple[int, bool], ...], versions: tuple[int, ...]
+        self, name: str, job: JobRun, reads: Reads, versions: tuple[int, ...]
     ) -> tuple[OutputLocation, ...]:
-        """All outputs that the stage reads, as many workers are sent them."""
-        key = f"{stage.job.id}/{stage.stage.index}"
-        cached = self._locations.get(key)
+        """All outputs that tasks of a group read, as many workers are sent them."""
+        cached = self._locations.get(name)
         if cached is None or cached[0] != versions:
             if len(self._locations) > FAIR_JOBS_MAX:
                 del self._locations[next(iter(self._locations))]
-            cached = self._locations[key] = (versions, tuple(self._collect(stage, parts, 0)))
+            locations = tuple(self._collect(job, reads, reads.first))
+            cached = self._locations[name] = (versions, locations)
         return cached[1]
 
-    def _collect(
-        self, stage: StageRun, parts: tuple[tuple[int, bool], ...], partition: int
-    ) -> list[OutputLocation]:
+    def _collect(self, job: JobRun, reads: Reads, partition: int) -> list[OutputLocation]:
         locations: list[OutputLocation] = []
-        for index, is_every in parts:
-            parent = stage.job.stages[index]
-            tasks = parent.tasks if is_every else parent.tasks[partition : partition + 1]
-            for task in tasks:
+        own = reads.own_partition(partition)
+        for index, is_every in reads.parts:
+            parent = job.stages[index]
+            for task in parent.tasks if is_every else (parent.tasks[own],):
                 assert task.accepted is not None
                 if not task.accepted.is_empty:
                     locations.append(self._location(index, task.accepted))
@@ -292,7 +283,7 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
     A queued attempt counts from when it was assigned, and has as many turns as its worker holds.
     """
     stage = attempt.stage
-    if stage.missing_parents:  # an output that a copy would read is being made again
+    if stage.is_missing(attempt.task):  # an output that a copy would read is being made again
         return False
     median_s = stage.median_s
     if median_s is None or stage.completed < SPECULATION_COMPLETED_MIN * len(stage.tasks):
@@ -302,33 +293,6 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
         return now - attempt.started_at > patience_s
     turns = 1 + len(worker.attempts) / worker.slots
     return now - attempt.assigned_at > turns * patience_s
-
-
-def _reads_of(program: StageProgram) -> tuple[tuple[int, bool], ...]:
-    """As `_reads`, and what the sink reads to know its ranges."""
-    sink = program.sink
-    ranges = None if isinstance(sink, PartitionFile) else sink.ranges
-    return (*_reads(program.source), *(_reads(ranges.samples) if ranges is not None else ()))
-
-
-def _reads(source: Source) -> tuple[tuple[int, bool], ...]:
-    """(stage index, whether all its outputs or only the task's own partition) that a source
-    reads.
-    """
-    match source:
-        case ReadSplits() | ReadRows():
-            return ()
-        case FetchShuffle() | ReadDocumentedShuffle():
-            return ((source.stage_index, True),)
-        case ReadPartitions():
-            return ((source.stage_index, source.every),)
-        case Join():
-            return (*_reads(source.left), *_reads(source.right))
-        case UnionAll(branches=branches):
-            stages = (index for branch in branches for index, _ in _reads(branch.source))
-            return tuple((index, True) for index in dict.fromkeys(stages))
-        case _:
-            assert_never(source)
 
 
 def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:

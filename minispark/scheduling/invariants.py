@@ -11,6 +11,7 @@ from minispark.model.states import TaskState, WorkerState
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import Worker, WorkerPool
 
 _BUSY = (TaskState.ASSIGNED, TaskState.RUNNING)
@@ -38,9 +39,10 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
         _check_stage(stage)
     live = sum(len(task.attempts) for stage in job.stages for task in stage.tasks)
     _require(job.live_count == live, f"{name} counts {job.live_count} live attempts, has {live}")
-    runnable = [stage.stage.index for stage in job.stages if stage.is_runnable]
-    _require(job.open_stages == runnable, f"{name} has open {job.open_stages}, runnable {runnable}")
-    ready = sum(len(job.stages[index].ready) for index in runnable)
+    runnable = [group for stage in job.stages for group in stage.groups if group.is_runnable]
+    places, opened = [g.place for g in runnable], [g.place for g in job.open_groups]
+    _require(opened == places, f"{name} has open {opened}, runnable {places}")
+    ready = sum(len(group.ready) for group in runnable)
     _require(job.ready_count == ready, f"{name} counts {job.ready_count} ready tasks, has {ready}")
     completed = sum(stage.completed for stage in job.stages)
     _require(job.tasks_completed == completed, f"{name} counts {job.tasks_completed} complete")
@@ -59,19 +61,13 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
 
 def _check_stage(stage: StageRun) -> None:
     name = f"stage {stage.job.id}/{stage.stage.id}"
-    missing = sum(not stage.job.stages[parent].is_complete for parent in stage.stage.parents)
-    _require(stage.missing_parents == missing, f"{name} misses {missing} parents")
+    for group in stage.groups:
+        _check_group(group)
     states = [task.state for task in stage.tasks]
     completed = states.count(TaskState.SUCCEEDED)
     _require(stage.completed == completed, f"{name} counts {stage.completed} of {completed}")
     running = sum(s in _BUSY or s is TaskState.COMMITTING for s in states)
     _require(stage.running == running, f"{name} counts {stage.running} running, has {running}")
-    pending = [
-        task.partition
-        for task in stage.tasks
-        if task.state is TaskState.PENDING and not task.is_delayed
-    ]
-    _require(sorted(stage.ready) == pending, f"{name} has ready {sorted(stage.ready)} != {pending}")
     records = sum(
         task.accepted.outcome.records
         for task in stage.tasks
@@ -86,6 +82,26 @@ def _check_stage(stage: StageRun) -> None:
         _require(task.live is not None or task.backup is None, f"{where}, with a backup only")
         has_output = task.state in (TaskState.COMMITTING, TaskState.SUCCEEDED)
         _require((task.accepted is not None) == has_output, f"{where}, accepted {task.accepted}")
+
+
+def _check_group(group: TaskGroup) -> None:
+    stages, reads = group.stage.job.stages, group.reads
+    name = f"group {group.place} of {group.stage.job.id}"
+    whole = [stages[index] for index, is_every in reads.parts if is_every]
+    missing = sum(not parent.is_complete for parent in whole)
+    _require(group.missing == missing, f"{name} misses {missing} stages, counts {group.missing}")
+    parts = [stages[index] for index, is_every in reads.parts if not is_every]
+    waiting: list[int] = []
+    for task in group.stage.tasks[reads.first : reads.first + reads.partitions]:
+        _require(group.stage.group_of(task) is group, f"{name} has a task of another group")
+        own = reads.own_partition(task.partition)
+        missing = sum(parent.tasks[own].state is not TaskState.SUCCEEDED for parent in parts)
+        said = f"{name}/{task.partition} misses {missing} outputs, counts {task.missing}"
+        _require(task.missing == missing, said)
+        if task.state is TaskState.PENDING and not task.is_delayed and not missing:
+            waiting.append(task.partition)
+    ready = sorted(group.ready)
+    _require(ready == waiting, f"{name} has ready {ready} != {waiting}")
 
 
 def _check_totals(state: ClusterState) -> None:

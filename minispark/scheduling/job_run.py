@@ -6,8 +6,7 @@ Must not know workers beyond their ids, nor effects.
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
+from bisect import bisect_right, insort
 
 from minispark.model.cache_keys import keeps_for_job, uses_cache
 from minispark.model.effects import PartFolder
@@ -29,7 +28,9 @@ from minispark.model.states import (
     check_transition,
 )
 from minispark.scheduling.limits import DURATIONS_MAX, QUICK_COMPLETED_MIN, QUICK_S_MAX
+from minispark.scheduling.reads import reads_of
 from minispark.scheduling.stage_figures import StageSums
+from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun
 
 
@@ -40,11 +41,11 @@ class StageRun:
         self.job = job
         self.stage = stage
         self.tasks = [TaskRun(partition) for partition in range(stage.partitions)]
-        self.ready = deque(range(stage.partitions))
-        """Partitions of PENDING tasks, in the order in which they will be launched."""
-        self.missing_parents = len(stage.parents)
-        """Parents that are not complete; nothing is launched until it is 0."""
-        self.children: list[StageRun] = []
+        self.groups = [TaskGroup(self, n, reads) for n, reads in enumerate(reads_of(stage))]
+        self.readers: list[TaskGroup] = []
+        """Groups each of whose tasks reads all of this stage."""
+        self.own_readers: list[TaskGroup] = []
+        """Groups of whose tasks each reads only the output of its own partition."""
         self.completed = 0
         self.running = 0
         """Tasks with a live attempt, and tasks that commit."""
@@ -87,9 +88,15 @@ class StageRun:
     def is_complete(self) -> bool:
         return self.completed == len(self.tasks)
 
-    @property
-    def is_runnable(self) -> bool:
-        return self.missing_parents == 0 and bool(self.ready)
+    def group_of(self, task: TaskRun) -> TaskGroup:
+        if len(self.groups) == 1:
+            return self.groups[0]
+        following = bisect_right(self.groups, task.partition, key=lambda g: g.reads.first)
+        return self.groups[following - 1]
+
+    def is_missing(self, task: TaskRun) -> bool:
+        """Whether an output that the task reads is still to be made, or to be made again."""
+        return bool(task.missing or self.group_of(task).missing)
 
     def view(self) -> StageView:
         return StageView(
@@ -124,8 +131,8 @@ class JobRun:
         self.state = JobState.PENDING
         self.message: str | None = None
         self.stages: list[StageRun] = []
-        self.open_stages: list[int] = []
-        """Indices of runnable stages, sorted: earlier stages are served first."""
+        self.open_groups: list[TaskGroup] = []
+        """The runnable ones, by their place."""
         self.accepted: dict[str, Attempt] = {}
         """Accepted attempts by id: whose outputs can be read, or are being committed."""
         self.unreadable: dict[str, str] = {}
@@ -140,7 +147,7 @@ class JobRun:
         self.live_count = 0
         """Attempts assigned or running: what fair sharing compares."""
         self.ready_count = 0
-        """Ready tasks of runnable stages."""
+        """Ready tasks of runnable groups."""
         self.tasks_completed = 0
         self.tasks_failed = 0
         self.failed_attempts = 0
@@ -169,29 +176,25 @@ class JobRun:
         self.plans = ()
         self.stages = [StageRun(self, stage) for stage in plan.stages]
         for run in self.stages:
-            for parent in run.stage.parents:
-                self.stages[parent].children.append(run)
             self.incomplete_finals += run.stage.is_final
-        for run in self.stages:
-            if run.missing_parents == 0:
-                self._open(run)
+            for group in run.groups:
+                for index, is_every in group.reads.parts:
+                    parent = self.stages[index]
+                    (parent.readers if is_every else parent.own_readers).append(group)
+                if group.is_runnable:
+                    self._open(group)
 
-    def take_ready(self, stage: StageRun) -> TaskRun:
-        """Remove and return the first ready task of a runnable stage."""
-        task = stage.tasks[stage.ready.popleft()]
-        self.ready_count -= 1
-        if not stage.ready:
-            self.open_stages.remove(stage.stage.index)
+    def take_first(self, group: TaskGroup) -> TaskRun:
+        """Remove and return the first ready task of a runnable group."""
+        task = group.first_ready
+        self._take(group, task)
         return task
 
     def take(self, stage: StageRun, task: TaskRun) -> None:
-        """Remove that task from the ready ones, whether or not its stage is runnable."""
-        was_runnable = stage.is_runnable
-        stage.ready.remove(task.partition)
-        if was_runnable:
-            self.ready_count -= 1
-            if not stage.ready:
-                self.open_stages.remove(stage.stage.index)
+        """Remove that task from the ready ones, if it is among them."""
+        group = stage.group_of(task)
+        if task.partition in group.ready:
+            self._take(group, task)
 
     def assign(
         self, stage: StageRun, task: TaskRun, worker_id: str, now: float, at_unix_s: float
@@ -239,7 +242,7 @@ class JobRun:
             self._move_task(attempt.stage, attempt.task, TaskState.COMMITTING, event)
 
     def complete(self, attempt: Attempt, event: object, at_unix_s: float) -> None:
-        """The accepted output can be read: the task SUCCEEDED, and stages that waited may open."""
+        """The accepted output can be read: the task SUCCEEDED, and its readers may be ready."""
         stage, outcome = attempt.stage, attempt.outcome
         assert outcome is not None
         self._move_task(stage, attempt.task, TaskState.SUCCEEDED, event)
@@ -249,14 +252,19 @@ class JobRun:
         self.result_bytes += outcome.bytes_written if stage.is_kept else 0
         self.tasks_completed += 1
         self.updated_at = at_unix_s
+        for group in stage.own_readers:
+            reader = group.reader_of(attempt.task.partition)
+            reader.missing -= 1
+            if group.can_be_ready(reader):
+                self._make_ready(group, reader)
         if not stage.is_complete:
             return
         stage.ended_at = at_unix_s
         self.incomplete_finals -= stage.stage.is_final
-        for child in stage.children:
-            child.missing_parents -= 1
-            if child.missing_parents == 0 and child.ready:
-                self._open(child)
+        for group in stage.readers:
+            group.missing -= 1
+            if group.is_runnable:
+                self._open(group)
 
     def send_back(
         self, stage: StageRun, task: TaskRun, event: object, is_delayed: bool = False
@@ -271,16 +279,17 @@ class JobRun:
             task.accepted = None
             stage.outputs_version += 1
         task.is_delayed = is_delayed
-        if not is_delayed:
-            self._make_ready(stage, task)
+        self._make_first(stage, task)
 
     def end_delay(self, stage: StageRun, task: TaskRun) -> None:
         """The task's retry delay has passed."""
         task.is_delayed = False
-        self._make_ready(stage, task)
+        self._make_first(stage, task)
 
     def forget_output(self, attempt: Attempt, event: object) -> None:
-        """The accepted output of a SUCCEEDED task is gone: the task runs again; children wait."""
+        """The accepted output of a SUCCEEDED task is gone: the task runs again, and its readers
+        wait.
+        """
         stage, task, outcome = attempt.stage, attempt.task, attempt.outcome
         assert outcome is not None and task.accepted is attempt
         attempt.move(AttemptState.LOST, event)
@@ -292,15 +301,19 @@ class JobRun:
         if stage.is_complete:
             stage.ended_at = None
             self.incomplete_finals += stage.stage.is_final
-            for child in stage.children:
-                if child.is_runnable:
-                    self._close(child)
-                child.missing_parents += 1
+            for group in stage.readers:
+                if group.is_runnable:
+                    self._close(group)
+                group.missing += 1
+        for group in stage.own_readers:
+            reader = group.reader_of(task.partition)
+            self.take(group.stage, reader)
+            reader.missing += 1
         stage.completed -= 1
         stage.records -= outcome.records
         self.result_bytes -= outcome.bytes_written if stage.is_kept else 0
         self.tasks_completed -= 1
-        self._make_ready(stage, task)
+        self._make_first(stage, task)
 
     def fail_task(self, stage: StageRun, task: TaskRun, event: object) -> None:
         """The task ran out of attempts."""
@@ -324,21 +337,36 @@ class JobRun:
         name = f"task {self.id}/{stage.stage.id}/{task.partition}"
         task.state = check_transition(TASK_TRANSITIONS, name, task.state, new, event)
 
-    def _make_ready(self, stage: StageRun, task: TaskRun) -> None:
-        was_runnable = stage.is_runnable
-        stage.ready.appendleft(task.partition)
+    def _make_first(self, stage: StageRun, task: TaskRun) -> None:
+        """The task waits again, before the others of its group, unless it misses something."""
+        group = stage.group_of(task)
+        if group.can_be_ready(task):
+            self._make_ready(group, task)
+            group.ready.move_to_end(task.partition, last=False)
+
+    def _make_ready(self, group: TaskGroup, task: TaskRun) -> None:
+        was_runnable = group.is_runnable
+        group.ready[task.partition] = None
         if was_runnable:
             self.ready_count += 1
-        elif stage.missing_parents == 0:
-            self._open(stage)
+        elif group.is_runnable:
+            self._open(group)
 
-    def _open(self, stage: StageRun) -> None:
-        insort(self.open_stages, stage.stage.index)
-        self.ready_count += len(stage.ready)
+    def _take(self, group: TaskGroup, task: TaskRun) -> None:
+        was_runnable = group.is_runnable
+        del group.ready[task.partition]
+        if was_runnable:
+            self.ready_count -= 1
+            if not group.ready:
+                self.open_groups.remove(group)
 
-    def _close(self, stage: StageRun) -> None:
-        self.open_stages.remove(stage.stage.index)
-        self.ready_count -= len(stage.ready)
+    def _open(self, group: TaskGroup) -> None:
+        insort(self.open_groups, group, key=lambda one: one.place)
+        self.ready_count += len(group.ready)
+
+    def _close(self, group: TaskGroup) -> None:
+        self.open_groups.remove(group)
+        self.ready_count -= len(group.ready)
 
     # --- what readers see --------------------------------------------------------------------
 

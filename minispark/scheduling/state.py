@@ -28,7 +28,7 @@ class ClusterState:
         self.undecided: dict[str, None] = {}
         """Jobs whose plan is chosen when a worker is Up."""
         self.ready_jobs: dict[str, None] = {}
-        """Jobs with ready tasks of runnable stages, in the order in which they became so."""
+        """Jobs with ready tasks of runnable groups, in the order in which they became so."""
         self.finished: dict[str, JobView] = {}
         """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`, and, but for the last
         one, at most `limits.result_bytes_max` of results.
@@ -188,7 +188,7 @@ class ClusterState:
             return "waits: no worker is Up"
         if not job.ready_count:
             return None
-        stages = [job.stages[index].stage for index in job.open_stages]
+        stages = [group.stage.stage for group in job.open_groups]
         if any(stage.is_documented for stage in stages):
             return None
         return (

@@ -78,6 +78,7 @@ class TaskRun:
         "is_delayed",
         "live",
         "losses",
+        "missing",
         "partition",
         "recomputes",
         "state",
@@ -97,6 +98,8 @@ class TaskRun:
         self.live: Attempt | None = None
         self.backup: Attempt | None = None
         self.accepted: Attempt | None = None
+        self.missing = 0
+        """Outputs that it alone of its stage reads and that cannot be read yet."""
         self.history: tuple[str, ...] = ()
         self.is_delayed = False
         """PENDING and waiting for its retry delay to pass: not among the ready ones."""

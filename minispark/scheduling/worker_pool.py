@@ -49,9 +49,9 @@ class Worker:
         """Live attempts by id: queued and running."""
         self.committing: dict[str, Attempt] = {}
         """Accepted attempts whose files it was told to name."""
-        self.tables: dict[str, dict[int, tuple[int, ...]]] = {}
-        """Which locations of outputs it was sent in this session: by job and stage that reads them,
-        the versions that they are of.
+        self.tables: dict[str, dict[str, tuple[int, ...]]] = {}
+        """Which locations of outputs it was sent in this session: by job and name, the versions
+        that they are of.
         """
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""

@@ -11,7 +11,17 @@ from minispark.model import effects as fx
 from minispark.model.events import WorkerIdentity
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.job import JobRequest
-from minispark.model.plan import DocumentedShuffle, PartitionFile, Stage
+from minispark.model.plan import (
+    DocumentedShuffle,
+    FetchShuffle,
+    Join,
+    PartitionFile,
+    ReadDocumentedShuffle,
+    ReadPartitions,
+    Source,
+    Stage,
+    UnionAll,
+)
 from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
 
 Task = tuple[str, int, int]
@@ -126,6 +136,20 @@ class Ledger:
     def stage_of(self, job_id: str, index: int) -> Stage:
         return self.stages[job_id][index]
 
+    def inputs_of(self, task: Task) -> list[Task]:
+        """The tasks whose outputs it reads, each once."""
+        job_id, index, partition = task
+        stage = self.stage_of(job_id, index)
+        parts = _reads(stage.program.source, partition)
+        if not isinstance(stage.program.sink, PartitionFile) and stage.program.sink.ranges:
+            parts += _reads(stage.program.sink.ranges.samples, partition)
+        inputs: dict[Task, None] = {}
+        for parent, own in parts:
+            width = self.stage_of(job_id, parent).partitions
+            for number in range(width) if own is None else (own,):
+                inputs[job_id, parent, number] = None
+        return list(inputs)
+
     def documented_files(self, task: Task) -> tuple[str, ...]:
         """The documented names of what the task writes, in the order of API.md."""
         job_id, index, partition = task
@@ -141,3 +165,19 @@ class Ledger:
         """Whether its accepted output may be read: its files, if any, have their names."""
         fact = self.accepted.get(task)
         return fact is not None and fact.attempt_id not in self.uncommitted
+
+
+def _reads(source: Source, partition: int) -> list[tuple[int, int | None]]:
+    """(stage, which of its partitions, or None for all) that the task of a source reads."""
+    match source:
+        case FetchShuffle() | ReadDocumentedShuffle():
+            return [(source.stage_index, None)]
+        case ReadPartitions():
+            return [(source.stage_index, None if source.every else partition)]
+        case Join():
+            return _reads(source.left, partition) + _reads(source.right, partition)
+        case UnionAll():
+            branch, number = source.locate(partition)
+            return _reads(branch.source, number)
+        case _:
+            return []

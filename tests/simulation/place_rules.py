@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING
 
 from minispark.model import effects as fx
 from minispark.model import events as ev
-from minispark.model.plan import (
-    FetchShuffle,
-    Join,
-    OutputLocation,
-    ReadDocumentedShuffle,
-    ReadPartitions,
-    Source,
-    TaskOrder,
-    UnionAll,
-)
+from minispark.model.plan import OutputLocation, TaskOrder
 from minispark.model.states import WorkerKind
 from tests.simulation.ledger import Ledger
 
@@ -151,28 +142,10 @@ class PlaceRules:
     def _check_outputs(self, order: TaskOrder, places: tuple[OutputLocation, ...]) -> None:
         """A reader is sent to exactly the accepted outputs of what it reads, but for empty ones."""
         wanted: list[tuple[int, int, str]] = []
-        stage = self._ledger.stage_of(order.job_id, order.stage_index)
-        for index, is_every in _reads(stage.program.source):
-            width = self._ledger.stage_of(order.job_id, index).partitions
-            for partition in range(width) if is_every else (order.partition,):
-                accepted = self._ledger.accepted[order.job_id, index, partition].attempt_id
-                if accepted not in self.empty:
-                    wanted.append((index, partition, accepted))
-        sent = [(p.stage_index, p.partition, p.attempt_id) for p in places]
+        inputs = self._ledger.inputs_of((order.job_id, order.stage_index, order.partition))
+        for _, index, partition in sorted(inputs):
+            accepted = self._ledger.accepted[order.job_id, index, partition].attempt_id
+            if accepted not in self.empty:
+                wanted.append((index, partition, accepted))
+        sent = sorted((p.stage_index, p.partition, p.attempt_id) for p in places)
         assert sent == wanted, f"{order} is sent to {sent}; accepted is {wanted}"
-
-
-def _reads(source: Source) -> list[tuple[int, bool]]:
-    """(stage, whether all its outputs or only that of the same partition) that a source reads."""
-    match source:
-        case FetchShuffle() | ReadDocumentedShuffle():
-            return [(source.stage_index, True)]
-        case ReadPartitions():
-            return [(source.stage_index, source.every)]
-        case Join():
-            return _reads(source.left) + _reads(source.right)
-        case UnionAll(branches=branches):
-            stages = dict.fromkeys(i for branch in branches for i, _ in _reads(branch.source))
-            return [(index, True) for index in stages]
-        case _:
-            return []

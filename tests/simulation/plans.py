@@ -1,4 +1,6 @@
-"""Random physical plans for the simulator: chains, shuffles, diamonds, joins, several leaves."""
+"""Random physical plans for the simulator: chains, shuffles, diamonds, joins, unions, several
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import random
 
 from minispark.model.job import Dag, JobRequest, PlanKind, ReaderOptions
 from minispark.model.plan import (
+    Branch,
     DocumentedShuffle,
     FetchShuffle,
     Join,
@@ -16,10 +19,12 @@ from minispark.model.plan import (
     ReadSplits,
     SavedParts,
     ShuffleBlocks,
+    SingleSource,
     Sink,
     Source,
     Stage,
     StageProgram,
+    UnionAll,
 )
 
 READ = ReadSplits("read", "text", ReaderOptions())
@@ -93,6 +98,37 @@ def naive_word_count(partitions: int) -> PhysicalPlan:
     )
 
 
+def union(*branches: tuple[SingleSource | Join, int]) -> UnionAll:
+    """Of sources, each with its number of tasks."""
+    return UnionAll("u", tuple(Branch(source, (), count) for source, count in branches))
+
+
+def naive_chain(partitions: int, length: int) -> PhysicalPlan:
+    """Stages of which each task reads the one output of its own partition."""
+    stages = [stage(0, partitions, READ, PartitionFile("s0"), is_documented=True)]
+    for index in range(1, length):
+        source = ReadPartitions(f"s{index - 1}", index - 1)
+        sink, is_last = PartitionFile(f"s{index}"), index == length - 1
+        parents = (index - 1,)
+        stages.append(
+            stage(index, partitions, source, sink, parents, is_documented=True, is_final=is_last)
+        )
+    return PhysicalPlan(PlanKind.NAIVE, tuple(stages))
+
+
+def union_of_three(reads: int, maps: int) -> PhysicalPlan:
+    """A union of a file, of what a shuffle gives, and of single partitions of a third stage."""
+    source = union((READ, reads), (FetchShuffle(0), 2), (ReadPartitions("s1", 1), maps))
+    return PhysicalPlan(
+        PlanKind.FUSED,
+        (
+            stage(0, maps, READ, ShuffleBlocks("n", 2, None)),
+            stage(1, maps, READ, ShuffleBlocks("n", 1, None)),
+            stage(2, reads + 2 + maps, source, PartitionFile("n"), (0, 1), is_final=True),
+        ),
+    )
+
+
 def _results(final: Stage) -> PartitionFile:
     """Every second final stage writes to a directory of the user's too."""
     saved = SavedParts(f"/out{final.index}", "csv", True) if final.index % 2 else None
@@ -101,8 +137,11 @@ def _results(final: Stage) -> PartitionFile:
 
 def random_plan(rng: random.Random) -> PhysicalPlan:
     """Up to six stages; every stage reads earlier ones, and leaves are final."""
-    if rng.random() < 0.25:
+    kind = rng.random()
+    if kind < 0.15:
         return naive_word_count(rng.randint(1, 4))
+    if kind < 0.3:
+        return naive_chain(rng.randint(1, 5), rng.randint(2, 4))
     count = rng.randint(1, 6)
     stages: list[Stage] = []
     read: set[int] = set()
@@ -112,7 +151,10 @@ def random_plan(rng: random.Random) -> PhysicalPlan:
         parents = tuple(sorted(rng.sample(earlier, rng.randint(0, min(2, index)))))
         read.update(parents)
         source: Source = READ
-        if len(parents) == 1:
+        if parents and rng.random() < 0.4:
+            source = _random_union(rng, stages, parents)
+            partitions = sum(branch.partitions for branch in source.branches)
+        elif len(parents) == 1:
             source = FetchShuffle(parents[0])
         elif len(parents) == 2:
             source = Join("j", FetchShuffle(parents[0]), FetchShuffle(parents[1]))
@@ -124,3 +166,17 @@ def random_plan(rng: random.Random) -> PhysicalPlan:
         for s in stages
     ]
     return PhysicalPlan(PlanKind.FUSED, tuple(finals))
+
+
+def _random_union(rng: random.Random, stages: list[Stage], parents: tuple[int, ...]) -> UnionAll:
+    """A branch for each parent, some for both, and one that reads a file; in any order."""
+    branches: list[tuple[SingleSource | Join, int]] = [(READ, rng.randint(1, 3))]
+    for parent in parents:
+        width = stages[parent].partitions
+        own = ReadPartitions(f"s{parent}", parent), width
+        branches.append(rng.choice([own, (FetchShuffle(parent), rng.randint(1, 3))]))
+        every = ReadPartitions(f"s{parent}", parent, every=True)
+        if rng.random() < 0.2:
+            branches.append((Join("j", own[0], every), width))
+    rng.shuffle(branches)
+    return union(*branches)

@@ -14,7 +14,7 @@ from minispark.master.loop import MasterLoop
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, Cause
-from minispark.scheduling import attempts, core, recovery
+from minispark.scheduling import attempts, core, job_run, recovery
 from minispark.scheduling.attempts import AttemptOutcomes, expected_files
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.dispatch import Dispatcher
@@ -22,6 +22,7 @@ from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.recovery import Recovery
 from minispark.scheduling.state import ClusterState
+from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import WorkerPool
 from tests.simulation.planting import bug, nothing, without, wrap
 
@@ -114,6 +115,61 @@ def _no_cause_of_loss(patch: pytest.MonkeyPatch) -> None:
 @bug("outputs of a disk that is gone are not given up", "is gone since")
 def _no_giving_up(patch: pytest.MonkeyPatch) -> None:
     nothing(patch, AttemptOutcomes, "lose_outputs")
+
+
+# --- who may be launched ---------------------------------------------------------------------
+
+
+@bug("tasks do not wait for the one output that they read", "is launched before")
+def _no_own_reads(patch: pytest.MonkeyPatch) -> None:
+    def without_own(original: Any, stage: Any) -> Any:
+        kept = [tuple(part for part in reads.parts if part[1]) for reads in original(stage)]
+        return tuple(replace(r, parts=p) for r, p in zip(original(stage), kept, strict=True))
+
+    wrap(patch, job_run, "reads_of", without_own)
+
+
+@bug("a task that is tried again does not wait for its own input", "has ready")
+def _hasty_retry(patch: pytest.MonkeyPatch) -> None:
+    def first(_: Any, self: JobRun, stage: Any, task: Any) -> None:
+        group = stage.group_of(task)
+        if not task.is_delayed:
+            self._make_ready(group, task)
+
+    wrap(patch, JobRun, "_make_first", first)
+
+
+@bug("a lost output holds nobody back who alone reads it", "has ready")
+def _no_taking_back(patch: pytest.MonkeyPatch) -> None:
+    def forget(original: Any, self: JobRun, attempt: Any, event: Any) -> None:
+        kept = [(group, dict(group.ready)) for group in attempt.stage.own_readers]
+        original(self, attempt, event)
+        for group, ready in kept:
+            for partition in ready:
+                if partition not in group.ready:
+                    self._make_ready(group, group.stage.tasks[partition])
+
+    wrap(patch, JobRun, "forget_output", forget)
+
+
+@bug("a stage that waits keeps the others of its job waiting", "wait while slots are free")
+def _one_group_a_job(patch: pytest.MonkeyPatch) -> None:
+    def next_group(original: Any, self: Dispatcher, passed_over: Any) -> Any:
+        group = original(self, passed_over)
+        jobs = [passed.stage.job for passed in passed_over]
+        return None if group is not None and group.stage.job in jobs else group
+
+    wrap(patch, Dispatcher, "_next_group", next_group)
+
+
+@bug("a complete output wakes nobody who alone reads it", "has ready")
+def _no_waking(patch: pytest.MonkeyPatch) -> None:
+    wrap(
+        patch,
+        TaskGroup,
+        "can_be_ready",
+        lambda original, self, task: original(self, task) and not self.reads.first,
+    )
 
 
 # --- budgets and retries ---------------------------------------------------------------------

@@ -204,11 +204,9 @@ class TaskRules:
         assert is_its, f"{order} is sent to a worker to which it is not assigned"
         self._unsent.pop(order.attempt_id, None)
         stage = ledger.stage_of(order.job_id, order.stage_index)
-        for parent in stage.parents:
-            width = ledger.stage_of(order.job_id, parent).partitions
-            tasks = [(order.job_id, parent, partition) for partition in range(width)]
-            missing = [task for task in tasks if not ledger.is_readable(task)]
-            assert not missing, f"{order} is launched before {missing} can be read"
+        inputs = ledger.inputs_of((order.job_id, order.stage_index, order.partition))
+        missing = [task for task in inputs if not ledger.is_readable(task)]
+        assert not missing, f"{order} is launched before {missing} can be read"
         return stage
 
     def _saved(self, job_id: str) -> list[Stage]:

@@ -1,7 +1,7 @@
 """Sees every event, every durable fact and every effect in order, and knows what must never happen.
 
-The rules stand in `task_rules.py`, `worker_rules.py` and `place_rules.py`. Must not know how the
-simulated processes come to do what they do.
+The rules stand in `task_rules.py`, `waiting_rules.py`, `worker_rules.py` and `place_rules.py`. Must
+not know how the simulated processes come to do what they do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from minispark.model.states import JobState, WorkerKind
 from tests.simulation.ledger import Ledger
 from tests.simulation.place_rules import PlaceRules
 from tests.simulation.task_rules import TaskRules
+from tests.simulation.waiting_rules import WaitingRules
 from tests.simulation.worker_rules import WorkerRules
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Watch:
         self.tasks = TaskRules(self.ledger, simulation.limits)
         self.workers = WorkerRules(self.ledger, simulation.limits)
         self.places = PlaceRules(simulation, self.ledger)
+        self.waiting = WaitingRules(self.ledger)
         self._event: ev.Event | None = None
         self._kept: dict[str, None] = {}
         """What a worker that drains in this turn runs, and said so."""
@@ -45,6 +47,7 @@ class Watch:
         self.tasks.master_began(self._simulation.now)
         self.workers.master_began(self._simulation.now)
         self.places.master_began()
+        self.waiting.master_began()
 
     def begin_turn(self, event: ev.Event | None) -> None:
         self._event = event
@@ -55,6 +58,7 @@ class Watch:
         self.tasks.begin_turn(event, self._simulation.now)
         self.workers.begin_turn(event, self._simulation.now)
         self.places.begin_turn(event)
+        self.waiting.begin_turn(event)
 
     def written(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
         """They are durable."""
@@ -85,11 +89,13 @@ class Watch:
         self.workers.see_fact(fact)
         self.ledger.see(fact, self._simulation.now)
         self.places.see_fact(fact)
+        self.waiting.see_fact(fact, self._simulation.now)
 
     def end_turn(self) -> None:
         self.tasks.end_turn()
         self.workers.end_turn()
         self.places.end_turn(self._event)
+        self.waiting.end_turn(self._event, self._simulation.now)
 
     # --- when all is over ------------------------------------------------------------------------
 

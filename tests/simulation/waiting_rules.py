@@ -1,0 +1,68 @@
+"""What must never happen to tasks that nobody works on: wait while they could run.
+
+Each message is the rule. Must not know how a task's attempts end.
+"""
+
+from __future__ import annotations
+
+from minispark.model import effects as fx
+from minispark.model import events as ev
+from minispark.model.states import AttemptState, WorkerKind
+from minispark.scheduling.limits import AVOID_S
+from tests.simulation.ledger import LIVE, Ledger, Task, task_of
+
+
+class WaitingRules:
+    """Checked at every tick, when all that it asks for is done."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._draining: dict[str, None] = {}
+        self._failed_at: dict[Task, float] = {}
+        """A task that failed waits, and avoids a worker after that."""
+
+    def master_began(self) -> None:
+        self._draining = {}
+
+    def begin_turn(self, event: ev.Event | None) -> None:
+        match event:
+            case ev.WorkerRegistered(worker):
+                self._draining.pop(worker.worker_id, None)
+            case ev.WorkerDraining(worker_id):
+                self._draining[worker_id] = None
+            case _:
+                pass
+
+    def see_fact(self, fact: fx.Fact | fx.ForgetJob, now: float) -> None:
+        if isinstance(fact, fx.AttemptMoved) and fact.state is AttemptState.FAILED:
+            self._failed_at[task_of(fact)] = now
+        elif isinstance(fact, fx.AttemptMoved) and fact.state not in LIVE and fact.error:
+            self._failed_at[task_of(fact)] = now  # a commit that was refused fails its task too
+
+    def end_turn(self, event: ev.Event | None, now: float) -> None:
+        if not isinstance(event, ev.ClockTicked) or not any(map(self._has_room, self._ledger.up)):
+            return
+        waiting = [task for task in self._tasks() if self._can_run(task, now)]
+        assert not waiting, f"{waiting} can run, and wait while slots are free"
+
+    def _has_room(self, worker_id: str) -> bool:
+        who = self._ledger.workers[worker_id]
+        is_pushed = who.kind is WorkerKind.SOCKET and worker_id not in self._draining
+        return is_pushed and len(self._ledger.loads[worker_id]) < who.slots
+
+    def _tasks(self) -> list[Task]:
+        return [
+            (job_id, stage.index, partition)
+            for job_id, stages in self._ledger.stages.items()
+            if self._ledger.is_running(job_id)
+            for stage in stages
+            for partition in range(stage.partitions)
+        ]
+
+    def _can_run(self, task: Task, now: float) -> bool:
+        ledger = self._ledger
+        if task in ledger.accepted or ledger.live_of.get(task):
+            return False
+        if now - self._failed_at.get(task, -AVOID_S) <= AVOID_S:
+            return False
+        return all(map(ledger.is_readable, ledger.inputs_of(task)))
