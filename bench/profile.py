@@ -11,7 +11,7 @@ from bench.site import Site
 from bench.warm import request_of, run_job
 
 WORKERS, THREADS = 2, 1
-PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "other")
+PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "wait", "other")
 
 
 def profile(site: Site, which: str) -> dict[str, Any]:

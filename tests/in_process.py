@@ -23,6 +23,7 @@ from minispark.storage.inputs import resolve_inputs
 from minispark.storage.task_files import attempt_dir
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.task import TaskContext, run_order
+from minispark.worker.task_inputs import TaskInputs
 
 JOB_ID = str(uuid.UUID(int=7))
 
@@ -74,7 +75,7 @@ def run_plan(
             outcome = run_order(
                 order,
                 stage.program,
-                parents,
+                TaskInputs(parents, (), tuple),
                 context,
                 UserFunctions(),
                 [],

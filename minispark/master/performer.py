@@ -54,6 +54,9 @@ class Performer:
                         effect.orders, effect.programs, effect.outputs, effect.tables
                     )
                     self._sessions.send(effect.worker_id, launch)
+                case fx.TellOutputs():
+                    made = msg.OutputsMade(effect.attempt_ids, effect.outputs)
+                    self._sessions.send(effect.worker_id, made)
                 case fx.CancelAttempts():
                     for ids in _pages(effect.attempt_ids):
                         self._sessions.send(effect.worker_id, msg.Cancel(ids))

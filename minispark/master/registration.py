@@ -38,8 +38,10 @@ def identity_of(message: Register) -> WorkerIdentity:
         text = getattr(message, field) or ""
         if len(text) > PATH_CHARS_MAX or "\0" in text:
             raise _refused(f"{field} is too long, or holds a NUL")
-    if len(message.running) > RUNNING_MAX or any(len(i) > ID_CHARS_MAX for i in message.running):
-        raise _refused(f"running is at most {RUNNING_MAX} attempt ids")
+    for field in ("running", "waiting"):
+        ids = getattr(message, field)
+        if len(ids) > RUNNING_MAX or any(len(i) > ID_CHARS_MAX for i in ids):
+            raise _refused(f"{field} is at most {RUNNING_MAX} attempt ids")
     is_new = message.worker_id == NIL_ID
     return WorkerIdentity(
         worker_id=str(uuid.uuid4()) if is_new else message.worker_id.lower(),

@@ -287,7 +287,11 @@ class Sessions:
         if older is not None:
             older.worker_id = None
             self._forget(older)
-        self._post(ev.WorkerRegistered(identity, session.number, message.running, now_unix_s))
+        self._post(
+            ev.WorkerRegistered(
+                identity, session.number, message.running, now_unix_s, message.waiting
+            )
+        )
 
     def _refuse(self, session: Session, error: ProtocolError) -> None:
         logger.warning("refused %s: %s", session.name, error)

@@ -13,6 +13,7 @@ from minispark.model.events import WorkerIdentity
 from minispark.model.figures import StageFigures
 from minispark.model.job import JobRequest
 from minispark.model.plan import (
+    MadeOutput,
     OutputLocation,
     PhysicalPlan,
     Stage,
@@ -139,6 +140,15 @@ class LaunchAttempts:
 
 
 @dataclass(frozen=True, slots=True)
+class TellOutputs:
+    """Say to attempts that began early that these outputs can be read now."""
+
+    worker_id: str
+    attempt_ids: tuple[str, ...]
+    outputs: tuple[MadeOutput, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HttpTask:
     """A task as a foreign worker gets it; the boundary renders it as the documented Task."""
 
@@ -245,6 +255,7 @@ Effect: TypeAlias = (
     | AcceptWorker
     | CloseSession
     | LaunchAttempts
+    | TellOutputs
     | AnswerTaskRequest
     | CancelAttempts
     | CommitOutput

@@ -69,6 +69,8 @@ class WorkerRegistered:
     running: tuple[str, ...]
     """Attempts that it still holds from an earlier session."""
     at_unix_s: float
+    waiting: tuple[str, ...] = ()
+    """Those of them that began early and have not heard of all that they read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,5 +31,7 @@ class StageFigures:
     completed_at: float | None = None
 
 
-PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write")
-"""What an executor's time is told apart into; the rest is `other`."""
+PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "wait")
+"""What an executor's time is told apart into; the rest is `other`. To `wait` is for
+outputs that are still being made.
+"""

@@ -293,6 +293,16 @@ class OutputLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeOutput:
+    """An output for which attempts waited that began early."""
+
+    stage_index: int
+    partition: int
+    place: OutputLocation | None
+    """None: it has no records, and nobody needs to read it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskOrder:
     """One attempt to run. Everything that differs between tasks of a stage."""
 
@@ -306,6 +316,10 @@ class TaskOrder:
     splits: tuple[Split, ...] = ()
     outputs_id: str | None = None
     """Names the locations of all outputs that this task reads (see `messages.Launch`)."""
+    awaited: tuple[tuple[int, int], ...] = ()
+    """(stage, partition) of outputs that it reads and that are still being made: it begins early,
+    and is told of each (`messages.OutputsMade`).
+    """
 
 
 @dataclass(frozen=True, slots=True)

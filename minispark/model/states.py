@@ -73,6 +73,8 @@ class Cause(_Named):
     """It was accepted, and its output could not be read later."""
     RACE = "race"
     """The other of two speculative attempts was accepted."""
+    ROOM = "room"
+    """It began early, and gave its slot to a task that could run."""
     PEER = "peer"
     """A foreign worker reported files that nobody asked for."""
 

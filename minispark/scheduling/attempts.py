@@ -17,6 +17,7 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.model.states import AttemptState, Cause, JobState, TaskState
+from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.journal import attempt_moved, stage_measured
 from minispark.scheduling.limits import (
@@ -33,9 +34,10 @@ from minispark.scheduling.task_run import Attempt
 class AttemptOutcomes:
     """The events that end an attempt, applied to the state."""
 
-    def __init__(self, state: ClusterState, endings: Endings) -> None:
+    def __init__(self, state: ClusterState, endings: Endings, early: EarlyStarts) -> None:
         self.state = state
         self._endings = endings
+        self._early = early
 
     def live(self, attempt_id: str, worker_id: str) -> Attempt | None:
         """The live attempt of this id if that worker holds it; None for a superseded one."""
@@ -71,6 +73,7 @@ class AttemptOutcomes:
     def _complete(self, attempt: Attempt, event: ev.Event, effects: list[Effect]) -> None:
         job = attempt.stage.job
         job.complete(attempt, event, event.at_unix_s)
+        self._early.tell(attempt, effects)
         if attempt.stage.is_complete:
             effects.append(stage_measured(attempt.stage, event.at_unix_s))
         self.state.touch(job)

@@ -32,6 +32,7 @@ from minispark.model.snapshot import JobView, Snapshot
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.dispatch import Dispatcher
+from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.limits import CLOCK_GAP_S_MIN, Limits
@@ -46,9 +47,10 @@ class SchedulingCore:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.state = ClusterState(limits)
-        self._dispatcher = Dispatcher(self.state)
         self._endings = Endings(self.state)
-        self._attempts = AttemptOutcomes(self.state, self._endings)
+        self._early = EarlyStarts(self.state, self._endings)
+        self._dispatcher = Dispatcher(self.state, self._early)
+        self._attempts = AttemptOutcomes(self.state, self._endings, self._early)
         self._last_tick: float | None = None
 
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
@@ -67,8 +69,10 @@ class SchedulingCore:
         if events:
             at_unix_s = events[-1].at_unix_s
             self._dispatcher.dispatch(now, at_unix_s, effects)
-            if self.limits.speculation and any(isinstance(e, ev.ClockTicked) for e in events):
-                self._dispatcher.speculate(now, at_unix_s, effects)
+            if any(isinstance(e, ev.ClockTicked) for e in events):
+                if self.limits.speculation:
+                    self._dispatcher.speculate(now, at_unix_s, effects)
+                self._dispatcher.start_early(now, at_unix_s, effects)
         return effects
 
     def _take_in(self, event: ev.Event, now: float, effects: list[Effect]) -> None:
@@ -211,6 +215,10 @@ class SchedulingCore:
         lost: list[str] = []
         if known is not None:
             running = dict.fromkeys(event.running)
+            waiting = dict.fromkeys(event.waiting)
+            for attempt in [a for a in known.attempts.values() if a.id in waiting]:
+                # what it was told in the earlier session may not have reached it
+                self._early.give_way(attempt, event, effects)
             for attempt in list(known.attempts.values()):
                 if attempt.id not in running and attempt.id in known.attempts:
                     lost.append(attempt.id)
@@ -241,13 +249,17 @@ class SchedulingCore:
         self.state.touch_worker(worker)
 
     def _drain(self, event: ev.WorkerDraining, effects: list[Effect]) -> None:
-        """It keeps what it runs; what it only queued goes elsewhere, and is held against nobody."""
+        """It keeps what it runs; what it only queued goes elsewhere, as does what only waits for
+        outputs, and that is held against nobody.
+        """
         worker = self.state.pool.workers.get(event.worker_id)
         if worker is None or worker.state is WorkerState.DOWN or worker.is_draining:
             return
         self.state.pool.drain(worker)
         for attempt in list(worker.attempts.values()):
-            if attempt.state is AttemptState.ASSIGNED and attempt.id in worker.attempts:
+            if attempt.awaited:
+                self._early.give_way(attempt, event, effects)
+            elif attempt.state is AttemptState.ASSIGNED and attempt.id in worker.attempts:
                 self._endings.cancel(attempt, None, event, effects)
                 if attempt.task.live is None:
                     attempt.stage.job.send_back(attempt.stage, attempt.task, event)

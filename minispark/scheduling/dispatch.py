@@ -16,7 +16,7 @@ from minispark.model.effects import (
     JobMoved,
     LaunchAttempts,
 )
-from minispark.model.events import TaskRequested
+from minispark.model.events import ClockTicked, TaskRequested
 from minispark.model.file_names import partition_file
 from minispark.model.plan import (
     Join,
@@ -26,6 +26,7 @@ from minispark.model.plan import (
     TaskOrder,
 )
 from minispark.model.states import JobState, WorkerState
+from minispark.scheduling.early import EarlyStarts, can_begin
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import (
@@ -35,7 +36,7 @@ from minispark.scheduling.limits import (
     SPECULATION_RATIO,
     SPECULATION_S_MIN,
 )
-from minispark.scheduling.reads import Reads
+from minispark.scheduling.locations import Locations
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun
@@ -55,12 +56,10 @@ class _Launch:
 class Dispatcher:
     """Gives ready tasks to workers with room."""
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, early: EarlyStarts) -> None:
         self._state = state
-        self._locations: dict[str, tuple[tuple[int, ...], tuple[OutputLocation, ...]]] = {}
-        """Of the stages being launched: the outputs they read, and the versions they were read
-        at.
-        """
+        self._early = early
+        self._locations = Locations(state)
 
     # --- pushed ----------------------------------------------------------------------------
 
@@ -74,6 +73,9 @@ class Dispatcher:
             if group is None:
                 break
             worker = pool.next_available()
+            if worker is None and pool.waiting:
+                if self._early.make_room(ClockTicked(at_unix_s), effects):
+                    continue
             if worker is None and state.ready_count > pool.slots_total:
                 worker = pool.next_prefetching(group.stage.is_quick)
             if worker is None:
@@ -132,21 +134,42 @@ class Dispatcher:
                     continue
                 other = pool.free_other_than(attempt.worker_id)
                 if other is None:
+                    self._early.make_room(ClockTicked(at_unix_s), effects, attempt.worker_id)
+                    other = pool.free_other_than(attempt.worker_id)
+                if other is None:
                     break
                 stage = attempt.stage
                 copy = self._place(stage.job, stage, attempt.task, other, now, at_unix_s, effects)
                 self._add_order(launches, copy)
         self._send(launches, effects)
 
+    def start_early(self, now: float, at_unix_s: float, effects: list[Effect]) -> None:
+        """Give free slots that nothing else could use tasks whose input is still being made."""
+        state, pool = self._state, self._state.pool
+        if state.ready_count or not pool.available:
+            return
+        launches: dict[str, _Launch] = {}
+        for group in self._early.groups():
+            while can_begin(group, now):
+                worker = pool.next_available()
+                if worker is None:
+                    break
+                attempt = self._assign(group, worker, now, at_unix_s, effects)
+                self._early.wait(attempt)
+                self._add_order(launches, attempt)
+        self._send(launches, effects)
+
     def _next_group(self, passed_over: dict[TaskGroup, None]) -> TaskGroup | None:
         """The first runnable group, but for those, of the job with the fewest live attempts among
         the first FAIR_JOBS_MAX that have ready tasks.
         """
-        for job in sorted(self._candidates(), key=lambda job: job.live_count):
-            for group in job.open_groups:
-                if group not in passed_over:
-                    return group
-        return None
+        jobs = self._candidates()
+        if passed_over:
+            jobs = [j for j in jobs if not all(g in passed_over for g in j.open_groups)]
+        job = min(jobs, key=lambda job: job.live_count, default=None)
+        if job is None:
+            return None
+        return next(group for group in job.open_groups if group not in passed_over)
 
     def _candidates(self) -> list[JobRun]:
         return [self._state.jobs[i] for i in islice(self._state.ready_jobs, FAIR_JOBS_MAX)]
@@ -190,7 +213,8 @@ class Dispatcher:
         if launch is None:
             launch = launches[attempt.worker_id] = _Launch()
         launch.programs[f"{stage.job.id}/{stage.stage.index}"] = stage.stage.program
-        launch.orders.append(_order(attempt, self._add_outputs(launch, attempt)))
+        name = self._locations.add(attempt, launch.outputs, launch.tables)
+        launch.orders.append(_order(attempt, name))
 
     # --- asked for ---------------------------------------------------------------------------
 
@@ -209,72 +233,6 @@ class Dispatcher:
                         task = _http_task(attempt)
                         return AnswerTaskRequest(event.request_id, event.worker_id, True, task)
         return AnswerTaskRequest(event.request_id, event.worker_id, True, None)
-
-    # --- where a task's input lies -------------------------------------------------------------
-
-    def _add_outputs(self, launch: _Launch, attempt: Attempt) -> str | None:
-        """Send with the order where the outputs lie that it reads, unless its worker knows that
-        already; returns the name under which it finds them.
-        """
-        stage, partition = attempt.stage, attempt.task.partition
-        job, group = stage.job, stage.group_of(attempt.task)
-        reads = group.reads
-        if not reads.parts:
-            return None
-        if not reads.is_shared:
-            name = f"{job.id}/{stage.stage.index}/{partition}"
-            launch.outputs[name] = tuple(self._collect(job, reads, partition))
-            return name
-        name = f"{job.id}/{stage.stage.index}/of-{group.number}"
-        versions = (
-            self._state.pool.version,
-            *(job.stages[parent].outputs_version for parent, _ in reads.parts),
-        )
-        known = self._state.pool.workers[attempt.worker_id].tables.setdefault(job.id, {})
-        if known.get(name) != versions:
-            known[name] = versions
-            job.readers[attempt.worker_id] = None
-            launch.tables[name] = self._table(name, job, reads, versions)
-        return name
-
-    def _table(
-        self, name: str, job: JobRun, reads: Reads, versions: tuple[int, ...]
-    ) -> tuple[OutputLocation, ...]:
-        """All outputs that tasks of a group read, as many workers are sent them."""
-        cached = self._locations.get(name)
-        if cached is None or cached[0] != versions:
-            if len(self._locations) > FAIR_JOBS_MAX:
-                del self._locations[next(iter(self._locations))]
-            locations = tuple(self._collect(job, reads, reads.first))
-            cached = self._locations[name] = (versions, locations)
-        return cached[1]
-
-    def _collect(self, job: JobRun, reads: Reads, partition: int) -> list[OutputLocation]:
-        locations: list[OutputLocation] = []
-        own = reads.own_partition(partition)
-        for index, is_every in reads.parts:
-            parent = job.stages[index]
-            for task in parent.tasks if is_every else (parent.tasks[own],):
-                assert task.accepted is not None
-                if not task.accepted.is_empty:
-                    locations.append(self._location(index, task.accepted))
-        return locations
-
-    def _location(self, stage_index: int, accepted: Attempt) -> OutputLocation:
-        pool = self._state.pool
-        owner = pool.workers[accepted.worker_id]
-        server = pool.server(owner) or owner
-        return OutputLocation(
-            stage_index=stage_index,
-            partition=accepted.task.partition,
-            attempt_id=accepted.id,
-            worker_id=accepted.worker_id,
-            host=server.identity.host,
-            port=server.identity.port,
-            host_id=owner.identity.host_id,
-            state_dir=owner.identity.state_dir,
-            is_foreign=not owner.is_pushed,
-        )
 
 
 def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
@@ -307,6 +265,7 @@ def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
         total_partitions=stage.partitions,
         splits=stage.splits[partition] if stage.splits else (),
         outputs_id=outputs_id,
+        awaited=tuple(attempt.awaited),
     )
 
 

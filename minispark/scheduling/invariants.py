@@ -12,6 +12,7 @@ from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
+from minispark.scheduling.task_run import Attempt
 from minispark.scheduling.worker_pool import Worker, WorkerPool
 
 _BUSY = (TaskState.ASSIGNED, TaskState.RUNNING)
@@ -55,6 +56,10 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
         if task.accepted is not None
     }
     _require(job.accepted == accepted, f"{name} keeps other accepted attempts than its tasks")
+    waiting = {i: a for i, a in state.pool.live.items() if a.stage.job is job and a.awaited}
+    _require(job.waiting == waiting, f"{name} keeps other waiting attempts than those that wait")
+    for attempt in waiting.values():
+        _check_waiting(attempt)
     is_ready = job.id in state.ready_jobs
     _require(is_ready == bool(ready), f"{name} with {ready} ready tasks, in ready_jobs: {is_ready}")
 
@@ -104,6 +109,15 @@ def _check_group(group: TaskGroup) -> None:
     _require(ready == waiting, f"{name} has ready {ready} != {waiting}")
 
 
+def _check_waiting(attempt: Attempt) -> None:
+    stages, group = attempt.stage.job.stages, attempt.stage.group_of(attempt.task)
+    read = {index for index, is_every in group.reads.parts if is_every}
+    for index, partition in attempt.awaited:
+        _require(index in read, f"{attempt.id} waits for stage {index}, which it does not read")
+        is_made = stages[index].tasks[partition].state is TaskState.SUCCEEDED
+        _require(not is_made, f"{attempt.id} waits for {index}/{partition}, which is made")
+
+
 def _check_totals(state: ClusterState) -> None:
     ready = sum(job.ready_count for job in state.jobs.values())
     live = sum(job.live_count for job in state.jobs.values())
@@ -130,6 +144,8 @@ def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
     _require(pool.slots_total == slots, f"{pool.slots_total} slots counted, {slots} exist")
     _require(state.live_count == held, f"{state.live_count} live attempts, workers hold {held}")
     _require(len(pool.live) == held, f"{len(pool.live)} attempts by id, workers hold {held}")
+    waiting = {i: a for i, a in pool.live.items() if a.awaited}
+    _require(pool.waiting == waiting, "other attempts are kept as waiting than those that wait")
     up = [w for w in pool.workers.values() if w.is_pushed and w.state is WorkerState.UP]
     for disk, use in pool.disks.items():
         there = {w.identity.worker_id for w in up if w.identity.disk == disk}

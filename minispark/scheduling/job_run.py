@@ -54,7 +54,7 @@ class StageRun:
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.outputs_version = 0
-        """Grows when the set of accepted attempts changes."""
+        """Grows when the set of outputs that can be read changes."""
         self.durations: list[float] = []
         """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
         self.sums = StageSums()
@@ -141,6 +141,8 @@ class JobRun:
         """
         self.readers: dict[str, None] = {}
         """Workers that were sent locations of its outputs to keep."""
+        self.waiting: dict[str, Attempt] = {}
+        """Live attempts that began early and were not told of all that they read."""
         self.incomplete_finals = 0
         self.is_saving = False
         """Its part files get their names: the one thing that decides how it ends from now on."""
@@ -223,6 +225,7 @@ class JobRun:
         if task.live is attempt:
             task.live = task.backup
         task.backup = None
+        self.waiting.pop(attempt.id, None)
         self.live_count -= 1
 
     def start(self, attempt: Attempt, now: float, event: object) -> None:
@@ -237,7 +240,6 @@ class JobRun:
         attempt.outcome = outcome
         attempt.task.accepted = attempt
         self.accepted[attempt.id] = attempt
-        attempt.stage.outputs_version += 1
         if outcome.files:
             self._move_task(attempt.stage, attempt.task, TaskState.COMMITTING, event)
 
@@ -248,6 +250,7 @@ class JobRun:
         self._move_task(stage, attempt.task, TaskState.SUCCEEDED, event)
         stage.running -= 1
         stage.completed += 1
+        stage.outputs_version += 1
         stage.records += outcome.records
         self.result_bytes += outcome.bytes_written if stage.is_kept else 0
         self.tasks_completed += 1
@@ -277,7 +280,6 @@ class JobRun:
         if task.accepted is not None:
             del self.accepted[task.accepted.id]
             task.accepted = None
-            stage.outputs_version += 1
         task.is_delayed = is_delayed
         self._make_first(stage, task)
 

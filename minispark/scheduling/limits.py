@@ -23,6 +23,12 @@ SPECULATION_COMPLETED_MIN = 0.5
 SPECULATION_RATIO = 4.0
 SPECULATION_S_MIN = 1.0
 """A task is copied to another worker once it takes that many times the median, and so long."""
+EARLY_OUTPUTS_MAX = 64
+"""A task may begin early once no more of what it reads is still being made: each is announced to
+every worker that waits.
+"""
+EARLY_STARTS_MAX = 3
+"""How often one task may begin early: to give way costs what it had fetched."""
 DURATIONS_MAX = 1001
 """Durations a stage remembers, for its median."""
 QUICK_S_MAX = 0.002

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from minispark.scheduling.job_run import StageRun
 
 
+_NOTHING: dict[tuple[int, int], None] = {}
+"""Of most attempts; never written to."""
+
+
 class Attempt:
     """One try at a task on one worker."""
 
     __slots__ = (
         "assigned_at",
+        "awaited",
         "id",
         "number",
         "outcome",
@@ -48,12 +53,20 @@ class Attempt:
         self.outcome: TaskOutcome | None = None
         self.pool_version = 0
         """When it was told where its input lies."""
+        self.awaited: dict[tuple[int, int], None] = _NOTHING
+        """(stage, partition) of outputs of which it was not told yet: it began early."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written: nobody needs to read that, and nothing of it can be lost."""
         is_written = self.outcome is None or self.outcome.bytes_written > 0
         return not is_written and not self.stage.is_kept
+
+    def restart_clock(self, now: float) -> None:
+        """What it took so far does not count."""
+        self.assigned_at = now
+        if self.started_at is not None:
+            self.started_at = now
 
     def move(self, new: AttemptState, event: object) -> None:
         self.state = check_transition(
@@ -72,6 +85,7 @@ class TaskRun:
         "avoid_until",
         "avoided_worker",
         "backup",
+        "early_starts",
         "failures",
         "fetch_failures",
         "history",
@@ -100,6 +114,7 @@ class TaskRun:
         self.accepted: Attempt | None = None
         self.missing = 0
         """Outputs that it alone of its stage reads and that cannot be read yet."""
+        self.early_starts = 0
         self.history: tuple[str, ...] = ()
         self.is_delayed = False
         """PENDING and waiting for its retry delay to pass: not among the ready ones."""

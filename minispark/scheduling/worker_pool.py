@@ -110,6 +110,8 @@ class WorkerPool:
         """Attempts placed so far: where the round robin stands."""
         self.live: dict[str, Attempt] = {}
         """The attempts of all workers."""
+        self.waiting: dict[str, Attempt] = {}
+        """Those that began early and were not told of all that they read, the last one last."""
         self.disks: dict[Disk, DiskUse] = {}
         self.version = 0
         """Grows when a worker comes or goes: outputs may be read at another place then."""
@@ -242,6 +244,7 @@ class WorkerPool:
         worker = self.workers[attempt.worker_id]
         before = len(worker.attempts)
         del worker.attempts[attempt.id], self.live[attempt.id]
+        self.waiting.pop(attempt.id, None)
         self._relist(worker, before)
 
     def next_available(self) -> Worker | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.plan import (
+    MadeOutput,
     OutputLocation,
     StageProgram,
     TaskOrder,
@@ -88,6 +89,10 @@ class Register:
     metrics_url: str | None = None
     running: tuple[str, ...] = ()
     """Attempt ids that it still holds (queued or running) from an earlier session."""
+    waiting: tuple[str, ...] = ()
+    """Those of them that began early and have not heard of all that they read: what they were told
+    in that session may be lost, so the master cancels them.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,17 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputsMade:
+    """Attempts that began early (`TaskOrder.awaited`) read these outputs, which can be read now.
+
+    Agent -> executor too: it waits for it within a task.
+    """
+
+    attempt_ids: tuple[str, ...]
+    outputs: tuple[MadeOutput, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetTables:
     """The job ended: no order will name its tables of outputs."""
 
@@ -307,6 +323,7 @@ Message: TypeAlias = (
     | Registered
     | Confirmed
     | Launch
+    | OutputsMade
     | ForgetTables
     | Cancel
     | Commit

@@ -28,6 +28,7 @@ from minispark.worker.agent_state import (
     KillSlot,
     RunOnSlot,
     SendReport,
+    TellSlot,
 )
 from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.cache_channel import serve_cache
@@ -333,6 +334,8 @@ class Agent:
                 pass  # for an earlier session; the master counts its orders as lost
             case msg.Launch():
                 self._follow(self._state.launched(self._tables.runs(message), now), now)
+            case msg.OutputsMade():
+                self._follow(self._state.outputs_made(message, now), now)
             case msg.ForgetTables(job_id):
                 self._tables.forget(job_id)
             case msg.Cancel(attempt_ids):
@@ -378,6 +381,8 @@ class Agent:
             match instruction:
                 case RunOnSlot(slot, run):
                     self._executors[slot].add(run)
+                case TellSlot(slot, made):
+                    self._executors[slot].tell(made)
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeAlias
 
 from minispark.transport.messages import (
     Failed,
     FetchFailed,
+    OutputsMade,
     Report,
     Run,
     Started,
@@ -28,6 +29,14 @@ class RunOnSlot:
 
     slot: int
     run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class TellSlot:
+    """Say it to the slot's executor, whose task waits for it."""
+
+    slot: int
+    made: OutputsMade
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ AHEAD_QUICK_S = 0.002
 to it and back takes as long as its tasks.
 """
 
-Instruction: TypeAlias = RunOnSlot | KillSlot | SendReport | DropFiles
+Instruction: TypeAlias = RunOnSlot | TellSlot | KillSlot | SendReport | DropFiles
 
 
 class Slot:
@@ -91,7 +100,9 @@ class Slot:
         return bool(self.runs) and self.runs[0].order.attempt_id == attempt_id
 
     def has_room_for(self, run: Run) -> bool:
-        """Whether the order may be sent while another one runs: it is of the same quick stage."""
+        """Whether the order may be sent while another one runs: it is of the same quick stage, and
+        neither waits for outputs.
+        """
         return (
             self.is_ready
             and self.quick is not None
@@ -99,6 +110,8 @@ class Slot:
             and 0 < len(self.runs) <= AHEAD_MAX
             and self.quick.program is run.program
             and self.quick.outputs is run.outputs
+            and not self.runs[0].order.awaited
+            and not run.order.awaited
         )
 
 
@@ -145,6 +158,12 @@ class AgentState:
         return (*self._running, *ahead, *self._queue)
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Attempts that have not heard of all that they read, as a registration names them."""
+        runs = (*(slot.run for slot in self.slots), *self._queue.values())
+        return tuple(run.order.attempt_id for run in runs if run is not None and run.order.awaited)
+
+    @property
     def _running(self) -> tuple[str, ...]:
         runs = [slot.run for slot in self.slots if slot.run is not None and not slot.killed_for]
         return tuple(run.order.attempt_id for run in runs)
@@ -162,6 +181,22 @@ class AgentState:
             if run.order.attempt_id not in held:
                 self._queue[run.order.attempt_id] = run
         return self._fill(now)
+
+    def outputs_made(self, made: OutputsMade, now: float) -> list[Instruction]:
+        """Outputs for which attempts wait can be read. Who has heard of all that it reads has as
+        long as any other one from now on.
+        """
+        instructions: list[Instruction] = []
+        for attempt_id in made.attempt_ids:
+            if attempt_id in self._queue:
+                self._queue[attempt_id] = _informed(self._queue[attempt_id], made)
+            for index, slot in enumerate(self.slots):
+                if slot.runs_now(attempt_id) and not slot.killed_for:
+                    slot.runs[0] = _informed(slot.runs[0], made)
+                    instructions.append(TellSlot(index, made))
+                    if not slot.runs[0].order.awaited:
+                        slot.started_at, slot.deadline = now, now + self.task_timeout_s
+        return instructions
 
     def registered(self, forget: tuple[str, ...]) -> list[Instruction]:
         """A master took this worker in. It is told again what runs, because another one may not
@@ -300,8 +335,10 @@ class AgentState:
     def _begin(self, index: int, now: float) -> list[Instruction]:
         """The executor takes up the first order that it has."""
         slot = self.slots[index]
-        attempt_id = slot.runs[0].order.attempt_id
-        slot.started_at, slot.deadline = now, now + self.task_timeout_s
+        order = slot.runs[0].order
+        attempt_id = order.attempt_id
+        slot.started_at = now
+        slot.deadline = None if order.awaited else now + self.task_timeout_s
         if attempt_id in slot.unwanted:
             del slot.unwanted[attempt_id]
             return [self._stop(index, "cancel")]
@@ -321,3 +358,12 @@ class AgentState:
         slot.unwanted.clear()
         self._queue = {**again, **self._queue}
         return dropped
+
+
+def _informed(run: Run, made: OutputsMade) -> Run:
+    """The order, as if those outputs had been there when it was given."""
+    there = {(output.stage_index, output.partition) for output in made.outputs}
+    awaited = tuple(one for one in run.order.awaited if one not in there)
+    places = (output.place for output in made.outputs if output.place is not None)
+    outputs = (*(run.outputs or ()), *places)
+    return Run(replace(run.order, awaited=awaited), run.program, outputs)

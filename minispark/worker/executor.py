@@ -13,23 +13,26 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
 from minispark.model.file_names import log_file
-from minispark.model.plan import OutputLocation, StageProgram, TaskOrder
+from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
     ERROR_CHARS_MAX,
     Failed,
     FetchFailed,
+    OutputsMade,
     Retiring,
     Run,
     Succeeded,
 )
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.task import TaskContext, run_order
+from minispark.worker.task_inputs import TaskInputs
 from minispark.worker.task_log import TaskLog
 from minispark.worker.user_modules import UserModules
 
@@ -57,6 +60,8 @@ def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext
             message = connection.receive()
         except (EOFError, ConnectionError):
             return
+        if isinstance(message, OutputsMade):
+            continue  # for a task that ended without it
         assert isinstance(message, Run)
         outputs = message.outputs if message.outputs is not None else outputs
         program = message.program if message.program is not None else program
@@ -69,13 +74,24 @@ def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext
         held: list[object] = []
         begun = time.perf_counter()
         with _printing(message.order, program, context):
-            report = _run(message.order, program, outputs, context, functions, held, channel)
+            inputs = TaskInputs(outputs, message.order.awaited, partial(_hear, connection))
+            report = _run(message.order, program, inputs, context, functions, held, channel)
         is_looked_at = time.perf_counter() - begun >= RETIRE_LOOK_S
         if is_looked_at and _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
             connection.send(Retiring())
             connection.send(report)
             os._exit(0)
         connection.send(report)
+
+
+def _hear(connection: Connection) -> tuple[MadeOutput, ...]:
+    """Wait until the agent says that outputs were made. Without an agent nobody needs the task."""
+    try:
+        message = connection.receive()
+    except (EOFError, ConnectionError):
+        raise SystemExit from None
+    assert isinstance(message, OutputsMade)
+    return message.outputs
 
 
 def _rss_max_bytes() -> int:
@@ -99,7 +115,7 @@ def _printing(order: TaskOrder, program: StageProgram, context: TaskContext) -> 
 def _run(
     order: TaskOrder,
     program: StageProgram,
-    outputs: tuple[OutputLocation, ...],
+    inputs: TaskInputs,
     context: TaskContext,
     functions: UserFunctions,
     held: list[object],
@@ -107,7 +123,7 @@ def _run(
 ) -> Succeeded | Failed | FetchFailed:
     attempt_id = order.attempt_id
     try:
-        outcome = run_order(order, program, outputs, context, functions, held, channel)
+        outcome = run_order(order, program, inputs, context, functions, held, channel)
         return Succeeded(attempt_id, outcome)
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])

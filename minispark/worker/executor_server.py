@@ -22,7 +22,7 @@ from minispark.model.plan import OutputLocation, StageProgram
 from minispark.supervisor.forked import how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.transport.channel import Channel
-from minispark.transport.messages import Run
+from minispark.transport.messages import OutputsMade, Run
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
 
@@ -75,7 +75,7 @@ class Executor:
         """Its socket is watched; not so once it closed."""
         self.is_retiring = False
         """It ends by itself once it has reported."""
-        self._unsent: list[Run] = []
+        self._unsent: list[Run | OutputsMade] = []
         # What it was sent last; the same is not sent again.
         self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()
@@ -84,14 +84,18 @@ class Executor:
         """An order for the next `send`."""
         self._unsent.append(self._unlike_the_last(run))
 
+    def tell(self, made: OutputsMade) -> None:
+        """Where outputs lie for which its task waits; for the next `send`."""
+        self._unsent.append(made)
+
     def send(self) -> None:
         """Have it run what was added, in order. One that died just now reports nothing: its death
         is announced.
         """
-        runs, self._unsent = self._unsent, []
+        messages, self._unsent = self._unsent, []
         try:
-            if runs:
-                self.channel.send(*runs)
+            if messages:
+                self.channel.send(*messages)
         except OSError:
             pass  # the orders are reported when the server says how it died
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Self
 
@@ -50,6 +50,8 @@ class Fetcher:
         """Where nobody answered, and how that showed: what else lies there is lost at once."""
         self._patience_s = PATIENCE_S
         self.bytes_read = 0
+        self.has_failed = False
+        """Whether some output could not be read: nobody needs to wait for others then."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +60,13 @@ class Fetcher:
         for connection in self._connections.values():
             connection.close()
 
-    def blocks(self, locations: list[OutputLocation], partition: int) -> Iterator[Batch]:
+    def blocks(self, locations: Iterable[OutputLocation], partition: int) -> Iterator[Batch]:
         """The records of the blocks for `partition` of every output. Raises FetchError."""
-        return self._each([(place, partial(self._blocks, place, partition)) for place in locations])
+        return self._each((place, partial(self._blocks, place, partition)) for place in locations)
 
     def documented(
         self,
-        wanted: list[tuple[OutputLocation, str]],
+        wanted: Iterable[tuple[OutputLocation, str]],
         partition: int,
         cached: Callable[[OutputLocation], Iterator[Batch] | None] = lambda _: None,
     ) -> Iterator[Batch]:
@@ -78,19 +80,15 @@ class Fetcher:
             return self._blocks(place, partition) if found is None else found
 
         return self._each(
-            [
-                (
-                    place,
-                    partial(self._file, place, name)
-                    if place.is_foreign
-                    else partial(blocks, place),
-                )
-                for place, name in wanted
-            ]
+            (
+                place,
+                partial(self._file, place, name) if place.is_foreign else partial(blocks, place),
+            )
+            for place, name in wanted
         )
 
     def _each(
-        self, reads: Sequence[tuple[OutputLocation, Callable[[], Iterator[Batch]]]]
+        self, reads: Iterable[tuple[OutputLocation, Callable[[], Iterator[Batch]]]]
     ) -> Iterator[Batch]:
         """What the reads give, in order, one batch at a time.
 
@@ -98,7 +96,9 @@ class Fetcher:
         """
         lost: list[str] = []
         first_error: Exception | None = None
+        count = 0
         for location, read in reads:
+            count += 1
             try:
                 for batch in read():
                     if first_error is None:
@@ -106,8 +106,9 @@ class Fetcher:
             except (OSError, EOFError, ProtocolError, CorruptBlock) as error:
                 lost.append(location.attempt_id)
                 first_error = first_error or error
+                self.has_failed = True
         if first_error is not None:
-            names = f"{len(lost)} of {len(reads)} outputs cannot be fetched: {first_error}"
+            names = f"{len(lost)} of {count} outputs cannot be fetched: {first_error}"
             raise FetchError(names, tuple(lost)) from first_error
 
     # --- near and far ------------------------------------------------------------------------

@@ -106,6 +106,7 @@ def run_worker(
             state_dir=config.state_dir,
             metrics_url=f"http://{settings.host}:{metrics_port}/metrics",
             running=(*state.held, *link.unsent),
+            waiting=state.waiting,
         )
 
     link = MasterLink(settings.master_host, settings.master_port, settings.token, registration)

@@ -62,6 +62,7 @@ from minispark.storage.task_files import (
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.fetch import Fetcher
 from minispark.worker.task_cache import TaskCache
+from minispark.worker.task_inputs import TaskInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ HELD_BYTES_PER_MB = 1 << 19
 def run_order(
     order: TaskOrder,
     program: StageProgram,
-    outputs: tuple[OutputLocation, ...],
+    inputs: TaskInputs,
     context: TaskContext,
     functions: UserFunctions,
     held: list[object],
@@ -103,7 +104,7 @@ def run_order(
     try:
         cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            task = _Task(order, program, outputs, context, functions, fetcher, held, cache)
+            task = _Task(order, program, inputs, context, functions, fetcher, held, cache)
             with closing(task.spill):
                 return task.run()
     finally:
@@ -116,7 +117,7 @@ class _Task:
         self,
         order: TaskOrder,
         program: StageProgram,
-        outputs: tuple[OutputLocation, ...],
+        inputs: TaskInputs,
         context: TaskContext,
         functions: UserFunctions,
         fetcher: Fetcher,
@@ -125,7 +126,7 @@ class _Task:
     ) -> None:
         self._order = order
         self._program = program
-        self._outputs = outputs
+        self._inputs = inputs
         self._functions = functions
         self._fetcher = fetcher
         self._held = held
@@ -269,20 +270,20 @@ class _Task:
 
     def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
         every, own = self._of_stage(source.stage_index), self._partition
-        wanted = [
+        wanted = (
             (place, partition_file(self._order.job_id, source.node_id, place.partition))
             for place in every
             if source.every or place.partition == own
-        ]
+        )
         cached = partial(self._cached_output, source.node_id, 0)
         return self._fetcher.documented(wanted, 0, cached)
 
     def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
         job_id, writer, own = self._order.job_id, source.writer_node_id, self._partition
-        wanted = [
+        wanted = (
             (place, shuffle_file(job_id, writer, place.partition, own))
             for place in self._of_stage(source.stage_index)
-        ]
+        )
         return self._fetcher.documented(wanted, own, partial(self._cached_output, writer, own))
 
     def _cached_output(
@@ -293,9 +294,15 @@ class _Task:
             return None
         return self._cache.read(output_key(self._order.job_id, node_id, place.partition), partition)
 
-    def _of_stage(self, stage_index: int) -> list[OutputLocation]:
-        found = [place for place in self._outputs if place.stage_index == stage_index]
-        return sorted(found, key=lambda place: place.partition)
+    def _of_stage(self, stage_index: int) -> Iterator[OutputLocation]:
+        """In the order of their partitions; waits for those that are still being made."""
+        for partition in self._inputs.partitions(stage_index):
+            while self._inputs.is_awaited(stage_index, partition) and not self._fetcher.has_failed:
+                with self._clock.phase("wait"):
+                    self._inputs.hear()
+            place = self._inputs.place(stage_index, partition)
+            if place is not None:
+                yield place
 
     # --- sink ------------------------------------------------------------------------------
 

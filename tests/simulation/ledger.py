@@ -53,6 +53,7 @@ class Ledger:
         """Accepted attempts whose files have no names yet, and their workers: ours."""
         self.causes: Counter[tuple[Task, Cause]] = Counter()
         self.launches: Counter[Task] = Counter()
+        """But for attempts that gave way."""
         self.loads: dict[str, dict[str, None]] = {}
         """Live attempts by worker."""
         self.workers: dict[str, WorkerIdentity] = {}
@@ -104,6 +105,7 @@ class Ledger:
             del self.loads[fact.worker_id][attempt_id]
         if fact.cause is not None:
             self.causes[task, fact.cause] += 1
+            self.launches[task] -= fact.cause is Cause.ROOM
         if fact.state is AttemptState.SUCCEEDED:
             self.accepted[task] = fact
             self.accepted_ids[attempt_id] = task

@@ -66,6 +66,7 @@ class Mishaps:
         if worker.is_alive:
             worker.is_alive = False
             worker.running, worker.queue, worker.unconfirmed = {}, [], {}
+            worker.awaited = {}
             if self._simulation.rng.random() < 0.3:
                 worker.directories = {}
             if worker.kind is WorkerKind.SOCKET:

@@ -111,6 +111,8 @@ class PlaceRules:
                 self._to_ask.pop(self._ledger.workers[worker_id].host_id, None)
             case fx.LaunchAttempts():
                 self._see_launch(effect)
+            case fx.TellOutputs(_, _, outputs):
+                self._check_places(tuple(o.place for o in outputs if o.place is not None))
             case _:
                 pass
 
@@ -144,6 +146,8 @@ class PlaceRules:
         wanted: list[tuple[int, int, str]] = []
         inputs = self._ledger.inputs_of((order.job_id, order.stage_index, order.partition))
         for _, index, partition in sorted(inputs):
+            if (index, partition) in order.awaited:
+                continue
             accepted = self._ledger.accepted[order.job_id, index, partition].attempt_id
             if accepted not in self.empty:
                 wanted.append((index, partition, accepted))

@@ -14,12 +14,14 @@ from minispark.master.loop import MasterLoop
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, Cause
-from minispark.scheduling import attempts, core, job_run, recovery
+from minispark.scheduling import attempts, core, early, job_run, recovery
 from minispark.scheduling.attempts import AttemptOutcomes, expected_files
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.dispatch import Dispatcher
+from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.locations import Locations
 from minispark.scheduling.recovery import Recovery
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
@@ -84,7 +86,7 @@ def _one_too_few(patch: pytest.MonkeyPatch) -> None:
         places = original(*args)
         return places[:-1] if len(places) > 2 else places
 
-    wrap(patch, Dispatcher, "_collect", collect)
+    wrap(patch, Locations, "_collect", collect)
 
 
 @bug("locations are sent once, though they changed", "somebody could not read")
@@ -170,6 +172,49 @@ def _no_waking(patch: pytest.MonkeyPatch) -> None:
         "can_be_ready",
         lambda original, self, task: original(self, task) and not self.reads.first,
     )
+
+
+# --- attempts that begin early ---------------------------------------------------------------
+
+
+@bug("who waits is not told of what was made", "and is not told")
+def _no_telling(patch: pytest.MonkeyPatch) -> None:
+    without(patch, EarlyStarts, "tell", fx.TellOutputs)
+
+
+@bug("who waits never gives way", "wait while slots are free")
+def _no_giving_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(EarlyStarts, "make_room", lambda *_: False)
+
+
+@bug("giving way counts as a lost worker", "lost its worker, which is Up")
+def _giving_way_is_a_loss(patch: pytest.MonkeyPatch) -> None:
+    def give_way(_: Any, self: EarlyStarts, attempt: Any, event: Any, effects: Any) -> None:
+        outcomes = AttemptOutcomes(self._state, self._endings, self)
+        outcomes.lose(attempt, "no room", event, effects)
+
+    wrap(patch, EarlyStarts, "give_way", give_way)
+
+
+@bug("who waits goes on in another session", "wait on for what they may have been told")
+def _waiting_on(patch: pytest.MonkeyPatch) -> None:
+    def register(original: Any, self: SchedulingCore, event: Any, *more: Any) -> None:
+        original(self, replace(event, waiting=()), *more)
+
+    wrap(patch, SchedulingCore, "_register", register)
+
+
+@bug("a task begins early though nobody makes what it reads", "nobody makes")
+def _hasty_beginning(patch: pytest.MonkeyPatch) -> None:
+    def may_begin(original: Any, group: Any) -> bool:
+        return bool(group.missing and group.ready and group.reads.is_shared)
+
+    wrap(patch, early, "may_begin", may_begin)
+
+
+@bug("a task that waits is copied", "is copied while it waits")
+def _copies_of_waiting(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StageRun, "is_missing", lambda *_: False)
 
 
 # --- budgets and retries ---------------------------------------------------------------------

@@ -42,6 +42,11 @@ class Sessions:
         match effect:
             case fx.LaunchAttempts():
                 self._send(effect.worker_id, lambda w: self._simulation.tasks.launched(w, effect))
+            case fx.TellOutputs():
+                self._send(
+                    effect.worker_id,
+                    lambda w: self._simulation.tasks.told(w, effect.attempt_ids, effect.outputs),
+                )
             case fx.CancelAttempts():
                 self._send(
                     effect.worker_id,
@@ -142,9 +147,10 @@ class Sessions:
         )
         queued = (order.attempt_id for order in worker.queue)
         running = (*worker.running, *queued, *worker.unconfirmed)
+        waiting = tuple(attempt_id for attempt_id in running if worker.awaited.get(attempt_id))
         session = worker.session
         self._simulation.master.feed(
-            ev.WorkerRegistered(identity, session, running, self._simulation.now)
+            ev.WorkerRegistered(identity, session, running, self._simulation.now, waiting)
         )
         self._simulation.after(HEARTBEAT_S, lambda: self._heartbeat(worker, session))
         if worker.kind is WorkerKind.HTTP:

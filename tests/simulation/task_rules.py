@@ -205,8 +205,11 @@ class TaskRules:
         self._unsent.pop(order.attempt_id, None)
         stage = ledger.stage_of(order.job_id, order.stage_index)
         inputs = ledger.inputs_of((order.job_id, order.stage_index, order.partition))
+        awaited = {(order.job_id, *output): None for output in order.awaited}
         missing = [task for task in inputs if not ledger.is_readable(task)]
-        assert not missing, f"{order} is launched before {missing} can be read"
+        unsaid = [task for task in missing if task not in awaited]
+        assert not unsaid, f"{order} is launched before {unsaid} can be read"
+        assert len(missing) == len(awaited), f"{order} waits for more than {missing}"
         return stage
 
     def _saved(self, job_id: str) -> list[Stage]:

@@ -11,6 +11,7 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.plan import (
     DocumentedShuffle,
+    MadeOutput,
     OutputLocation,
     PartitionFile,
     TaskOrder,
@@ -39,6 +40,8 @@ class Tasks:
         for order in launch.orders:
             if order.outputs_id is not None:
                 worker.outputs_of[order.attempt_id] = known[order.outputs_id]
+            if order.awaited:
+                worker.awaited[order.attempt_id] = dict.fromkeys(order.awaited)
             worker.queue.append(order)
         self._fill(worker)
 
@@ -55,18 +58,50 @@ class Tasks:
             self._simulation.sessions.report(
                 worker, ev.AttemptStarted(worker.worker_id, order.attempt_id, self._simulation.now)
             )
-            duration_s = self._simulation.rng.uniform(0.05, 1.0) / worker.speed
-            self._simulation.after(duration_s, lambda order=order: self._finish(worker, order))
+            if order.attempt_id in worker.awaited:
+                delay_s = self._simulation.rng.uniform(0.05, 0.5)
+                self._simulation.after(delay_s, lambda order=order: self._finish(worker, order))
+            else:
+                self._work(worker, order)
+
+    def _work(self, worker: SimulatedWorker, order: TaskOrder) -> None:
+        duration_s = self._simulation.rng.uniform(0.05, 1.0) / worker.speed
+        self._simulation.after(duration_s, lambda: self._finish(worker, order))
+
+    def told(
+        self,
+        worker: SimulatedWorker,
+        attempt_ids: tuple[str, ...],
+        outputs: tuple[MadeOutput, ...],
+    ) -> None:
+        """Outputs can be read for which attempts wait."""
+        for attempt_id in attempt_ids:
+            awaited = worker.awaited.get(attempt_id)
+            if awaited is None:
+                continue
+            for made in outputs:
+                del awaited[made.stage_index, made.partition]
+                places = (made.place,) if made.place is not None else ()
+                worker.outputs_of[attempt_id] = (*worker.outputs_of[attempt_id], *places)
+            if not awaited:
+                del worker.awaited[attempt_id]
+                if attempt_id in worker.running:
+                    self._work(worker, worker.running[attempt_id])
 
     def _finish(self, worker: SimulatedWorker, order: TaskOrder) -> None:
+        """It read what is there. It ends now, unless it waits for more."""
         if not worker.is_alive or order.attempt_id not in worker.running:
             return
         if worker.paused_until > self._simulation.now:
             self._simulation.at(worker.paused_until, lambda: self._finish(worker, order))
             return
-        del worker.running[order.attempt_id]
-        places = worker.outputs_of.pop(order.attempt_id, ())
+        places = worker.outputs_of.get(order.attempt_id, ())
         lost = tuple(p.attempt_id for p in places if self._is_unreadable(worker, p))
+        if order.attempt_id in worker.awaited and not lost:
+            return
+        del worker.running[order.attempt_id]
+        worker.awaited.pop(order.attempt_id, None)
+        worker.outputs_of.pop(order.attempt_id, None)
         who, attempt_id = worker.worker_id, order.attempt_id
         event: ev.Event
         if lost:
@@ -121,6 +156,7 @@ class Tasks:
         worker.queue = [order for order in worker.queue if order.attempt_id not in gone]
         for attempt_id in gone:
             worker.running.pop(attempt_id, None)
+            worker.awaited.pop(attempt_id, None)
         self._delete(worker, attempt_ids)
         self._fill(worker)
 

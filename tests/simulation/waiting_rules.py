@@ -9,14 +9,15 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, WorkerKind
 from minispark.scheduling.limits import AVOID_S
+from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import LIVE, Ledger, Task, task_of
 
 
 class WaitingRules:
     """Checked at every tick, when all that it asks for is done."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, early: EarlyRules) -> None:
+        self._ledger, self._early = ledger, early
         self._draining: dict[str, None] = {}
         self._failed_at: dict[Task, float] = {}
         """A task that failed waits, and avoids a worker after that."""
@@ -46,9 +47,11 @@ class WaitingRules:
         assert not waiting, f"{waiting} can run, and wait while slots are free"
 
     def _has_room(self, worker_id: str) -> bool:
+        """Whether a slot is free, or would be if those that only wait gave way."""
         who = self._ledger.workers[worker_id]
         is_pushed = who.kind is WorkerKind.SOCKET and worker_id not in self._draining
-        return is_pushed and len(self._ledger.loads[worker_id]) < who.slots
+        load = sum(i not in self._early.waiting for i in self._ledger.loads[worker_id])
+        return is_pushed and load < who.slots
 
     def _tasks(self) -> list[Task]:
         return [

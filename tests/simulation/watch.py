@@ -1,7 +1,7 @@
 """Sees every event, every durable fact and every effect in order, and knows what must never happen.
 
-The rules stand in `task_rules.py`, `waiting_rules.py`, `worker_rules.py` and `place_rules.py`. Must
-not know how the simulated processes come to do what they do.
+The rules stand in the modules `*_rules.py`. Must not know how the simulated processes come to do
+what they do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import JobState, WorkerKind
+from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import Ledger
 from tests.simulation.place_rules import PlaceRules
 from tests.simulation.task_rules import TaskRules
@@ -35,7 +36,8 @@ class Watch:
         self.tasks = TaskRules(self.ledger, simulation.limits)
         self.workers = WorkerRules(self.ledger, simulation.limits)
         self.places = PlaceRules(simulation, self.ledger)
-        self.waiting = WaitingRules(self.ledger)
+        self.early = EarlyRules(self.ledger)
+        self.waiting = WaitingRules(self.ledger, self.early)
         self._event: ev.Event | None = None
         self._kept: dict[str, None] = {}
         """What a worker that drains in this turn runs, and said so."""
@@ -47,6 +49,7 @@ class Watch:
         self.tasks.master_began(self._simulation.now)
         self.workers.master_began(self._simulation.now)
         self.places.master_began()
+        self.early.master_began()
         self.waiting.master_began()
 
     def begin_turn(self, event: ev.Event | None) -> None:
@@ -54,10 +57,12 @@ class Watch:
         self._kept = {}
         if isinstance(event, ev.WorkerDraining):
             worker = self._simulation.workers[event.worker_id]
-            self._kept = dict.fromkeys(i for i in worker.running if i in worker.said)
+            running = (i for i in worker.running if i in worker.said)
+            self._kept = dict.fromkeys(i for i in running if i not in self.early.waiting)
         self.tasks.begin_turn(event, self._simulation.now)
         self.workers.begin_turn(event, self._simulation.now)
         self.places.begin_turn(event)
+        self.early.begin_turn(event)
         self.waiting.begin_turn(event)
 
     def written(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
@@ -83,10 +88,12 @@ class Watch:
         self.tasks.see(effect)
         self.workers.see(effect)
         self.places.see(effect)
+        self.early.see(effect, self.places.empty)
 
     def _see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
         self.tasks.see_fact(fact)
         self.workers.see_fact(fact)
+        self.early.see_fact(fact)
         self.ledger.see(fact, self._simulation.now)
         self.places.see_fact(fact)
         self.waiting.see_fact(fact, self._simulation.now)
@@ -95,6 +102,7 @@ class Watch:
         self.tasks.end_turn()
         self.workers.end_turn()
         self.places.end_turn(self._event)
+        self.early.end_turn()
         self.waiting.end_turn(self._event, self._simulation.now)
 
     # --- when all is over ------------------------------------------------------------------------

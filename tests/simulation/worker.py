@@ -40,5 +40,7 @@ class SimulatedWorker:
     said: dict[str, None] = field(default_factory=dict)
     """Attempts of which a master was told in this session that they started."""
     outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
+    awaited: dict[str, dict[tuple[int, int], None]] = field(default_factory=dict)
+    """What attempts that began early have not heard of, by attempt."""
     unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
     """Ends of attempts that the master has not called durable, by attempt."""

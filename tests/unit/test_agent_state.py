@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from minispark.model.job import ReaderOptions
 from minispark.model.plan import (
+    MadeOutput,
+    OutputLocation,
     PartitionFile,
     ReadSplits,
     StageProgram,
     TaskOrder,
     TaskOutcome,
 )
-from minispark.transport.messages import Failed, FetchFailed, Run, Started, Succeeded
+from minispark.transport.messages import (
+    Failed,
+    FetchFailed,
+    OutputsMade,
+    Run,
+    Started,
+    Succeeded,
+)
 from minispark.worker.agent_state import (
     AHEAD_MAX,
     AHEAD_QUICK_S,
@@ -23,6 +33,7 @@ from minispark.worker.agent_state import (
     KillSlot,
     RunOnSlot,
     SendReport,
+    TellSlot,
 )
 
 PROGRAM = StageProgram(ReadSplits("r", "text", ReaderOptions()), (), PartitionFile("r"))
@@ -242,3 +253,61 @@ def test_what_was_sent_ahead_waits_again_when_its_executor_retires() -> None:
     state.retiring(0)
     assert state.finished(0, done(2), 0.003) == [SendReport(done(2)), DropFiles(id_of(3))]
     assert state.executor_ready(0, 1.1) == started(0, 3)
+
+
+# --- orders that begin early ---------------------------------------------------------------------
+
+PLACE = OutputLocation(0, 1, "made", "w", "h", 1, "host", "/s")
+
+
+def early(number: int, *awaited: int) -> Run:
+    """An order that waits for those partitions of stage 0."""
+    order = replace(run(number).order, awaited=tuple((0, partition) for partition in awaited))
+    return Run(order, PROGRAM)
+
+
+def made(number: int, partition: int, place: OutputLocation | None = PLACE) -> OutputsMade:
+    return OutputsMade((id_of(number),), (MadeOutput(0, partition, place),))
+
+
+def test_who_waits_is_told_and_has_as_long_as_others_from_then_on() -> None:
+    state = agent()
+    state.launched([early(1, 1, 2)], 0.0)
+    assert state.waiting == (id_of(1),)
+    assert state.next_deadline() is None
+    assert state.clock(1000.0) == []
+    assert state.outputs_made(made(1, 1), 1000.0) == [TellSlot(0, made(1, 1))]
+    assert (state.waiting, state.next_deadline()) == ((id_of(1),), None)
+    state.outputs_made(made(1, 2, None), 2000.0)
+    assert (state.waiting, state.next_deadline()) == ((), 2010.0)
+    assert state.clock(2010.0) == [KillSlot(0)]
+
+
+def test_an_order_that_waits_for_an_executor_hears_of_outputs_too() -> None:
+    state = AgentState(1, 10.0, 100, 0.0, lambda: 0.0)
+    state.launched([early(1, 1, 2)], 0.0)
+    assert state.waiting == (id_of(1),)
+    assert state.outputs_made(made(1, 1), 0.0) == []
+    (_, begun) = state.executor_ready(0, 1.0)
+    assert isinstance(begun, RunOnSlot)
+    assert (begun.run.order.awaited, begun.run.outputs) == (((0, 2),), (PLACE,))
+
+
+def test_nobody_is_told_of_what_ended_or_is_being_stopped() -> None:
+    state = agent()
+    state.launched([early(1, 1)], 0.0)
+    state.cancelled((id_of(1),))
+    assert state.outputs_made(made(1, 1), 0.0) == []
+    assert state.next_deadline() is None
+    assert state.outputs_made(made(2, 1), 0.0) == []
+
+
+def test_no_order_is_sent_ahead_behind_one_that_waits_nor_does_one_that_waits_go_ahead() -> None:
+    state = agent()
+    state.launched([run(1), run(2)], 0.0)
+    state.finished(0, Succeeded(id_of(1), OUTCOME), AHEAD_QUICK_S)
+    assert state.launched([early(3, 1)], AHEAD_QUICK_S) == []
+    done = Succeeded(id_of(2), OUTCOME)
+    began = state.finished(0, done, 2 * AHEAD_QUICK_S)
+    assert RunOnSlot(0, early(3, 1)) in began
+    assert state.launched([run(4)], 2 * AHEAD_QUICK_S) == []

@@ -11,6 +11,7 @@ from minispark.model.job import ReaderOptions
 from minispark.model.plan import (
     FetchShuffle,
     Join,
+    MadeOutput,
     OutputLocation,
     PartitionFile,
     ReadSplits,
@@ -25,7 +26,9 @@ from minispark.transport import messages as msg
 from minispark.transport.codec import decode, encode
 from minispark.transport.object_code import type_name
 
-ORDER = TaskOrder("a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 3, "gz"),), "j/1/0")
+ORDER = TaskOrder(
+    "a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 3, "gz"),), "j/1/0", ((0, 3),)
+)
 PLACE = OutputLocation(0, 1, "a", "w", "127.0.0.1", 9000, "h", "/s")
 READ = ReadSplits("r", "csv", ReaderOptions(errors="replace"), ("a", "b"))
 JOIN = Join("j", READ, FetchShuffle(1, broadcast=True), (Narrow("m", "map", "identity"),))
@@ -33,7 +36,7 @@ JOIN = Join("j", READ, FetchShuffle(1, broadcast=True), (Narrow("m", "map", "ide
 MESSAGES = [
     msg.Hello(1, "0.1.0", "3.11", "n"),
     msg.Refused("unknown_type", "ñandú \u2028 \x00"),
-    msg.Register("w", "n", "h", 1, 2, 3, "hid", "/s", None, ("a", "b")),
+    msg.Register("w", "n", "h", 1, 2, 3, "hid", "/s", None, ("a", "b"), ("b",)),
     msg.Heartbeat("w", 3),
     msg.Reports(
         (
@@ -58,6 +61,7 @@ MESSAGES = [
         ),
         (PLACE,),
     ),
+    msg.OutputsMade(("a", "b"), (MadeOutput(0, 1, PLACE), MadeOutput(0, 2, None))),
     msg.Bulk(12),
 ]
 

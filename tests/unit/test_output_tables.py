@@ -20,7 +20,7 @@ from minispark.model.plan import (
 from minispark.transport.channel import Channel
 from minispark.transport.codec import decode, encode
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Launch, Run
+from minispark.transport.messages import Launch, OutputsMade, Run
 from minispark.worker.executor_server import Executor
 from minispark.worker.output_tables import OutputTables
 
@@ -109,11 +109,12 @@ def test_all_that_was_added_is_sent_in_order_and_once(ends: tuple[Executor, Conn
     (run,) = OutputTables().runs(launch(None))
     for partition in (1, 2):
         executor.add(replace(run, order=replace(run.order, partition=partition)))
+    executor.tell(made := OutputsMade(("x",), ()))
     executor.send()
     executor.add(replace(run, order=replace(run.order, partition=3)))
     executor.send()
     executor.send()
-    got = [peer.receive(5.0) for _ in range(3)]
-    assert [m.order.partition for m in got if isinstance(m, Run)] == [1, 2, 3]
+    got = [peer.receive(5.0) for _ in range(4)]
+    assert [m.order.partition if isinstance(m, Run) else m for m in got] == [1, 2, made, 3]
     with pytest.raises(TimeoutError):
         peer.receive(0.05)

@@ -235,6 +235,7 @@ def test_f50_a_worker_that_never_reads_is_given_up(
         ("state_dir", "/a\0b"),
         ("metrics_url", "x" * 5000),
         ("running", ("x" * 100,)),
+        ("waiting", ("x" * 100,)),
         ("worker_id", "x"),
     ],
 )
