@@ -81,6 +81,10 @@ class Dispatcher:
             if worker is None:
                 break
             placed = self._place_for_first(group, worker, now)
+            if placed is None and pool.waiting:
+                beside = worker.identity.worker_id
+                if self._early.make_room(ClockTicked(at_unix_s), effects, beside):
+                    continue
             if placed is None:
                 passed_over[group] = None
                 continue

@@ -162,6 +162,9 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
         _require(attempt.worker_id == worker_id, f"{name} holds {attempt.id} of another worker")
         _require(pool.live.get(attempt.id) is attempt, f"{name} holds {attempt.id}, unknown by id")
         _require(attempt.stage.job.id in state.jobs, f"{name} holds an attempt of an ended job")
+    waiting = [i for i, attempt in worker.attempts.items() if attempt.awaited]
+    is_queueing = load > worker.slots and bool(waiting)
+    _require(not is_queueing, f"{name} queues attempts behind {waiting}, which wait for others")
     for attempt in worker.committing.values():
         is_it = attempt.task.accepted is attempt and attempt.task.state is TaskState.COMMITTING
         _require(is_it, f"{name} commits {attempt.id}, its task does not")

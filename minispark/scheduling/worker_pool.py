@@ -263,9 +263,11 @@ class WorkerPool:
         return self.workers[next(iter(self._available_by_load[least]))]
 
     def other_than(self, worker_id: str) -> Worker | None:
-        """A worker with a free slot, or else with room in its queue, that is not that one."""
+        """A worker with a free slot, or else with room in its queue, that is not that one. Nothing
+        is queued while attempts wait, for what is queued behind them: they give way.
+        """
         free = self.free_other_than(worker_id)
-        if free is not None:
+        if free is not None or self.waiting:
             return free
         queues = [other for other in islice(self.prefetchable, 2) if other != worker_id]
         return self.workers[queues[0]] if queues else None
@@ -278,10 +280,13 @@ class WorkerPool:
         return None
 
     def can_queue(self, worker_id: str) -> bool:
-        """Whether that worker may get one more task, as far as its queue and its load go."""
-        return (worker_id in self.available or worker_id in self.prefetchable) and self._is_fair(
-            self.workers[worker_id], self.least_load() or 0
+        """Whether that worker may get one more task, as far as its queue and its load go. Nothing
+        is queued while attempts wait, as in `other_than`.
+        """
+        has_room = worker_id in self.available or (
+            worker_id in self.prefetchable and not self.waiting
         )
+        return has_room and self._is_fair(self.workers[worker_id], self.least_load() or 0)
 
     def _is_fair(self, worker: Worker, least: int) -> bool:
         return len(worker.attempts) - least <= self._max_load_diff

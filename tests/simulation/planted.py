@@ -212,6 +212,16 @@ def _hasty_beginning(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, early, "may_begin", may_begin)
 
 
+@bug("a task that avoids a worker is queued behind who waits", "which wait for others")
+def _queued_behind(patch: pytest.MonkeyPatch) -> None:
+    def other_than(_: Any, self: WorkerPool, worker_id: str) -> Any:
+        queues = [other for other in self.prefetchable if other != worker_id]
+        queued = self.workers[queues[0]] if queues else None
+        return self.free_other_than(worker_id) or queued
+
+    wrap(patch, WorkerPool, "other_than", other_than)
+
+
 @bug("a task that waits is copied", "is copied while it waits")
 def _copies_of_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StageRun, "is_missing", lambda *_: False)

@@ -14,9 +14,14 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.model.states import Cause, JobState
-from minispark.scheduling.limits import EARLY_OUTPUTS_MAX, EARLY_STARTS_MAX, RETRY_DELAY_S_MAX
+from minispark.scheduling.limits import (
+    EARLY_OUTPUTS_MAX,
+    EARLY_STARTS_MAX,
+    RETRY_DELAY_S_MAX,
+    RETRY_DELAY_S_MIN,
+)
 from tests.simulation.plans import READ, map_reduce, naive_word_count, one_stage, stage
-from tests.unit.test_core import COMMITTED, Dialogue, name_of, restarted
+from tests.unit.test_core import COMMITTED, Dialogue, cached_stage, name_of, restarted
 from tests.unit.test_core_readiness import end, places
 
 EMPTY = TaskOutcome(0, 0)
@@ -182,6 +187,39 @@ def test_a_map_that_must_run_again_never_waits_for_who_waits_for_it() -> None:
         end(talk, *task)
     end(talk, 1, 1)
     assert talk.view(job).state is JobState.SUCCEEDED
+
+
+def test_a_map_that_avoids_the_free_worker_takes_the_slot_of_who_waits_for_it() -> None:
+    talk = Dialogue(heartbeat_timeout_s=1000.0)  # queues have room, and nobody is queued there
+    talk.worker(0, slots=1)
+    talk.worker(1, slots=3)
+    talk.job(1, map_reduce(4, 4))
+    slow = next(a for a in talk.core.state.pool.live.values() if a.worker_id == name_of(0))
+    for partition in range(4):
+        if partition != slow.task.partition:
+            end(talk, 0, partition)
+    talk.tell(ev.ClockTicked(0.0))
+    assert len(waiting(talk)) == 3
+    talk.tell(ev.AttemptFailed(slow.worker_id, slow.id, "error", "boom", 0.0))
+    talk.let_pass(RETRY_DELAY_S_MIN)
+    again = attempt_of(talk, 0, slow.task.partition)
+    assert again.worker_id == name_of(1)
+    assert len(talk.core.state.pool.workers[name_of(1)].attempts) == 3
+
+
+def test_a_task_whose_records_are_cached_is_not_queued_behind_who_waits() -> None:
+    talk = Dialogue(max_load_diff=9)
+    home = talk.worker(0, slots=3)
+    talk.job(1, cached_stage(1, "lineage"))
+    end(talk, 0, 0)
+    talk.job(2, map_reduce(2, 2))
+    end(talk, 0, 0)
+    talk.tell(ev.ClockTicked(0.0))
+    assert waiting(talk) == [(1, 0), (1, 1)]
+    talk.worker(1, slots=1)
+    talk.job(3, cached_stage(1, "lineage"))
+    assert len(talk.core.state.pool.workers[home].attempts) == 3
+    assert len(talk.core.state.pool.workers[name_of(1)].attempts) == 1
 
 
 def test_a_task_begins_early_only_so_often() -> None:
