@@ -16,6 +16,7 @@ from typing import NoReturn
 from minispark.supervisor.process_identity import ProcessIdentity
 
 POLL_S = 0.01
+_EVERY_SIGNAL = signal.valid_signals()
 
 
 class ForkedProcess:
@@ -81,7 +82,7 @@ def _live(main: Callable[[], int]) -> NoReturn:
 @contextmanager
 def signals_blocked() -> Iterator[None]:
     """Signals wait until the block ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY_SIGNAL)
     try:
         yield
     finally:
@@ -91,7 +92,7 @@ def signals_blocked() -> Iterator[None]:
 def forget_handlers() -> None:
     """No signal handler that a child inherited stays in it."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
+    for number in _EVERY_SIGNAL:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
 

@@ -50,8 +50,8 @@ class Supervisor:
         limits: RestartLimits,
         on_change: Callable[[Supervisor], bool],
     ) -> None:
-        """`on_change` is called after every change of state; it must be quick, and raise nothing.
-        It returns False when it has to be called again.
+        """`on_change` is called after changes of state, once for all of one turn; it must be quick,
+        and raise nothing. It returns False when it has to be called again.
         """
         self._limits = limits
         self.children = [Child(spec, limits) for spec in specs]
@@ -61,6 +61,8 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe()
         self.is_stopping = False
         self._interrupts = 0
+        self._is_changed = False
+        """Something is to be told at the end of this turn."""
         self._tell_due: float | None = None
         """When a change is told again."""
         self.exit_code = 0
@@ -93,6 +95,7 @@ class Supervisor:
         child = Child(spec, self._limits)
         self.children.append(child)
         self._start(child)
+        self._tell()
 
     def retire(self, name: str, drain_s: float) -> None:
         """Let a process finish what it does, for so long, and forget it once it ended."""
@@ -126,9 +129,11 @@ class Supervisor:
             for child in list(self.children):
                 if not self.is_stopping:
                     self._start(child)
+            self._tell_changes()
             while not self.is_stopping:
                 self._turn(self._next_timeout())
                 self._follow_clock()
+                self._tell_changes()
         finally:
             self._stop_all()
             self._selector.close()
@@ -152,14 +157,21 @@ class Supervisor:
         due = [date for date in dates if date is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
+    def _tell_changes(self) -> None:
+        if self._is_changed:
+            self._tell()
+
     def _tell(self) -> None:
         """What could not be told is told again, by the clock."""
+        self._is_changed = False
         self._tell_due = None if self._on_change(self) else time.monotonic() + RETRY_S
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait for a signal, a word or the end of a child, and take it in."""
+        is_signalled = False
         for key, _ in self._selector.select(timeout_s):
             if key.fd == self._wake_read:
+                is_signalled = True
                 try:
                     os.read(self._wake_read, 4096)
                 except BlockingIOError:
@@ -168,7 +180,7 @@ class Supervisor:
                 key.data.serve()
             else:
                 self._hear(key.data)
-        for child in list(self.children):
+        for child in list(self.children) if is_signalled else ():
             if child.process is not None and (code := child.process.reap()) is not None:
                 self._bury(child, code)
 
@@ -192,7 +204,7 @@ class Supervisor:
         if message.get("ready"):
             child.error = None
             child.life.ready()
-        self._tell()
+        self._is_changed = True
 
     def _stop_hearing(self, child: Child) -> None:
         if child.notifications is not None:
@@ -229,7 +241,7 @@ class Supervisor:
             self._ended(child, 1, f"cannot be forked: {error}")
             return
         self._selector.register(child.notifications, selectors.EVENT_READ, child)
-        self._tell()
+        self._is_changed = True
 
     def _fork(self, spec: ProcessSpec) -> tuple[ForkedProcess, NotificationReader]:
         read_fd, write_fd = os.pipe()
@@ -263,7 +275,7 @@ class Supervisor:
         else:
             logger.warning("%s %s; restart in %.2f s", child.spec.name, how, delay_s)
         self._forget_retired()
-        self._tell()
+        self._is_changed = True
 
     def _stop_all(self) -> None:
         """Ask each group to stop, wait, then kill; a second Ctrl-C kills at once."""
@@ -279,9 +291,11 @@ class Supervisor:
                 if left_s <= 0:
                     break
                 self._turn(left_s)
+                self._tell_changes()
             self._signal(group, signal.SIGKILL)
             while any(child.process is not None for child in group):
                 self._turn(None)
+                self._tell_changes()
         self._await_descendants()
 
     def _await_descendants(self) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -21,6 +22,16 @@ def host_id() -> str:
     except OSError:
         boot = ""
     return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:32]
+
+
+def addresses_of(host: str, port: int) -> list[tuple[Any, ...]]:
+    """Where to connect, as `socket.getaddrinfo` has it. Raises OSError.
+
+    A name in ASCII goes there as bytes: for text it imports a codec and its tables, which takes
+    longer than anything else that a worker does until it is ready.
+    """
+    name = host.encode("ascii") if host.isascii() else host
+    return list(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
 
 
 def is_loopback(address: str) -> bool:

@@ -15,11 +15,11 @@ import os
 import selectors
 import signal
 import socket
-from multiprocessing import get_context
+from functools import partial
 from typing import Any
 
 from minispark.model.plan import OutputLocation, StageProgram
-from minispark.supervisor.forked import how_it_ended
+from minispark.supervisor.forked import ForkedProcess, hear_signals, how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.transport.channel import Channel
 from minispark.transport.messages import OutputsMade, Run
@@ -27,6 +27,7 @@ from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
 
 RECEIVE_BYTES = 65536
+STOP_TIMEOUT_S = 2.0
 ANSWER_S_MAX = 1.0
 """A server that leaves a question open for twice that long is stuck. Twice: after this whole worker
 was stopped, the first look at the clock proves nothing.
@@ -119,14 +120,10 @@ class ExecutorServer:
     def __init__(self, context: TaskContext) -> None:
         """Fork it. The caller must have no threads yet."""
         mine, theirs = socket.socketpair()
-        process = get_context("fork").Process(
-            target=_serve, args=(theirs, mine, context, os.getpid()), name="executor-server"
-        )
-        process.start()
+        self._process = ForkedProcess(partial(_serve, theirs, mine, context, os.getpid()))
         theirs.close()
         mine.setblocking(False)
         self.sock = mine
-        self._process = process
         self._buffer = b""
         self._fds: list[int] = []
         self.questions = OpenQuestions()
@@ -159,7 +156,7 @@ class ExecutorServer:
     def kill_server(self) -> None:
         """SIGKILL the server, and with it its executors; `receive` then raises EOFError."""
         self.questions = OpenQuestions()
-        self._process.kill()
+        self._process.signal(signal.SIGKILL)
 
     def receive(self) -> list[dict[str, Any]]:
         """What it says; a new executor's sockets stand under `sock`, and under `cache` the one for
@@ -188,15 +185,12 @@ class ExecutorServer:
     def stop(self) -> None:
         """Close the control socket: the server kills its executors and ends."""
         self.sock.close()
-        self._process.join(2.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        if self._process.wait(STOP_TIMEOUT_S) is None:
+            self._process.signal(signal.SIGKILL)
+            self._process.wait(STOP_TIMEOUT_S)
 
 
-def _serve(
-    control: socket.socket, others: socket.socket, context: TaskContext, parent: int
-) -> None:
+def _serve(control: socket.socket, others: socket.socket, context: TaskContext, parent: int) -> int:
     """The server process."""
     others.close()
     # the agent says when; a terminal's Ctrl-C, or its end, is for the agent too
@@ -208,6 +202,7 @@ def _serve(
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    hear_signals()
     server = _Server(control, context)
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -222,6 +217,7 @@ def _serve(
                         server.listen()
         except (EOFError, OSError):
             server.kill_all()
+    return 0
 
 
 class _Server:

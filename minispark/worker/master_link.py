@@ -15,6 +15,7 @@ from collections.abc import Callable
 from minispark.errors import ProtocolError
 from minispark.transport.channel import Channel
 from minispark.transport.handshake import ClientHandshake
+from minispark.transport.host import addresses_of
 from minispark.transport.messages import (
     REPORTS_MAX,
     CommitFailed,
@@ -103,7 +104,7 @@ class MasterLink:
 
         Only a name that must be looked up makes this wait.
         """
-        found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        found = addresses_of(*self._address)
         family, kind, protocol, _, address = found[self._tries % len(found)]
         self._tries += 1
         sock = socket.socket(family, kind, protocol)

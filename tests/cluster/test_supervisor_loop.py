@@ -53,9 +53,8 @@ def test_f44_one_that_ended_while_another_was_started_is_still_a_child() -> None
 
     def on_change(supervisor: Supervisor) -> None:
         first, second = supervisor.children
-        if first.pid is not None and second.pid is None:
+        if first.pid is not None and second.state is ProcessState.STARTING:
             os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # it ended; nobody reaped it
-        elif second.state is ProcessState.STARTING:
             os.kill(os.getpid(), signal.SIGTERM)  # both are told to stop now
 
     specs = [ProcessSpec("first", end), ProcessSpec("second", sleep)]
