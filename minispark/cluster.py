@@ -6,6 +6,7 @@ know command lines.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -287,6 +288,7 @@ def start(
     Contract and errors are those of `launch`.
     """
     main = partial(supervise, config, base_dir, is_default_dir)
+    gc.freeze()  # what is imported stays: no process of the cluster looks through it for cycles
     return launch(main, is_detached=is_detached, timeout_s=timeout_s, signals=signals)
 
 

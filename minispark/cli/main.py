@@ -6,6 +6,7 @@ Imports only what the command needs: `--help` and `status` start quickly. Source
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import signal
@@ -91,6 +92,7 @@ def common_options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    gc.disable()  # until all is imported: that stays
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _end)
@@ -110,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prefix = f"{where}: " if where and not str(error).startswith(where) else ""
         print(f"minispark: {escaped(f'{prefix}{error}')}", file=sys.stderr)
         return exit_status(error)
+    finally:
+        gc.enable()
 
 
 def _end(number: int, _: object) -> NoReturn:
@@ -167,6 +171,8 @@ def _dispatch(words: list[str]) -> int:
     for option, value in defaults.items():
         if not hasattr(args, option):
             setattr(args, option, value)
+    gc.freeze()
+    gc.enable()
     code: int = module.run(args)
     return code
 
