@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import socket
 import time
@@ -122,16 +123,17 @@ class Client:
         Raises DeadlineExceeded, and NoCluster when there is no master for GAP_S.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        job = self.job(job_id)
+        if on_progress is not None:
+            on_progress(self.job(job_id))  # before anything changes
         while True:
+            left_s = WAIT_S if deadline is None else deadline - time.monotonic()
+            job = self.job(job_id, max(0, min(WAIT_S, math.ceil(left_s))))
             if on_progress is not None:
                 on_progress(job)
             if job["state"] in _ENDED:
                 return job
-            left_s = WAIT_S if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 raise DeadlineExceeded(f"job {job_id} did not end within {timeout_s:g} s")
-            job = self.job(job_id, max(1, min(WAIT_S, round(left_s))))
 
     def results(
         self, job_id: str, limit: int | None = None, offset: int = 0

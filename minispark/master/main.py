@@ -57,6 +57,7 @@ from minispark.transport.router import Router
 SNAPSHOT_INTERVAL_S = 10.0
 """`jobs.json` is also written when nothing changed for so long."""
 STOP_TIMEOUT_S = 3.0
+HISTORY_CONNECTIONS = 4
 
 logger = logging.getLogger("minispark.master")
 
@@ -120,7 +121,7 @@ class _Master:
         self._snapshot_path = state_dir / "state" / "jobs.json"
         check_snapshot(self._snapshot_path)
         self._store = open_store(state_dir)
-        history = JobHistory(self._store.path)
+        history = self._history = JobHistory(self._store.path, HISTORY_CONNECTIONS)
         self._found = Found(history)
         self._found.log()
         self._board = SnapshotBoard()
@@ -232,6 +233,7 @@ class _Master:
         self._parts.stop(STOP_TIMEOUT_S)
         self._loop.stop(STOP_TIMEOUT_S)
         self._save()
+        self._history.close()
         self._store.close()
         self._deleter.stop(STOP_TIMEOUT_S)
         return 1 if self._failed.is_set() else 0

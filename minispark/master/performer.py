@@ -35,10 +35,16 @@ class Performer:
         self._order_parts = order_parts
 
     def perform(self, effects: list[fx.Effect]) -> None:
+        """What they have for one worker goes in one piece; the log, for which nobody waits, is
+        written last.
+        """
+        outbox: dict[str, list[msg.Message]] = {}
+
+        def send(worker_id: str, *messages: msg.Message) -> None:
+            outbox.setdefault(worker_id, []).extend(messages)
+
         for effect in effects:
             match effect:
-                case fx.AppendJournal(fact):
-                    _log(fact)
                 case fx.AcceptWorker():
                     answer = msg.Registered(
                         effect.worker_id,
@@ -46,40 +52,44 @@ class Performer:
                         self._task_timeout_s,
                         effect.forget,
                     )
-                    self._sessions.send(effect.worker_id, answer)
+                    send(effect.worker_id, answer)
                 case fx.CloseSession():
                     self._sessions.disconnect(effect.worker_id, effect.session)
                 case fx.LaunchAttempts():
                     launch = msg.Launch(
                         effect.orders, effect.programs, effect.outputs, effect.tables
                     )
-                    self._sessions.send(effect.worker_id, launch)
+                    send(effect.worker_id, launch)
                 case fx.TellOutputs():
-                    made = msg.OutputsMade(effect.attempt_ids, effect.outputs)
-                    self._sessions.send(effect.worker_id, made)
+                    send(effect.worker_id, msg.OutputsMade(effect.attempt_ids, effect.outputs))
                 case fx.CancelAttempts():
-                    for ids in _pages(effect.attempt_ids):
-                        self._sessions.send(effect.worker_id, msg.Cancel(ids))
+                    send(effect.worker_id, *map(msg.Cancel, _pages(effect.attempt_ids)))
                 case fx.CommitOutput():
-                    commit = msg.Commit(effect.attempt_id, effect.files)
-                    self._sessions.send(effect.worker_id, commit)
+                    send(effect.worker_id, msg.Commit(effect.attempt_id, effect.files))
                 case fx.DropOutputs():
-                    for ids in _pages(effect.attempt_ids):
-                        self._sessions.send(effect.worker_id, msg.Drop(ids))
+                    send(effect.worker_id, *map(msg.Drop, _pages(effect.attempt_ids)))
                 case fx.ForgetTables(worker_id, job_id):
-                    self._sessions.send(worker_id, msg.ForgetTables(job_id))
+                    send(worker_id, msg.ForgetTables(job_id))
                 case fx.FindAttempts(worker_id):
-                    self._sessions.send(worker_id, msg.FindAttempts())
+                    send(worker_id, msg.FindAttempts())
                 case fx.PublishParts() | fx.DiscardParts():
                     self._order_parts(effect)
                 case fx.ForgetJob(job_id):
                     self._delete_results(job_id)
-                case fx.Warn(message):
-                    logger.warning("%s", message)
+                case fx.AppendJournal() | fx.Warn():
+                    pass  # logged below
                 case fx.AnswerTaskRequest():
                     pass  # the loop hands it to the thread that asked
                 case _:
                     assert_never(effect)
+        for worker_id, messages in outbox.items():
+            self._sessions.send(worker_id, *messages)
+        for effect in effects:
+            match effect:
+                case fx.AppendJournal(fact):
+                    _log(fact)
+                case fx.Warn(message):
+                    logger.warning("%s", message)
 
 
 def _pages(ids: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -33,6 +33,10 @@ CONNECTIONS_MAX = 4096
 STRANGERS_MAX = 256
 """Peers that have not registered yet. The oldest one goes when another one comes."""
 ACCEPTS_PER_TURN = 16
+CONFIRM_S = 0.1
+"""How late a worker may hear that its reports are durable, when nothing else is said to it: to be
+told so alone wakes it for nothing.
+"""
 
 logger = logging.getLogger("minispark.master")
 
@@ -87,6 +91,13 @@ class Sessions:
         self._lock = threading.Lock()
         # Protected by self._lock:
         self._by_worker: dict[str, Session] = {}
+        self._confirmed: dict[str, tuple[Session, msg.Confirmed]] = {}
+        """Of each worker what goes with the next message to it, or when it is time."""
+        self._reported: dict[str, int] = {}
+        """Which page came last of those that it was not told are durable."""
+        # Of the sessions thread:
+        self._confirm_due: float | None = None
+        """When to say so to those to whom nothing else was said."""
 
     def start(self) -> None:
         self._listening.setblocking(False)
@@ -101,16 +112,21 @@ class Sessions:
 
     # --- any thread ------------------------------------------------------------------------
 
-    def send(self, worker_id: str, message: msg.Message) -> None:
-        """Send to a worker's current session; without one the message is dropped, as it is lost
-        with it.
+    def send(self, worker_id: str, *messages: msg.Message) -> None:
+        """Send to a worker's current session, in one piece; without one they are dropped, as they
+        are lost with it.
         """
         with self._lock:
             session = self._by_worker.get(worker_id)
+            of, confirmed = self._confirmed.pop(worker_id, (None, None))
+            if confirmed is not None and self._reported.get(worker_id) == confirmed.number:
+                del self._reported[worker_id]
         if session is None:
             return
+        if confirmed is not None and of is session:
+            messages = (confirmed, *messages)
         try:
-            session.channel.send(message)
+            session.channel.send(*messages)
         except (OSError, ProtocolError) as error:
             # the sessions thread sees the closed socket and reports the worker lost
             logger.warning("sending to %s failed: %s", session.name, error)
@@ -158,6 +174,8 @@ class Sessions:
         due = [session.deadline for session in islice(self._strangers.values(), 1)]
         if self._accept_due is not None:
             due.append(self._accept_due)
+        if self._confirm_due is not None:
+            due.append(self._confirm_due)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _follow_clock(self, now: float) -> None:
@@ -172,6 +190,14 @@ class Sessions:
         if self._accept_due is not None and now >= self._accept_due:
             self._accept_due = None
             self._selector.register(self._listening, selectors.EVENT_READ, None)
+
+        if self._confirm_due is not None and now >= self._confirm_due:
+            with self._lock:
+                worker_ids = list(self._confirmed)
+            for worker_id in worker_ids:
+                self.send(worker_id)
+            with self._lock:
+                self._confirm_due = now + CONFIRM_S if self._reported else None
 
     def _drain_wakes(self) -> None:
         try:
@@ -257,6 +283,10 @@ class Sessions:
                 for event in events_of(session.worker_id, message, now_unix_s):
                     self._post(event)
                 worker_id, confirmed = session.worker_id, msg.Confirmed(message.number)
+                with self._lock:
+                    self._reported[worker_id] = message.number
+                if self._confirm_due is None:
+                    self._confirm_due = time.monotonic() + CONFIRM_S
                 self._when_durable(worker_id, partial(self._confirm, worker_id, session, confirmed))
             case msg.AttemptsFound(attempt_ids):
                 self._post(ev.AttemptsFound(session.worker_id, attempt_ids, now_unix_s))
@@ -267,9 +297,8 @@ class Sessions:
 
     def _confirm(self, worker_id: str, session: Session, confirmed: msg.Confirmed) -> None:
         with self._lock:
-            is_current = self._by_worker.get(worker_id) is session
-        if is_current:
-            self.send(worker_id, confirmed)
+            if self._by_worker.get(worker_id) is session:
+                self._confirmed[worker_id] = (session, confirmed)
 
     def _trust(self, session: Session) -> None:
         session.channel.trust()
@@ -284,6 +313,8 @@ class Sessions:
         with self._lock:
             older = self._by_worker.get(identity.worker_id)
             self._by_worker[identity.worker_id] = session
+            self._reported.pop(identity.worker_id, None)
+            self._confirmed.pop(identity.worker_id, None)
         if older is not None:
             older.worker_id = None
             self._forget(older)
@@ -309,6 +340,8 @@ class Sessions:
         with self._lock:
             if self._by_worker.get(session.worker_id) is session:
                 del self._by_worker[session.worker_id]
+                self._reported.pop(session.worker_id, None)
+                self._confirmed.pop(session.worker_id, None)
         self._post(ev.WorkerDisconnected(session.worker_id, session.number, time.time()))
 
     def _forget(self, session: Session) -> None:

@@ -1,6 +1,6 @@
 """Reads the durable job store: jobs, stages, attempts and workers, as rows.
 
-Every question opens its own connection, so that any thread may ask while another one writes.
+Every question has a connection for itself, so that any thread may ask while another one writes.
 Must not know how the rows came to be (`job_store.py` does), nor JSON.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,8 +116,22 @@ _text = partial(str, encoding="utf-8", errors="replace")
 class JobHistory:
     """Questions to the database at `path`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connections_kept: int = 0) -> None:
+        """So many connections wait for the next questions: to open one takes longer than most
+        questions. They hold the database until `close`.
+        """
         self.path = path
+        self._connections_kept = connections_kept
+        self._lock = threading.Lock()
+        # Protected by self._lock:
+        self._idle: list[sqlite3.Connection] = []
+
+    def close(self) -> None:
+        """Let go of the database; questions that are still asked connect anew, for once."""
+        with self._lock:
+            idle, self._idle, self._connections_kept = self._idle, [], 0
+        for connection in idle:
+            connection.close()
 
     def jobs(self) -> list[JobRow]:
         """Every job, oldest submission first."""
@@ -245,6 +259,19 @@ class JobHistory:
         ]
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             connection.text_factory = _text
-            return connection.execute(sql, values).fetchall()
+        is_kept = False
+        try:
+            rows = connection.execute(sql, values).fetchall()
+            with self._lock:
+                is_kept = len(self._idle) < self._connections_kept
+                if is_kept:
+                    self._idle.append(connection)
+            return rows
+        finally:
+            if not is_kept:
+                connection.close()

@@ -187,6 +187,7 @@ class Agent:
         """
         if self._link.is_registered and not self._is_drain_said:
             self._is_drain_said = True
+            self._link.flush_reports(time.monotonic())
             self._link.send(msg.Draining())
             self._refuses_from = time.monotonic() + DRAIN_SETTLE_S
         is_idle = self._state.active == 0 and not self._link.unsent
@@ -343,7 +344,8 @@ class Agent:
             case msg.Commit():
                 self._link.report(self._files.commit(message))
             case msg.Drop(attempt_ids):
-                self._drop(attempt_ids)
+                self._cache.drop_attempts(attempt_ids)
+                self._files.drop_later(attempt_ids)
             case msg.FindAttempts():
                 for page in self._files.find():
                     self._link.send(page)
@@ -390,13 +392,10 @@ class Agent:
                         self._counters.count(False, 0, 0.0)
                     self._link.report(report)
                 case DropFiles(attempt_id):
-                    self._drop((attempt_id,))
+                    self._cache.drop_attempts((attempt_id,))
+                    self._files.drop(attempt_id)
                 case _:
                     assert_never(instruction)
-
-    def _drop(self, attempt_ids: tuple[str, ...]) -> None:
-        self._cache.drop_attempts(attempt_ids)
-        self._files.drop(*attempt_ids)
 
 
 def _rss_bytes(pid: int) -> int:

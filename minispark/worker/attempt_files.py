@@ -6,6 +6,8 @@ Every answer is a message for the master. Must not know what attempts are for.
 from __future__ import annotations
 
 import logging
+from queue import SimpleQueue
+from threading import Thread
 
 from minispark.errors import CorruptBlock
 from minispark.storage.task_files import attempts_on_disk, commit_files, drop_attempt
@@ -25,6 +27,8 @@ class AttemptFiles:
 
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
+        self._unwanted: SimpleQueue[str] = SimpleQueue()
+        self._deleter: Thread | None = None
 
     def commit(self, order: Commit) -> Committed | CommitFailed:
         try:
@@ -43,6 +47,21 @@ class AttemptFiles:
         starts = range(0, len(found), ATTEMPTS_PER_PAGE)
         return [AttemptsFound(tuple(found[i : i + ATTEMPTS_PER_PAGE])) for i in starts]
 
-    def drop(self, *attempt_ids: str) -> None:
+    def drop(self, attempt_id: str) -> None:
+        """Delete them now: the attempt may begin anew."""
+        drop_attempt(self._state_dir, attempt_id)
+
+    def drop_later(self, attempt_ids: tuple[str, ...]) -> None:
+        """Delete what nobody will ever read, in a thread: while somebody syncs that disk to remove
+        a directory takes longer than a small task. What this process does not come to, the next
+        master has deleted.
+        """
         for attempt_id in attempt_ids:
-            drop_attempt(self._state_dir, attempt_id)
+            self._unwanted.put(attempt_id)
+        if self._deleter is None:
+            self._deleter = Thread(target=self._delete, name="deleter", daemon=True)
+            self._deleter.start()
+
+    def _delete(self) -> None:
+        while True:
+            self.drop(self._unwanted.get())

@@ -37,11 +37,11 @@ PAGE_CHARS_MAX = 2**20
 into a frame, and be decoded quickly.
 """
 REPORTS_PAUSE_S = 0.002
-"""Between pages of reports while enough orders wait: what ends in so short a time is told at once,
-and costs both sides one message.
+"""How long reports wait for others that nobody waits for: starts always, ends while enough orders
+are here. What comes in so short a time is told at once, and costs both sides one message.
 """
 BRIEF_S_MAX = 0.05
-"""What began and ended between two pages so close to each other is told as an end only."""
+"""What began and ended within one page, which waited no longer, is told as an end only."""
 WELCOME_TIMEOUT_S = 5.0
 """A master that has not let this worker in by then is tried anew. While no master runs, who holds
 its listening socket lets connections queue up: the next master finds them there.
@@ -69,7 +69,8 @@ class MasterLink:
         self._pages = 0
         self._due: float | None = 0.0
         """When to connect, or to give up being let in; None within a session."""
-        self._reported_at = 0.0
+        self._queued_at: float | None = None
+        """Since when the first of the reports waits, as `send_reports` saw it."""
         self.channel: Channel | None = None
         self.is_registered = False
 
@@ -199,15 +200,22 @@ class MasterLink:
         """Send what is queued, once the master knows who speaks. `is_full`: nobody here waits for
         what the master does next, so that reports may go together.
         """
-        since_s = now - self._reported_at
-        if is_full and since_s < REPORTS_PAUSE_S:
+        if not self._reports:
             return
+        since = self._queued_at = now if self._queued_at is None else self._queued_at
+        can_wait = is_full or all(isinstance(report, Started) for report in self._reports)
+        if not can_wait or now >= since + REPORTS_PAUSE_S:
+            self.flush_reports(now)
+
+    def flush_reports(self, now: float) -> None:
+        """Send what is queued: something is said next that must not overtake it."""
+        since = now if self._queued_at is None else self._queued_at
         while self._reports and self.channel is not None and self.is_registered:
-            self._reported_at = now
+            self._queued_at = None
             count = page_length(self._reports)
             page, self._reports = tuple(self._reports[:count]), self._reports[count:]
             self._pages += 1
-            if since_s <= BRIEF_S_MAX:
+            if now - since <= BRIEF_S_MAX:
                 page = without_starts_of_ended(page)
             self._unconfirmed.append(Reports(page, self._pages))
             self.send(self._unconfirmed[-1])
@@ -216,7 +224,7 @@ class MasterLink:
     def reports_due(self) -> float | None:
         """When `send_reports` wants to be called, if reports wait that can be sent."""
         can_send = self._reports and self.channel is not None and self.is_registered
-        return self._reported_at + REPORTS_PAUSE_S if can_send else None
+        return (self._queued_at or 0.0) + REPORTS_PAUSE_S if can_send else None
 
     def confirmed(self, number: int) -> None:
         """The master will not forget the pages up to that number."""

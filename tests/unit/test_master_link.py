@@ -116,6 +116,7 @@ def test_it_registers_and_repeats_to_the_next_master_what_was_not_confirmed(
         assert link.due is None
         link.is_registered = True
         link.send_reports(0.0, is_full=False)
+        link.send_reports(REPORTS_PAUSE_S, is_full=False)
         with pytest.raises((EOFError, OSError)):
             hear(link, lambda _: False)
         link.lose(EOFError(), now)
@@ -156,36 +157,49 @@ class Recorded(MasterLink):
 
 def test_reports_go_together_while_orders_wait() -> None:
     link = Recorded()
-    link.report(Started("a"))
+    ends = [Succeeded(name, TaskOutcome(1, 1)) for name in "abc"]
+    link.report(ends[0])
     link.send_reports(1.0, is_full=True)
-    link.report(Started("b"))
-    link.send_reports(1.0, is_full=True)
-    assert link.pages == [(Started("a"),)]
+    link.report(ends[1])
+    link.send_reports(1.0 + REPORTS_PAUSE_S / 2, is_full=True)
+    assert link.pages == []
     assert link.reports_due == 1.0 + REPORTS_PAUSE_S
-    link.report(Started("c"))
     link.send_reports(1.0 + REPORTS_PAUSE_S, is_full=True)
-    assert link.pages[1:] == [(Started("b"), Started("c"))]
-    link.report(Started("d"))
+    assert link.pages == [(ends[0], ends[1])]
+    link.report(ends[2])
     link.send_reports(1.0 + REPORTS_PAUSE_S, is_full=False)  # somebody is idle
-    assert link.pages[2:] == [(Started("d"),)]
+    assert link.pages[1:] == [(ends[2],)]
     assert link.reports_due is None
+
+
+def test_a_start_waits_a_moment_for_its_end() -> None:
+    link, done = Recorded(), Succeeded("a", TaskOutcome(1, 1))
+    link.report(Started("a"))
+    link.send_reports(1.0, is_full=False)
+    assert link.pages == [] and link.reports_due == 1.0 + REPORTS_PAUSE_S
+    link.report(done)
+    link.send_reports(1.0 + REPORTS_PAUSE_S / 2, is_full=False)
+    assert link.pages == [(done,)]
+    link.report(Started("b"))
+    link.send_reports(2.0, is_full=False)
+    link.send_reports(2.0 + REPORTS_PAUSE_S, is_full=False)
+    assert link.pages[1:] == [(Started("b"),)]
 
 
 def test_what_began_and_ended_at_once_is_told_as_an_end() -> None:
     link, done = Recorded(), Succeeded("a", TaskOutcome(1, 1))
-    link.report(Started("x"))
-    link.send_reports(1.0, is_full=False)
     for report in (Started("a"), done, Started("b")):
         link.report(report)
-    link.send_reports(1.0 + BRIEF_S_MAX / 2, is_full=False)
-    assert link.pages[1:] == [(done, Started("b"))]
+    link.send_reports(1.0, is_full=False)
+    assert link.pages == [(done, Started("b"))]
 
 
 def test_what_took_some_time_is_told_with_its_start() -> None:
     link, done = Recorded(), Succeeded("a", TaskOutcome(1, 1))
-    link.report(Started("x"))
+    link.is_registered = False  # there is no master
+    link.report(Started("a"))
     link.send_reports(1.0, is_full=False)
-    link.report(Started("a"))  # while there was no master
     link.report(done)
+    link.is_registered = True
     link.send_reports(1.1 + BRIEF_S_MAX, is_full=False)
-    assert link.pages[1:] == [(Started("a"), done)]
+    assert link.pages == [(Started("a"), done)]
