@@ -45,17 +45,20 @@ def decode(payload: bytes) -> messages.Message:
         data = _parse(payload)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message is no JSON: {error}", "bad_json") from error
-    if isinstance(data, dict) and _tag(data) not in _MESSAGE_TYPES:
-        shown = str(data.get("type"))[:_SHOWN_CHARS]
-        raise ProtocolError(f"unknown message type {shown!r}", "unknown_type")
-    message: messages.Message = _converted(_decode_message, data)
+    try:
+        message: messages.Message = _converted(_decode_message, data)
+    except ProtocolError as error:
+        if isinstance(data, dict) and _tag(data) not in _MESSAGE_TYPES:
+            shown = str(data.get("type"))[:_SHOWN_CHARS]
+            raise ProtocolError(f"unknown message type {shown!r}", "unknown_type") from error
+        raise
     return message
 
 
 def _parse(payload: bytes) -> Any:
     """JSON in UTF-8 whose strings are text. Raises ValueError, RecursionError."""
     text = str(payload, "utf-8")
-    data = json.loads(text)
+    data = _loads(text)
     # Valid UTF-8 holds no surrogates, but an escape makes one. Most messages have no backslash.
     if "\\" in text and _SURROGATE.search(text) is not None:
         _dumps(data).encode()
@@ -82,7 +85,8 @@ def _converted(convert: Convert, data: Any) -> Any:
         raise ProtocolError("a message is nested too deeply", "bad_message") from error
 
 
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_loads = json.JSONDecoder().decode
 
 # --- encoding -----------------------------------------------------------------------------
 
@@ -107,6 +111,8 @@ def _encoder(hint: Any) -> Convert:
         return lambda value: [item(v) for item, v in zip(items, value, strict=True)]
     if origin is dict:
         item = _encoder(args[1])
+        if item is _same:
+            return _same
         return lambda value: {key: item(v) for key, v in value.items()}
     if issubclass(hint, Enum):
         return lambda value: value.value
@@ -186,9 +192,10 @@ def _union_decoder(hint: Any, args: tuple[Any, ...]) -> Convert:
     def decode_union(data: Any) -> Any:
         if data is None and has_none:
             return None
-        tag = _tag(data) if isinstance(data, dict) else ""
-        convert = made.get(tag)
+        tag = data.get("type") if data.__class__ is dict else None
+        convert = made.get(tag) if tag.__class__ is str else None
         if convert is None:
+            tag = _tag(data) if isinstance(data, dict) else ""
             if tag not in tags:
                 raise Mismatch(f"an object whose type is one of {sorted(tags)} belongs here")
             made[tag] = convert = _decoder(tags[tag])
@@ -233,7 +240,14 @@ def _dict_decoder(value_hint: Any) -> Convert:
             raise Mismatch(f"{type(data).__name__} stands where an object belongs")
         return {key: item(value) for key, value in data.items()}
 
-    return decode_dict
+    def decode_plain_dict(data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise Mismatch(f"{type(data).__name__} stands where an object belongs")
+        for value in data.values():
+            item(value)
+        return data  # it was parsed for this message
+
+    return decode_plain_dict if value_hint in PLAIN else decode_dict
 
 
 def _enum_decoder(hint: type[Enum]) -> Convert:

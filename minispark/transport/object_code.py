@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 Convert = Callable[[Any], Any]
 
@@ -43,7 +43,8 @@ def object_encoder(
         text = f"value.{name}"
         if _plain_of(hints[name]) is None:
             names[f"convert_{name}"] = converter(hints[name])
-            text = f"convert_{name}({text})"
+            convert = f"convert_{name}({text})"
+            text = f"{convert} if {text} else []" if _is_tuple(hints[name]) else convert
         parts.append(f"{name!r}: {text}")
     return _compiled("value", ["return {" + ", ".join(parts) + "}"], names)
 
@@ -57,6 +58,10 @@ def object_decoder(
     for f in fields(cls):
         names[f"convert_{f.name}"] = _field_decoder(cls, f, converter(hints[f.name]))
         lines.append(f"{f.name}_ = get({f.name!r}, MISSING)")
+        if _is_tuple(hints[f.name]):  # most are empty
+            lines.append(f"if {f.name}_.__class__ is list and not {f.name}_: {f.name}_ = ()")
+            lines.append(f"else: {f.name}_ = convert_{f.name}({f.name}_)")
+            continue
         unless = _unless_right(f"{f.name}_", hints[f.name])
         lines.append(f"{unless}{f.name}_ = convert_{f.name}({f.name}_)")
     lines.append("return cls(" + ", ".join(f"{f.name}_" for f in fields(cls)) + ")")
@@ -76,6 +81,11 @@ def _plain_of(hint: Any) -> type | None:
     others = [kind for kind in get_args(hint) if kind not in PLAIN and kind is not type(None)]
     is_one = len(plain) == 1 and not others and getattr(hint, "__origin__", None) is None
     return plain[0] if is_one else None
+
+
+def _is_tuple(hint: Any) -> bool:
+    """Whether it is a tuple of any length."""
+    return get_origin(hint) is tuple and Ellipsis in get_args(hint)
 
 
 def _unless_right(name: str, hint: Any) -> str:
