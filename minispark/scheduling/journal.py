@@ -19,18 +19,18 @@ def attempt_moved(
     is_committed: bool = False,
 ) -> AppendJournal:
     """The fact that the attempt is in the state in which it is now."""
-    outcome = attempt.outcome
+    outcome, stage = attempt.outcome, attempt.stage
     return AppendJournal(
         AttemptMoved(
-            attempt_id=attempt.id,
-            job_id=attempt.stage.job.id,
-            stage_index=attempt.stage.stage.index,
-            partition=attempt.task.partition,
-            attempt=attempt.number,
-            worker_id=attempt.worker_id,
-            state=attempt.state,
-            at_unix_s=at_unix_s,
-            error=error,
+            attempt.id,
+            stage.job.id,
+            stage.stage.index,
+            attempt.task.partition,
+            attempt.number,
+            attempt.worker_id,
+            attempt.state,
+            at_unix_s,
+            error,
             records=outcome.records if outcome is not None else 0,
             bytes_written=outcome.bytes_written if outcome is not None else 0,
             cause=cause,

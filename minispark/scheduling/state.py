@@ -58,8 +58,12 @@ class ClusterState:
         if job.id not in self.jobs:
             return  # it ended, and its picture was taken then
         self._changed_jobs[job.id] = None
-        ready, live = self._ready_by_job.get(job.id, (0, 0))
-        self._ready_by_job[job.id] = (job.ready_count, job.live_count)
+        before = self._ready_by_job.get(job.id, (0, 0))
+        counts = (job.ready_count, job.live_count)
+        if counts == before and job.id in self._ready_by_job:
+            return
+        ready, live = before
+        self._ready_by_job[job.id] = counts
         self.ready_count += job.ready_count - ready
         self.live_count += job.live_count - live
         if job.ready_count:

@@ -326,9 +326,12 @@ class WorkerPool:
         """How many attempts it may hold: its slots and its queue, which is longer for the tasks of
         quick stages.
         """
+        return worker.slots + self._queue_room(worker.slots, is_quick)
+
+    def _queue_room(self, slots: int, is_quick: bool) -> int:
         if self._prefetch is not None:
-            return worker.slots + self._prefetch
-        return worker.slots + (QUICK_PREFETCH if is_quick else 2 * worker.slots)
+            return self._prefetch
+        return QUICK_PREFETCH if is_quick else 2 * slots
 
     def is_listed_at(self, worker_id: str, load: int) -> bool:
         """Whether the worker stands among the available ones of that load."""
@@ -337,15 +340,15 @@ class WorkerPool:
     # --- the two rings ---------------------------------------------------------------------------
 
     def _enlist(self, worker: Worker) -> None:
-        load, worker_id = len(worker.attempts), worker.identity.worker_id
-        if load < worker.slots:
+        load, worker_id, slots = len(worker.attempts), worker.identity.worker_id, worker.slots
+        if load < slots:
             self.available[worker_id] = None
             while len(self._available_by_load) <= load:
                 self._available_by_load.append({})
             self._available_by_load[load][worker_id] = None
-        elif load < self.room(worker):
+        elif load < slots + self._queue_room(slots, is_quick=False):
             self.prefetchable[worker_id] = None
-        elif load < self.room(worker, is_quick=True):
+        elif load < slots + self._queue_room(slots, is_quick=True):
             self.quickly_prefetchable[worker_id] = None
 
     def _delist(self, worker: Worker, load: int) -> None:
