@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from itertools import islice
+from json.encoder import encode_basestring as _escape
 from typing import Any
 
 from minispark.compute.batch import Record
@@ -149,7 +150,12 @@ def render(rows: Iterator[Record], format: str, limit: int | None, offset: int) 
 
 
 def _json_row(row: Record) -> str:
-    return json.dumps({"key": row[0], "value": row[1]}, ensure_ascii=False)
+    return f'{{"key": {_json(row[0])}, "value": {_json(row[1])}}}'
+
+
+def _json(value: Any) -> str:
+    # `json.dumps` makes an encoder for each call that wants more than its defaults
+    return _escape(value) if value.__class__ is str else json.dumps(value, ensure_ascii=False)
 
 
 def _json_list(rows: Iterator[Record]) -> Iterator[str]:
