@@ -40,9 +40,9 @@ from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
 START_TIMEOUT_S = 30.0
-YOUNG_OBJECTS_MAX = 20_000
-"""So many new objects are looked through for cycles at once, of which we make few: the usual 700
-are what some tasks leave, and all that is known of the others would be looked through every time.
+COLLECT_AFTER = (20_000, 5, 2)
+"""When the collector looks for cycles: after so many new objects, not after 700, which a few tasks
+leave; and through all objects that often that an ended job, which is one, does not stay long.
 """
 MASTER = "master"
 MASTER_STOPS_LAST = 1
@@ -69,7 +69,7 @@ def supervise(config: Config, base_dir: str, is_default_dir: bool, report_fd: in
     Over `report_fd` goes what `supervisor/launch.py` waits for.
     """
     report = Notifier(report_fd)
-    gc.set_threshold(YOUNG_OBJECTS_MAX)
+    gc.set_threshold(*COLLECT_AFTER)
     with ExitStack() as at_end:
         try:
             supervisor = _set_up(config, base_dir, is_default_dir, report, at_end)

@@ -147,14 +147,13 @@ def commit_files(state_dir: str, attempt_id: str, files: Iterable[tuple[str, str
         source = folder / checked_name(name)
         target = Path(state_dir) / checked_name(documented)
         try:
-            if target.samefile(source):
-                continue
-        except FileNotFoundError:
-            pass  # not committed yet
-        temporary = folder / f"{name}.link"
-        temporary.unlink(missing_ok=True)
-        os.link(source, temporary, follow_symlinks=False)
-        temporary.replace(target)
+            os.link(source, target, follow_symlinks=False)
+        except FileExistsError:
+            if not target.samefile(source):  # another attempt's, whose output was lost
+                temporary = folder / f"{name}.link"
+                temporary.unlink(missing_ok=True)
+                os.link(source, temporary, follow_symlinks=False)
+                temporary.replace(target)
 
 
 def attempts_on_disk(state_dir: str) -> list[str]:
