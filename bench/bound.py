@@ -22,7 +22,7 @@ from pathlib import Path
 from zlib import crc32
 
 PROCESSES = 2
-PIECE_BYTES = 128 * 1024
+PIECE_BYTES = 64 * 1024
 
 
 def ranges(path: str, start: int) -> list[tuple[int, int]]:
