@@ -222,7 +222,8 @@ def test_f16_a_damaged_output_of_the_naive_plan_is_made_again(
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("".join(f"word{i % 5000} and more words\n" for i in range(40_000)))
-    cluster = make_cluster(f"workers.short_circuit={short_circuit}", workers=1, threads=1)
+    settings = [f"workers.short_circuit={short_circuit}", "workers.cache_max_mb=0"]  # from files
+    cluster = make_cluster(*settings, workers=1, threads=1)
     with cluster.client() as client:
         info = client.submit(jobs.word_count(str(text), 6, "naive"))
 

@@ -117,13 +117,12 @@ def test_f41_what_a_dead_agent_or_executor_server_leaves_is_gone(
         victim.send_signal(number)
         _, left = psutil.wait_procs([agent, *family], timeout=5)
         assert left == []
-        wait_until(
-            lambda before=before: (
-                cluster.process("worker-1")["state"] == "RUNNING"
-                and cluster.process("worker-1")["pid"] != before["pid"]
-            ),
-            "the worker is back",
-        )
+
+        def is_back(old_pid: int = before["pid"]) -> bool:
+            now = cluster.process("worker-1")
+            return now["state"] == "RUNNING" and now["pid"] != old_pid
+
+        wait_until(is_back, "the worker is back")
         cluster.note_processes()
 
 
