@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,17 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
     if args.list:
         show_list(measures)
         return 0
-    results, are_right = measure(measures, site, args.rounds, args.quiet)
     found = versions(site.peers, site.peer_python) if site.peers else {}
-    document = report.document(results, words, args.rounds, args.scale, found)
-    if args.output is not None:
-        args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    def document_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+        """Is written after each measure: who stops a long run keeps what it found."""
+        made = report.document(results, words, args.rounds, args.scale, found)
+        if args.output is not None:
+            args.output.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        return made
+
+    results, are_right = measure(measures, site, args.rounds, args.quiet, document_of)
+    document = document_of(results)
     print(json.dumps(document, indent=2) if args.json else report.table(results))
     return 0 if are_right else 1
 
@@ -81,9 +88,15 @@ def show_list(measures: list[Measure]) -> None:
 
 
 def measure(
-    measures: list[Measure], site: Site, rounds: int, is_quiet: bool
+    measures: list[Measure],
+    site: Site,
+    rounds: int,
+    is_quiet: bool,
+    keep: Callable[[list[dict[str, Any]]], object],
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The results, and whether every answer was right. One that was not has no figures."""
+    """The results, and whether every answer was right. One that was not has no figures. `keep` is
+    given those so far after each measure.
+    """
     results, are_right = [], True
     for each in measures:
 
@@ -94,6 +107,7 @@ def measure(
         try:
             with each.open(site) as lanes:
                 results.append(report.result_document(each, run_rounds(lanes, rounds, tell)))
+            keep(results)
         except WrongResult as error:
             are_right = False
             print(f"minispark: {each.name}: wrong result: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -186,6 +187,22 @@ def test_a_wrong_result_has_no_figures_and_fails_the_run(
     assert "bad: wrong result: found 1, expected 2" in said.err
     assert [r["name"] for r in json.loads(out.read_text())["results"]] == ["good"]
     assert command.run(arguments("good", "--rounds", "1"), []) == 0
+
+
+def test_a_run_that_is_stopped_keeps_what_it_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @contextmanager
+    def stopped(site: Site) -> Iterator[Lanes]:
+        raise KeyboardInterrupt
+        yield Lanes(lambda: 1.0)
+
+    known = {"good": measure_of("good"), "slow": replace(measure_of("slow"), open=stopped)}
+    monkeypatch.setattr(command, "all_measures", lambda: known)
+    out = tmp_path / "r.json"
+    with pytest.raises(KeyboardInterrupt):
+        command.run(arguments("-o", str(out), "--rounds", "1"), [])
+    assert [r["name"] for r in json.loads(out.read_text())["results"]] == ["good"]
 
 
 @pytest.mark.parametrize(
