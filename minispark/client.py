@@ -138,7 +138,17 @@ class Client:
     def results(
         self, job_id: str, limit: int | None = None, offset: int = 0
     ) -> Iterator[tuple[str | None, str]]:
-        """The records of the job's final stage, one (key, value) at a time.
+        """The records of the job's final stage, one (key, value) at a time. Raises as
+        `result_lines` does.
+        """
+        for lines in self.result_lines(job_id, limit, offset):
+            rows = json.loads(b"[%b]" % lines[:-1].replace(b"\n", b","))
+            yield from ((row["key"], row["value"]) for row in rows)
+
+    def result_lines(
+        self, job_id: str, limit: int | None = None, offset: int = 0
+    ) -> Iterator[bytes]:
+        """The same as whole lines of JSON, many at a time.
 
         A stream that breaks off goes on where it stopped. Raises ClusterError when it breaks off
         there again.
@@ -152,10 +162,9 @@ class Client:
             path = f"/api/v1/jobs/{quote(job_id)}/results?{urlencode(query)}"
             response = self._exchange("GET", path, None, None, lambda response: response)
             try:
-                for line in _lines(response):
-                    row = json.loads(line)
-                    offset += 1
-                    yield row["key"], row["value"]
+                for lines in _whole_lines(response):
+                    offset += lines.count(b"\n")
+                    yield lines
                 return
             except (OSError, HTTPException) as error:
                 if broken_at == offset:
@@ -328,12 +337,13 @@ class Client:
         return list(value)
 
 
-def _lines(response: HTTPResponse) -> Iterator[bytes]:
+def _whole_lines(response: HTTPResponse) -> Iterator[bytes]:
     """Raises IncompleteRead when the response breaks off; iterating over it would just end."""
     rest = b""
     while data := response.read1(READ_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines
+        lines, newline, rest = (rest + data).rpartition(b"\n")
+        if newline:
+            yield lines + newline
 
 
 def _is_gap(error: Exception, method: str, headers: Mapping[str, str]) -> bool:

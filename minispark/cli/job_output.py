@@ -59,6 +59,19 @@ def write_records(rows: Iterable[Row], format: str, path: str | None) -> None:
         raise ClusterError(f"{path} cannot be written: {error}") from error
 
 
+def copy_lines(lines: Iterable[bytes], path: str | None) -> None:
+    """Records that come as lines of JSON already. Raises as `write_records` does."""
+    if path is None:
+        for piece in lines:
+            sys.stdout.write(piece.decode())
+        return
+    try:
+        with Path(path).open("wb") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be written: {error}") from error
+
+
 def _write(rows: Iterable[Row], format: str, file: TextIO) -> None:
     match format:
         case "table":
@@ -96,6 +109,9 @@ def show_end(
         why = status["Failed"] if isinstance(status, dict) else status
         print(f"minispark: job {job['id']} {job['state']}: {escaped(why)}", file=sys.stderr)
         return 1
+    if format == "jsonl" and top_n is None:
+        copy_lines(client.result_lines(job["id"]), path)
+        return 0
     rows = client.results(job["id"])
     if top_n is not None:
         write_records(top(rows, top_n), format or "table", path)

@@ -20,7 +20,7 @@ from minispark.master.documents import (
 )
 from minispark.master.idempotency import IdempotencyKeys
 from minispark.master.loop import EventHeld, JournalBlocked, MasterLoop
-from minispark.master.results import FORMATS, Results, render
+from minispark.master.results import FORMATS, Results, render, render_lines
 from minispark.master.submission import Submitter
 from minispark.model.events import JobCancelRequested, JobSubmitted
 from minispark.model.ids import is_uuid
@@ -210,7 +210,10 @@ class JobsApi:
         offset = request.number("offset", 0, 0, RECORDS_MAX)
         kinds = {"json": JSON_TYPE, "csv": "text/csv; charset=utf-8"}
         kind = kinds.get(format, "text/plain; charset=utf-8")
-        stream = render(self._results.records(job.job_id), format, limit, offset)
+        if format == "jsonl":
+            stream = render_lines(self._results.lines(job.job_id), limit, offset)
+        else:
+            stream = render(self._results.records(job.job_id), format, limit, offset)
         return Response(200, content_type=kind, stream=stream)
 
 

@@ -10,13 +10,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from json.encoder import encode_basestring as _escape
-from typing import Any
+from typing import Any, TypeVar
 
 from minispark.compute.batch import Record
-from minispark.compute.documented import read_texts
+from minispark.compute.documented import read_lines, read_texts
 from minispark.errors import ClusterError, CorruptBlock, NotFound, ProtocolError
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
@@ -32,6 +32,7 @@ from minispark.storage.task_files import open_below
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchFile
 
+T = TypeVar("T")
 FETCH_TIMEOUT_S = 30.0
 FORMATS = ("json", "csv", "tsv", "jsonl")
 ROWS_PER_PIECE = 4096
@@ -92,6 +93,13 @@ class Results:
 
     def records(self, job_id: str) -> Iterator[Record]:
         """The records of the job's final stages, by stage and partition."""
+        return self._read(job_id, read_texts)
+
+    def lines(self, job_id: str) -> Iterator[tuple[str, int]]:
+        """The same as lines of JSON, many at a time, and how many they are."""
+        return self._read(job_id, read_lines)
+
+    def _read(self, job_id: str, read: Callable[[Iterator[bytes]], Iterator[T]]) -> Iterator[T]:
         plan = self.plan(job_id)
         finals = {s.index: s for s in plan.stages if s.is_final} if plan is not None else {}
         for row in self._history.accepted(job_id):
@@ -99,7 +107,7 @@ class Results:
             if stage is not None and isinstance(stage.program.sink, PartitionFile):
                 name = partition_file(job_id, stage.program.sink.node_id, row.partition)
                 try:
-                    yield from read_texts(self._pieces(row, name))
+                    yield from read(self._pieces(row, name))
                 except CorruptBlock as error:
                     raise ClusterError(f"the result file {name} is damaged: {error}") from error
 
@@ -135,12 +143,34 @@ class Results:
             connection.close()
 
 
+def render_lines(
+    lines: Iterator[tuple[str, int]], limit: int | None, offset: int
+) -> Iterator[bytes]:
+    """Lines of JSON from `offset` on, at most `limit`, piece by piece."""
+
+    def chosen() -> Iterator[str]:
+        skipped, left = offset, limit
+        for text, count in lines:
+            if skipped >= count:
+                skipped -= count
+                continue
+            if skipped or (left is not None and left < count - skipped):
+                end = None if left is None else skipped + left
+                kept = text.split("\n")[:-1][skipped:end]
+                text, count = "".join(f"{line}\n" for line in kept), skipped + len(kept)
+            yield text
+            left = None if left is None else left - (count - skipped)
+            skipped = 0
+            if left == 0:
+                return
+
+    return (text.encode() for text in chosen())
+
+
 def render(rows: Iterator[Record], format: str, limit: int | None, offset: int) -> Iterator[bytes]:
-    """The records from `offset` on, at most `limit`, in one of FORMATS, piece by piece."""
+    """The records from `offset` on, at most `limit`, as `json`, `csv` or `tsv`, piece by piece."""
     chosen = islice(rows, offset, None if limit is None else offset + limit)
     match format:
-        case "jsonl":
-            return _pieces(f"{_json_row(row)}\n" for row in chosen)
         case "json":
             return _pieces(_json_list(chosen))
         case "csv":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -12,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minispark.compute import documented
-from minispark.compute.batch import Constant, Integers, Keyed, Values, records, value_list
+from minispark.compute.batch import (
+    Constant,
+    Integers,
+    Keyed,
+    Values,
+    batch_of,
+    records,
+    value_list,
+)
 from minispark.compute.blocks import decode_blocks, encode_block, encode_blocks
 from minispark.compute.partition import (
     crc32_partition,
@@ -218,3 +227,45 @@ def test_what_is_no_documented_file_is_refused(text: str) -> None:
         documented.parse(text)
     with pytest.raises(CorruptBlock):
         list(documented.read_texts([text.encode()]))
+
+
+FIELDS = st.text(st.sampled_from('a\n"\\},{:\u2028\x85é'), max_size=6) | st.sampled_from(
+    ['},{"key":', '","value":', ',"t":"json"}', '{"records":[']
+)
+VALUES = FIELDS | st.integers() | st.lists(FIELDS, max_size=2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.none() | FIELDS, VALUES), max_size=8),
+    size=st.integers(1, 60),
+    is_foreign=st.booleans(),
+)
+def test_lines_of_a_documented_file_say_what_its_records_say(
+    rows: list[tuple[str | None, object]], size: int, is_foreign: bool
+) -> None:
+    text = "".join(documented.render([batch_of(rows)] if rows else []))
+    data = (json.dumps(json.loads(text)) if is_foreign else text).encode()
+    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+    found = list(documented.read_lines(pieces))
+    lines = "".join(lines for lines, _ in found)
+    assert sum(count for _, count in found) == lines.count("\n") == len(rows)
+    expected = list(documented.read_texts(pieces))
+    assert [tuple(json.loads(line).values()) for line in lines.split("\n")[:-1]] == expected
+    assert lines == "".join(
+        json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n"
+        for key, value in expected
+    )
+
+
+@pytest.mark.parametrize("at", [5, 30, 60, -1])
+def test_lines_before_the_damage_of_a_documented_file_are_given(at: int) -> None:
+    rows: list[Any] = [(f"key {i}", f"value {i}") for i in range(4)]
+    text = "".join(documented.render([batch_of(rows)]))
+    data = text[:at] + "#" + text[at:]
+    found: list[str] = []
+    with pytest.raises(CorruptBlock):
+        for lines, _ in documented.read_lines([data[:50].encode(), data[50:].encode()]):
+            found.append(lines)
+    given = "".join(found).count("\n")
+    assert given == {5: 0, 30: 0, 60: 1, -1: 4}[at]
