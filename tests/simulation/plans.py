@@ -5,7 +5,6 @@ leaves.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from minispark.model.job import Dag, JobRequest, PlanKind, ReaderOptions
 from minispark.model.plan import (
@@ -27,7 +26,6 @@ from minispark.model.plan import (
     StageProgram,
     UnionAll,
 )
-from minispark.model.steps import Cache, Step
 
 READ = ReadSplits("read", "text", ReaderOptions())
 
@@ -42,7 +40,6 @@ def stage(
     source: Source,
     sink: Sink,
     parents: tuple[int, ...] = (),
-    steps: tuple[Step, ...] = (),
     **more: bool,
 ) -> Stage:
     return Stage(
@@ -52,7 +49,7 @@ def stage(
         op="pipeline",
         partitions=partitions,
         parents=parents,
-        program=StageProgram(source, steps, sink),
+        program=StageProgram(source, (), sink),
         **more,
     )
 
@@ -161,21 +158,14 @@ def random_plan(rng: random.Random) -> PhysicalPlan:
             source = FetchShuffle(parents[0])
         elif len(parents) == 2:
             source = Join("j", FetchShuffle(parents[0]), FetchShuffle(parents[1]))
-        sink = ShuffleBlocks("n", 1, None)
-        stages.append(stage(index, partitions, source, sink, parents, _cached(index)))
+        stages.append(stage(index, partitions, source, ShuffleBlocks("n", 1, None), parents))
     finals = [
-        replace(s, program=replace(s.program, sink=_results(s)), is_final=True)
+        stage(s.index, s.partitions, s.program.source, _results(s), s.parents, is_final=True)
         if s.index not in read
         else s
         for s in stages
     ]
     return PhysicalPlan(PlanKind.FUSED, tuple(finals))
-
-
-def _cached(index: int) -> tuple[Step, ...]:
-    """Every second stage keeps its records in caches, for its job or for later ones."""
-    lineage = f"lineage {index}" if index % 4 == 1 else None
-    return (Cache(f"s{index}", lineage),) if index % 2 else ()
 
 
 def _random_union(rng: random.Random, stages: list[Stage], parents: tuple[int, ...]) -> UnionAll:
