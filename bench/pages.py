@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("page", type=Path, nargs="?", default=PAGE)
     args = parser.parse_args()
     document = json.loads(args.results.read_text(encoding="utf-8"))
-    plots = sorted(path.stem for path in (args.page.parent / PLOTS).glob("*.svg"))
+    names = (path.stem for path in (args.page.parent / PLOTS).glob("*.svg"))
+    plots = sorted(name for name in names if name != "memory")  # the notes show that one
     page = args.page.read_text(encoding="utf-8")
     args.page.write_text(put_between(page, figures(document, plots)), encoding="utf-8")
 

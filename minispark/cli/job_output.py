@@ -59,8 +59,25 @@ def write_records(rows: Iterable[Row], format: str, path: str | None) -> None:
         raise ClusterError(f"{path} cannot be written: {error}") from error
 
 
-def copy_lines(lines: Iterable[bytes], path: str | None) -> None:
-    """Records that come as lines of JSON already. Raises as `write_records` does."""
+def write_results(
+    client: Client,
+    job_id: str,
+    format: str,
+    top_n: int | None,
+    limit: int | None,
+    path: str | None,
+) -> None:
+    """The job's records, or of all of them the greatest. Raises as `write_records` does."""
+    if top_n is not None:
+        write_records(top(client.results(job_id), top_n), format, path)
+    elif format == "jsonl":
+        _copy_lines(client.result_lines(job_id, limit), path)
+    else:
+        write_records(client.results(job_id, limit), format, path)
+
+
+def _copy_lines(lines: Iterable[bytes], path: str | None) -> None:
+    """Records that come as lines of JSON already."""
     if path is None:
         for piece in lines:
             sys.stdout.write(piece.decode())
@@ -109,17 +126,11 @@ def show_end(
         why = status["Failed"] if isinstance(status, dict) else status
         print(f"minispark: job {job['id']} {job['state']}: {escaped(why)}", file=sys.stderr)
         return 1
-    if format == "jsonl" and top_n is None:
-        copy_lines(client.result_lines(job["id"]), path)
-        return 0
-    rows = client.results(job["id"])
-    if top_n is not None:
-        write_records(top(rows, top_n), format or "table", path)
-    elif format is None and path is None:
-        head = list(islice(rows, HEAD_RECORDS + 1))
+    if format is None and top_n is None and path is None:
+        head = list(islice(client.results(job["id"]), HEAD_RECORDS + 1))
         write_records(head[:HEAD_RECORDS], "table", None)
         if len(head) > HEAD_RECORDS:
             print(f"… the first {HEAD_RECORDS} records; `results` shows all", file=sys.stderr)
     else:
-        write_records(rows, format or "table", path)
+        write_results(client, job["id"], format or "table", top_n, None, path)
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from minispark.cli.find import find_client
-from minispark.cli.job_output import add_output_options, copy_lines, top, write_records
+from minispark.cli.job_output import add_output_options, write_results
 from minispark.cli.render import print_json, table
 from minispark.model.safe_text import escaped
 
@@ -45,10 +45,6 @@ def run(args: argparse.Namespace) -> int:
             why = status["Failed"] if isinstance(status, dict) else f"it is {job['state']}"
             print(f"minispark: job {job['id']} has no results: {escaped(why)}", file=sys.stderr)
             return 1
-        if args.format == "jsonl" and not args.json and args.top is None:
-            copy_lines(client.result_lines(job["id"], args.limit), args.output)
-            return 0
-        rows_of = client.results(job["id"], None if args.top is not None else args.limit)
-        chosen = rows_of if args.top is None else top(rows_of, args.top)
-        write_records(chosen, "json" if args.json else args.format or "table", args.output)
+        format = "json" if args.json else args.format or "table"
+        write_results(client, job["id"], format, args.top, args.limit, args.output)
     return 0

@@ -169,13 +169,12 @@ class _Writer:
             kinds = (str if self._is_keyed else None, self._value_kind)
         at = Site(function, self._key, self._value)
         placed = self._placed(depth, at, arguments, kinds, f"own{i}_")
-        pair = function.inline.pair if function.inline is not None else None
-        if step.op == "map" and placed is not None and pair is not None:
-            self._pair(depth, i, at, placed, pair)
-            return depth
         kind, called = None, f"call{i}({', '.join(arguments)})"
-        if placed is not None and function.inline is not None:
-            kind, called = placed.kind(function.inline.body), placed.text(function.inline.body)
+        if placed is not None:
+            if step.op == "map" and placed.pair is not None:
+                self._pair(depth, i, at, placed, placed.pair)
+                return depth
+            kind, called = placed.kind(placed.body), placed.text(placed.body)
         match step.op:
             case "filter":
                 self._write(depth, f"r = {called}", at)
@@ -292,8 +291,8 @@ class _Writer:
         old = f"values[{at.key}]"
         called = f"fold({old}, {at.value})"
         placed = self._placed(depth, at, (old, at.value), (None, self._value_kind), "ownfold_")
-        if placed is not None and at.function.inline is not None:
-            called = placed.text(at.function.inline.body)
+        if placed is not None:
+            called = placed.text(placed.body)
         self._write(depth, f"{old} = {called}", at)
 
     def _write(self, depth: int, text: str, at: Site | None = None) -> None:

@@ -58,15 +58,6 @@ class Inline:
     body: ast.expr
     scope: Mapping[str, Any]
 
-    @property
-    def pair(self) -> tuple[ast.expr, ast.expr] | None:
-        """The halves of its body, where that is written as a pair."""
-        match self.body:
-            case ast.Tuple(elts=[key, value]):
-                return key, value
-            case _:
-                return None
-
     def placed(
         self, arguments: tuple[str, ...], kinds: tuple[type | None, ...], prefix: str
     ) -> Placed:
@@ -78,6 +69,7 @@ class Inline:
             | {name: f"{prefix}{name}" for name in self.scope},
             dict(zip(self.parameters, kinds, strict=True)),
             self.scope,
+            self.body,
         )
         for name, value in self.assignments:
             # a parameter that is assigned to is another variable from then on
@@ -96,8 +88,19 @@ class Placed:
     kinds: dict[str, type | None]
     """Types of its parameters and variables, as far as they are known."""
     scope: Mapping[str, Any]
+    body: ast.expr
+    """What it gives, after its assignments."""
     lines: list[str] = field(default_factory=list)
     """Its assignments."""
+
+    @property
+    def pair(self) -> tuple[ast.expr, ast.expr] | None:
+        """The halves of its body, where that is written as a pair."""
+        match self.body:
+            case ast.Tuple(elts=[key, value]):
+                return key, value
+            case _:
+                return None
 
     def text(self, part: ast.expr) -> str:
         """A part of it as it is written there."""

@@ -30,10 +30,10 @@ class HostFigures:
 class CacheUse:
     """Of the worker's partition cache. `spilled_bytes` are on disk."""
 
-    hits: int = 0
-    misses: int = 0
-    memory_bytes: int = 0
-    spilled_bytes: int = 0
+    hits: int
+    misses: int
+    memory_bytes: int
+    spilled_bytes: int
 
 
 class WorkerCounters:

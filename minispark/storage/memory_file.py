@@ -1,6 +1,6 @@
-"""A file without a name, in memory where the system has such files, else on disk.
+"""Files without a name: in memory where the system has such files, or on disk.
 
-Must not know what is written to it.
+Must not know what is written to them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ def memory_file(state_dir: str) -> BinaryIO:
     """
     if sys.platform == "linux":
         return open(os.memfd_create("minispark-cache", os.MFD_CLOEXEC), "w+b")
+    return disk_file(state_dir)
+
+
+def disk_file(state_dir: str) -> BinaryIO:
+    """As `memory_file`, in `spill/`. Raises OSError."""
     folder = Path(state_dir) / "spill"
     folder.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder)

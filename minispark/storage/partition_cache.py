@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minispark.errors import ProtocolError
+from minispark.storage.memory_file import copy_bytes
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, checked_name
 
 SPILLED_FACTOR = 32
@@ -158,9 +159,8 @@ class PartitionCache:
             os.link(attempt_dir(self._state_dir, entry.attempt_id) / SHUFFLE_FILE, path)
             return
         try:
-            with open(os.dup(entry.fd), "rb") as source, path.open("xb") as target:
-                source.seek(0)
-                shutil.copyfileobj(source, target, 1 << 20)
+            with path.open("xb") as target:
+                copy_bytes(entry.fd, target.fileno())
         except OSError:
             path.unlink(missing_ok=True)
             raise

@@ -6,11 +6,11 @@ Must not know what is in a block.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minispark.compute.spill import Extent
+from minispark.storage.memory_file import disk_file
 from minispark.storage.task_files import range_reader
 
 
@@ -53,7 +53,6 @@ class SpillFile:
 
     def _opened(self) -> int:
         if self._fd is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._folder) as file:
+            with disk_file(self._state_dir) as file:
                 self._fd = os.dup(file.fileno())
         return self._fd

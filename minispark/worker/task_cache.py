@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +14,7 @@ from typing import BinaryIO
 from minispark.compute.batch import Batch
 from minispark.compute.blocks import check_blocks, decode_blocks, encode_batch
 from minispark.errors import CorruptBlock
-from minispark.storage.memory_file import copy_bytes, memory_file
+from minispark.storage.memory_file import copy_bytes, disk_file, memory_file
 from minispark.storage.task_files import locate_block, range_reader, shuffle_tail
 from minispark.worker.cache_channel import CacheChannel
 
@@ -83,10 +82,8 @@ class TaskCache:
                 self._channel.put(key, file.fileno(), attempt_id, is_copy=True)
 
     def _moved_to_disk(self, file: BinaryIO) -> BinaryIO:
-        folder = Path(self._state_dir) / "spill"
-        folder.mkdir(parents=True, exist_ok=True)
         with file:
             file.flush()
-            moved: BinaryIO = tempfile.TemporaryFile(dir=folder)
+            moved = disk_file(self._state_dir)
             copy_bytes(file.fileno(), moved.fileno())
             return moved
