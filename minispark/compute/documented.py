@@ -135,51 +135,56 @@ def read_texts(pieces: Iterable[bytes]) -> Iterator[tuple[str | None, str]]:
         raise _no_documented_file(error) from error
 
 
-def read_lines(pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
+def read_lines(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     """The records of a documented file that comes in pieces, as lines of JSON with text values,
     many at a time, and how many they are. Raises as `read_texts` does.
 
     What our own workers wrote is taken as it stands, once it is known to be JSON: what stands
     between two records, or two fields, can stand in no string, where its quotes are escaped.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    source, rest = iter(pieces), ""
+    source, rest = iter(pieces), b""
     for data in source:
-        rest += decoder.decode(data)
-        if not rest.startswith(HEAD) or len(rest) > RECORD_CHARS_MAX:
+        rest += data
+        if not rest.startswith(_HEAD) or len(rest) > RECORD_CHARS_MAX:
             break
-        cut = rest.rfind(_BETWEEN)
-        if cut < 0:
+        end = rest.rfind(_BETWEEN) + 2
+        if end < 2:
             continue
-        text = rest[len(HEAD) : cut + 1]
-        rows = _known_rows(text)
-        if rows is None:
+        rows = rest[len(_HEAD) : end]
+        if not _are_known(rows):
             break
-        yield _as_lines(text), len(rows)
-        rest = HEAD + rest[cut + 2 :]
-    left = chain([rest.encode() + decoder.getstate()[0]], source)
-    for key, value in read_texts(left):
-        yield json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n", 1
+        lines = _as_lines(rows)
+        yield lines, lines.count(b"\n")
+        rest = _HEAD + rest[end:]
+    for key, value in read_texts(chain([rest], source)):
+        yield (json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n").encode(), 1
 
 
-_BETWEEN = '},{"key":'
+_HEAD = HEAD.encode()
+_BETWEEN = b'},{"key":'
+_STRING = rb'"[^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\]*+)*+"'
+_KNOWN_ROWS = re.compile(
+    rb'(?:\{"key":(?:%b|null),"value":%b(?:,"t":"json")?\},)*+' % (_STRING, _STRING)
+)
+_CONTROLS = bytes(range(32))
+"""JSON has them in no string."""
 
 
-def _known_rows(text: str) -> list[dict[str, Any]] | None:
-    """The rows, where they are as `render` writes them."""
+def _are_known(rows: bytes) -> bool:
+    """Whether they are as `render` writes them, each with a comma behind it."""
     try:
-        rows: list[dict[str, Any]] = json.loads(f"[{text}]")
+        rows.decode()
     except ValueError:
-        return None
-    return rows if all(map(_FIELDS.__contains__, map(tuple, rows))) else None
+        return False
+    is_printed = len(rows.translate(None, _CONTROLS)) == len(rows)
+    return is_printed and _KNOWN_ROWS.fullmatch(rows) is not None
 
 
-_FIELDS = (("key", "value"), ("key", "value", "t"))
-
-
-def _as_lines(text: str) -> str:
-    text = text.replace(',"t":"json"}', "}").replace(_BETWEEN, '}\n{"key":')
-    return text.replace('{"key":', '{"key": ').replace(',"value":', ', "value": ') + "\n"
+def _as_lines(rows: bytes) -> bytes:
+    if b',"t":"json"' in rows:
+        rows = rows.replace(b',"t":"json"}', b"}")
+    rows = rows.replace(_BETWEEN, b'}\n{"key": ').replace(b',"value":', b', "value": ')
+    return b'{"key": %b\n' % rows[len('{"key":') : -1]
 
 
 _OPENING = re.compile(r'\s*\{\s*"records"\s*:\s*\[\s*(?:(\])|(?=\{))')

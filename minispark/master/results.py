@@ -95,7 +95,7 @@ class Results:
         """The records of the job's final stages, by stage and partition."""
         return self._read(job_id, read_texts)
 
-    def lines(self, job_id: str) -> Iterator[tuple[str, int]]:
+    def lines(self, job_id: str) -> Iterator[tuple[bytes, int]]:
         """The same as lines of JSON, many at a time, and how many they are."""
         return self._read(job_id, read_lines)
 
@@ -144,27 +144,23 @@ class Results:
 
 
 def render_lines(
-    lines: Iterator[tuple[str, int]], limit: int | None, offset: int
+    lines: Iterator[tuple[bytes, int]], limit: int | None, offset: int
 ) -> Iterator[bytes]:
     """Lines of JSON from `offset` on, at most `limit`, piece by piece."""
-
-    def chosen() -> Iterator[str]:
-        skipped, left = offset, limit
-        for text, count in lines:
-            if skipped >= count:
-                skipped -= count
-                continue
-            if skipped or (left is not None and left < count - skipped):
-                end = None if left is None else skipped + left
-                kept = text.split("\n")[:-1][skipped:end]
-                text, count = "".join(f"{line}\n" for line in kept), skipped + len(kept)
-            yield text
-            left = None if left is None else left - (count - skipped)
-            skipped = 0
-            if left == 0:
-                return
-
-    return (text.encode() for text in chosen())
+    skipped, left = offset, limit
+    for text, count in lines:
+        if skipped >= count:
+            skipped -= count
+            continue
+        if skipped or (left is not None and left < count - skipped):
+            end = None if left is None else skipped + left
+            kept = text.split(b"\n")[:-1][skipped:end]
+            text, count = b"".join(b"%b\n" % line for line in kept), skipped + len(kept)
+        yield text
+        left = None if left is None else left - (count - skipped)
+        skipped = 0
+        if left == 0:
+            return
 
 
 def render(rows: Iterator[Record], format: str, limit: int | None, offset: int) -> Iterator[bytes]:

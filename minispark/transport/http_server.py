@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import selectors
 import socket
 import threading
 import time
@@ -75,10 +76,7 @@ class HttpServer:
         gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0])
         self._server = _Server(sock, router, gate, idle_timeout_s, connections_max)
         self._thread = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.1},
-            name="http",
-            daemon=True,
+            target=self._server.serve_until_woken, name="http", daemon=True
         )
 
     def start(self) -> None:
@@ -87,7 +85,7 @@ class HttpServer:
     def stop(self) -> None:
         """Accept no more, and close every connection that is open."""
         if self._thread.is_alive():
-            self._server.shutdown()
+            self._server.wake()
             self._thread.join()
         self._server.server_close()
         self._server.slots.shut_all()
@@ -97,6 +95,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = False
+    timeout = 0  # of `handle_request`: whoever was there may be gone
 
     def __init__(
         self,
@@ -117,6 +116,23 @@ class _Server(ThreadingHTTPServer):
         self.body_room = BodyRoom()
         self.idle_timeout_s = idle_timeout_s
         self.slots = ConnectionSlots(connections_max)
+        self._wake_read, self._wake_write = socket.socketpair()
+
+    def serve_until_woken(self) -> None:
+        """`serve_forever` looks now and then whether it is to end: who stops it would wait."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while self._wake_read not in [key.fileobj for key, _ in selector.select()]:
+                self.handle_request()
+
+    def wake(self) -> None:
+        self._wake_write.send(b"w")
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._wake_read.close()
+        self._wake_write.close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         taken = self._acceptor.accept()

@@ -248,7 +248,7 @@ def test_lines_of_a_documented_file_say_what_its_records_say(
     data = (json.dumps(json.loads(text)) if is_foreign else text).encode()
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
     found = list(documented.read_lines(pieces))
-    lines = "".join(lines for lines, _ in found)
+    lines = b"".join(lines for lines, _ in found).decode()
     assert sum(count for _, count in found) == lines.count("\n") == len(rows)
     expected = list(documented.read_texts(pieces))
     assert [tuple(json.loads(line).values()) for line in lines.split("\n")[:-1]] == expected
@@ -263,9 +263,25 @@ def test_lines_before_the_damage_of_a_documented_file_are_given(at: int) -> None
     rows: list[Any] = [(f"key {i}", f"value {i}") for i in range(4)]
     text = "".join(documented.render([batch_of(rows)]))
     data = text[:at] + "#" + text[at:]
-    found: list[str] = []
+    found: list[bytes] = []
     with pytest.raises(CorruptBlock):
         for lines, _ in documented.read_lines([data[:50].encode(), data[50:].encode()]):
             found.append(lines)
-    given = "".join(found).count("\n")
+    given = b"".join(found).count(b"\n")
     assert given == {5: 0, 30: 0, 60: 1, -1: 4}[at]
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x01", b"\n", b'"', b"\\x", b"\\u12"])
+def test_no_line_is_given_that_is_no_json(damage: bytes) -> None:
+    """Within the second of four values."""
+    rows: list[Any] = [(f"key {i}", f"value {i}") for i in range(4)]
+    data = "".join(documented.render([batch_of(rows)])).encode()
+    given: list[bytes] = []
+    with pytest.raises(CorruptBlock):
+        given.extend(
+            lines for lines, _ in documented.read_lines([data.replace(b"ue 1", b"ue %b1" % damage)])
+        )
+    assert [json.loads(line)["key"] for line in b"".join(given).split(b"\n")[:-1]] in (
+        [],
+        ["key 0"],
+    )
