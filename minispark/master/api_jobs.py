@@ -22,6 +22,7 @@ from minispark.master.idempotency import IdempotencyKeys
 from minispark.master.loop import EventHeld, JournalBlocked, MasterLoop
 from minispark.master.results import FORMATS, Results, render, render_lines
 from minispark.master.submission import Submitter
+from minispark.master.timeline import timeline
 from minispark.model.events import JobCancelRequested, JobSubmitted
 from minispark.model.ids import is_uuid
 from minispark.model.plan import PhysicalPlan
@@ -84,6 +85,7 @@ class JobsApi:
             "GET", f"{jobs}/{{id}}/profile", self.profile, summary="What complete stages took"
         )
         router.add("GET", f"{jobs}/{{id}}/tasks", self.tasks, summary="Attempts, a page at a time")
+        router.add("GET", f"{jobs}/{{id}}/timeline", self.timeline, summary="Chrome trace events")
 
     def _find(self, request: Request) -> JobView:
         """The job of the path. Raises HttpError 400, NotFound."""
@@ -193,7 +195,15 @@ class JobsApi:
         offset = request.number("offset", 0, 0, RECORDS_MAX)
         state = request.query.get("state")
         rows, total = self._history.attempts(job.job_id, state, limit, offset)
-        return json_response({"tasks": [attempt_document(row) for row in rows], "total": total})
+        return json_response(
+            {"tasks": [attempt_document(job.job_id, row) for row in rows], "total": total}
+        )
+
+    def timeline(self, request: Request) -> Response:
+        job = self._find(request)
+        plan = self._results.plan(job.job_id)
+        stream = timeline(job, plan, self._history, time.time())
+        return Response(200, content_type=JSON_TYPE, stream=stream)
 
     def results(self, request: Request) -> Response:
         job = self._find(request)

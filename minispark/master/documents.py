@@ -6,11 +6,13 @@ Pure. Must not know HTTP or the core.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, fields
 from typing import Any
 
 from minispark.model.effects import HttpTask
 from minispark.model.figures import StageFigures
+from minispark.model.ids import attempt_id
 from minispark.model.job import DagNode, JobRequest, ReaderOptions
 from minispark.model.plan import PhysicalPlan, ReadDocumentedShuffle
 from minispark.model.snapshot import JobView, Snapshot, StageView, WorkerView
@@ -189,9 +191,13 @@ def worker_status(worker: WorkerView) -> str:
     return "Up" if worker.state is WorkerState.UP else "Down"
 
 
-def attempt_document(row: AttemptRow) -> dict[str, Any]:
-    """One row of `GET /api/v1/jobs/{id}/tasks`: an attempt."""
+def attempt_document(job_id: str, row: AttemptRow) -> dict[str, Any]:
+    """One row of `GET /api/v1/jobs/{id}/tasks`: an attempt. `started_at` and `finished_at` are when
+    an executor took it up and was done, `ended_at` when the master heard of that.
+    """
+    phases: dict[str, int] = json.loads(row.phases) if row.phases is not None else {}
     return {
+        "id": attempt_id(job_id, row.stage_id, row.partition, row.attempt),
         "node_id": row.stage_id,
         "stage": row.stage_index,
         "partition_id": row.partition,
@@ -204,6 +210,11 @@ def attempt_document(row: AttemptRow) -> dict[str, Any]:
         "error": row.error,
         "records_processed": row.records,
         "bytes_written": row.bytes_written,
+        "cause": row.cause,
+        "slot": row.slot,
+        "started_at": row.begun_at,
+        "finished_at": row.finished_at,
+        "phases_ms": {name: us / 1000 for name, us in phases.items()},
     }
 
 

@@ -22,10 +22,12 @@ from typing import Any
 from minispark.config import Config
 from minispark.errors import ClusterError
 from minispark.master.api_cluster import ClusterApi
+from minispark.master.api_events import EventsApi
 from minispark.master.api_jobs import JobsApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import state_document
+from minispark.master.event_stream import EventStream
 from minispark.master.loop import MasterLoop
 from minispark.master.parts import PartsPublisher, unsaved
 from minispark.master.performer import Performer
@@ -40,6 +42,7 @@ from minispark.master.results import Results
 from minispark.master.retention import ResultsDeleter, clear_results
 from minispark.master.sessions import CONNECTIONS_MAX, Sessions
 from minispark.master.submission import Submitter
+from minispark.model.effects import Fact, ForgetJob
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
@@ -161,9 +164,8 @@ class _Master:
         self._is_stopping = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        self._loop = MasterLoop(
-            core, self._store.write, performer.perform, self._board, self._on_failure
-        )
+        self._events = EventStream(history)
+        self._loop = MasterLoop(core, self._write, performer.perform, self._board, self._on_failure)
         jobs = JobsApi(self._loop, self._board, history, results, submitter)
         workers = WorkersApi(self._loop, self._board, history, config.state_dir, host_id())
         about: dict[str, Any] = {
@@ -175,7 +177,7 @@ class _Master:
             self._board, about, config.scheduler.max_load_diff, settings.workers_expected
         )
         router = Router()
-        for api in (jobs, workers, cluster):
+        for api in (jobs, workers, cluster, EventsApi(self._events)):
             api.add_routes(router)
         self._http = HttpServer(
             http_sock,
@@ -185,6 +187,10 @@ class _Master:
             is_loopback=is_loopback(config.master.host),
             connections_max=connections_within(files, 0.25, HTTP_CONNECTIONS_MAX),
         )
+
+    def _write(self, facts: list[Fact | ForgetJob]) -> None:
+        self._store.write(facts)
+        self._events.advance(self._store.last_event)
 
     def _on_failure(self) -> None:
         self._failed.set()
@@ -228,6 +234,7 @@ class _Master:
         logger.info("the master stops")
         self._is_stopping.set()
         self._board.close()
+        self._events.close()
         self._http.stop()
         self._sessions.stop(STOP_TIMEOUT_S)
         self._parts.stop(STOP_TIMEOUT_S)

@@ -5,10 +5,12 @@ Must not know sessions, nor what the core makes of the events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sized
 
 from minispark.errors import ProtocolError
 from minispark.model import events as ev
+from minispark.model.figures import Span
 from minispark.model.plan import TaskOutcome
 from minispark.transport import messages as msg
 
@@ -23,23 +25,28 @@ def events_of(worker_id: str, page: msg.Reports, at_unix_s: float) -> list[ev.Ev
     """The events that a page of reports is. Raises ProtocolError."""
     if len(page.reports) > msg.REPORTS_MAX:
         raise ProtocolError(f"a page has at most {msg.REPORTS_MAX} reports", "bad_message")
-    return [event_of(worker_id, report, at_unix_s) for report in page.reports]
+    offset_s = at_unix_s - page.sent_s
+    return [event_of(worker_id, report, at_unix_s, offset_s) for report in page.reports]
 
 
-def event_of(worker_id: str, report: msg.Report, at_unix_s: float) -> ev.Event:
-    """The event that one report is. Raises ProtocolError."""
+def event_of(worker_id: str, report: msg.Report, at_unix_s: float, offset_s: float) -> ev.Event:
+    """The event that one report is. `offset_s`: from its worker's clock to UNIX time. Raises
+    ProtocolError.
+    """
     match report:
-        case msg.Started(attempt_id):
-            return ev.AttemptStarted(worker_id, attempt_id, at_unix_s)
-        case msg.Succeeded(attempt_id, outcome):
+        case msg.Started(attempt_id, span):
+            return ev.AttemptStarted(worker_id, attempt_id, at_unix_s, _unix(span, offset_s))
+        case msg.Succeeded(attempt_id, outcome, span):
             _check_outcome(outcome)
-            return ev.AttemptSucceeded(worker_id, attempt_id, outcome, at_unix_s)
-        case msg.Failed(attempt_id, kind, error):
-            kind = kind[:KIND_CHARS_MAX]
-            return ev.AttemptFailed(worker_id, attempt_id, kind, _clip(error), at_unix_s)
-        case msg.FetchFailed(attempt_id, lost, error):
+            ran = _unix(span, offset_s)
+            return ev.AttemptSucceeded(worker_id, attempt_id, outcome, at_unix_s, ran)
+        case msg.Failed(attempt_id, kind, error, span):
+            kind, ran = kind[:KIND_CHARS_MAX], _unix(span, offset_s)
+            return ev.AttemptFailed(worker_id, attempt_id, kind, _clip(error), at_unix_s, ran)
+        case msg.FetchFailed(attempt_id, lost, error, span):
             _check_length("lost", lost)
-            return ev.OutputsUnreadable(worker_id, attempt_id, lost, _clip(error), at_unix_s)
+            ran = _unix(span, offset_s)
+            return ev.OutputsUnreadable(worker_id, attempt_id, lost, _clip(error), at_unix_s, ran)
         case msg.Committed(attempt_id):
             return ev.OutputCommitted(worker_id, attempt_id, at_unix_s)
         case msg.CommitFailed(attempt_id, error):
@@ -66,6 +73,18 @@ def _check_outcome(outcome: TaskOutcome) -> None:
     for operator in outcome.operators:
         check_count("records", operator.records)
         check_count("us", operator.us)
+
+
+def _unix(span: Span | None, offset_s: float) -> Span | None:
+    """Raises ProtocolError for a span that cannot be one."""
+    if span is None:
+        return None
+    check_count("slot", span.slot)
+    ended_s = None if span.ended_s is None else span.ended_s + offset_s
+    begun_s = span.begun_s + offset_s
+    if not all(math.isfinite(s) for s in (begun_s, ended_s or 0.0)):
+        raise ProtocolError("the times of a span are numbers", "bad_message")
+    return Span(span.slot, begun_s, ended_s)
 
 
 def _check_length(name: str, entries: Sized) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from minispark.model.events import WorkerIdentity
-from minispark.model.figures import StageFigures
+from minispark.model.figures import Span, StageFigures
 from minispark.model.job import JobRequest
 from minispark.model.plan import (
     MadeOutput,
@@ -70,6 +70,10 @@ class AttemptMoved:
     """Why it FAILED, is LOST or was CANCELLED."""
     is_committed: bool = False
     """Of a SUCCEEDED one: its files carry their documented names."""
+    span: Span | None = None
+    """Where and when it ran, in UNIX time, as far as its worker said so."""
+    phases_us: dict[str, int] = field(default_factory=dict)
+    """Of an accepted one: `TaskOutcome.phases_us`."""
 
 
 @dataclass(frozen=True, slots=True)

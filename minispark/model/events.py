@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from minispark.model.figures import Span
 from minispark.model.job import JobRequest
 from minispark.model.plan import PhysicalPlan, TaskOutcome
 from minispark.model.states import WorkerKind
@@ -111,6 +112,7 @@ class AttemptStarted:
     worker_id: str
     attempt_id: str
     at_unix_s: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class AttemptSucceeded:
     attempt_id: str
     outcome: TaskOutcome
     at_unix_s: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class AttemptFailed:
     kind: str
     error: str
     at_unix_s: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ class OutputsUnreadable:
     lost: tuple[str, ...]
     error: str
     at_unix_s: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,18 @@ class StageFigures:
     completed_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where and when an attempt ran. Times are seconds of one clock: the monotonic one of the
+    worker's host in a worker's messages, UNIX time in events and in the journal.
+    """
+
+    slot: int
+    begun_s: float
+    ended_s: float | None = None
+    """None while it runs."""
+
+
 PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "wait")
 """What an executor's time is told apart into; the rest is `other`. To `wait` is for
 outputs that are still being made.

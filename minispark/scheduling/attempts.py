@@ -7,6 +7,8 @@ output against RECOMPUTES_MAX. Must not know how tasks are placed, nor who repor
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from minispark.model import events as ev
 from minispark.model.effects import CommitOutput, Effect, Warn
 from minispark.model.file_names import partition_file, shuffle_file
@@ -30,6 +32,10 @@ from minispark.scheduling.limits import (
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_run import Attempt
 
+AttemptReport: TypeAlias = (
+    ev.AttemptStarted | ev.AttemptSucceeded | ev.AttemptFailed | ev.OutputsUnreadable
+)
+
 
 class AttemptOutcomes:
     """The events that end an attempt, applied to the state."""
@@ -39,10 +45,15 @@ class AttemptOutcomes:
         self._endings = endings
         self._early = early
 
-    def live(self, attempt_id: str, worker_id: str) -> Attempt | None:
-        """The live attempt of this id if that worker holds it; None for a superseded one."""
-        worker = self.state.pool.workers.get(worker_id)
-        return worker.attempts.get(attempt_id) if worker is not None else None
+    def held(self, event: AttemptReport) -> Attempt | None:
+        """The live attempt that the event is about, if its worker holds it; None for a superseded
+        one. Where and when it ran is noted.
+        """
+        worker = self.state.pool.workers.get(event.worker_id)
+        attempt = worker.attempts.get(event.attempt_id) if worker is not None else None
+        if attempt is not None and event.span is not None:
+            attempt.span = event.span
+        return attempt
 
     def accept(
         self,
@@ -190,7 +201,7 @@ class AttemptOutcomes:
         self._endings.end(job, JobState.FAILED, f"{message}\n{history}", event, effects)
 
     def fetch_failed(self, event: ev.OutputsUnreadable, effects: list[Effect]) -> None:
-        attempt = self.live(event.attempt_id, event.worker_id)
+        attempt = self.held(event)
         if attempt is None:
             self.state.late_results += 1
             return

@@ -35,6 +35,7 @@ from minispark.scheduling.dispatch import Dispatcher
 from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import CLOCK_GAP_S_MIN, Limits
 from minispark.scheduling.recovery import Recovery
 from minispark.scheduling.state import ClusterState
@@ -94,19 +95,20 @@ class SchedulingCore:
             case ev.TaskRequested():
                 effects.append(self._dispatcher.answer(event, now, effects))
             case ev.AttemptStarted():
-                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                attempt = self._attempts.held(event)
                 if attempt is not None and attempt.state is AttemptState.ASSIGNED:
                     attempt.stage.job.start(attempt, now, event)
                     attempt.stage.sums.started(event.at_unix_s)
+                    effects.append(attempt_moved(attempt, event.at_unix_s))
                     self.state.touch(attempt.stage.job)
             case ev.AttemptSucceeded():
-                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                attempt = self._attempts.held(event)
                 if attempt is None:
                     self._attempts.drop_late(event, effects)
                 else:
                     self._attempts.accept(attempt, event.outcome, now, event, effects)
             case ev.AttemptFailed():
-                attempt = self._attempts.live(event.attempt_id, event.worker_id)
+                attempt = self._attempts.held(event)
                 if attempt is None:
                     self.state.late_results += 1
                 else:

@@ -35,6 +35,8 @@ def attempt_moved(
             bytes_written=outcome.bytes_written if outcome is not None else 0,
             cause=cause,
             is_committed=is_committed,
+            span=attempt.span,
+            phases_us=outcome.phases_us if outcome is not None else {},
         )
     )
 

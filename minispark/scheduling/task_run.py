@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minispark.model.figures import Span
 from minispark.model.ids import attempt_id
 from minispark.model.plan import TaskOutcome
 from minispark.model.states import ATTEMPT_TRANSITIONS, AttemptState, TaskState, check_transition
@@ -30,6 +31,7 @@ class Attempt:
         "number",
         "outcome",
         "pool_version",
+        "span",
         "stage",
         "started_at",
         "state",
@@ -51,6 +53,8 @@ class Attempt:
         """When an executor took it up; None while it is queued."""
         self.state = AttemptState.ASSIGNED
         self.outcome: TaskOutcome | None = None
+        self.span: Span | None = None
+        """Where and when it ran, as far as its worker said so; for people only."""
         self.pool_version = 0
         """When it was told where its input lies."""
         self.awaited: dict[tuple[int, int], None] = _NOTHING

@@ -7,6 +7,7 @@ Must not know how the rows came to be (`job_store.py` does), nor JSON.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from dataclasses import dataclass
@@ -78,6 +79,30 @@ class AttemptRow:
     port: int | None
     host_id: str | None
     state_dir: str | None
+    cause: str | None
+    slot: int | None
+    begun_at: float | None
+    """Where the worker said so: when an executor took it up, and when that was done."""
+    finished_at: float | None
+    phases: str | None
+    """`TaskOutcome.phases_us` as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of the stream: what became of a job, an attempt or a worker."""
+
+    id: int
+    at_unix_s: float
+    kind: str
+    """The noun and its new state: `attempt FAILED`."""
+    job_id: str | None
+    stage_id: str | None
+    partition: int | None
+    attempt: int | None
+    worker_name: str | None
+    text: str | None
+    """An error, a reason, a job's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +122,21 @@ class WorkerRow:
 
 _ATTEMPT_COLUMNS = """
 SELECT a.stage_index, s.stage_id, a.partition, a.attempt, a.worker_id, a.state, a.assigned_at,
-    a.ended_at, a.error, a.records, a.bytes_written, w.name, w.host, w.port, w.host_id, w.state_dir
+    a.ended_at, a.error, a.records, a.bytes_written, w.name, w.host, w.port, w.host_id, w.state_dir,
+    a.cause, a.slot, a.begun_at, a.finished_at, a.phases
 FROM attempts a JOIN jobs j USING (job_no) JOIN stages s USING (job_no, stage_index)
 LEFT JOIN workers w USING (worker_id) WHERE j.job_id = ?
+"""
+
+
+_EVENTS = """
+SELECT e.seq, e.at_unix_s, e.kind, e.job_id, s.stage_id, e.partition, e.attempt,
+    CASE WHEN e.kind LIKE 'worker %' THEN e.subject ELSE w.name END,
+    CASE WHEN e.kind LIKE 'worker %' THEN e.text ELSE coalesce(e.text, e.subject) END
+FROM events e LEFT JOIN jobs j ON j.job_id = e.job_id
+LEFT JOIN stages s ON s.job_no = j.job_no AND s.stage_index = e.stage_index
+LEFT JOIN workers w ON w.worker_id = e.worker_id
+WHERE e.seq > ?
 """
 
 
@@ -212,6 +249,44 @@ class JobHistory:
         count = "SELECT count(*) FROM attempts a JOIN jobs j USING (job_no) WHERE j.job_id = ?"
         ((total,),) = self._rows(count + where, (job_id, *values))
         return page, total
+
+    def events(
+        self,
+        after: int,
+        limit: int,
+        job_id: str | None = None,
+        stage_id: str | None = None,
+        partition: int | None = None,
+    ) -> list[EventRow]:
+        """At most `limit` events behind the one of that id, oldest first: of all, or those of a
+        job and of all workers; or only those of one stage, or one task, of a job.
+        """
+        sql = _EVENTS
+        values: list[object] = [after]
+        if stage_id is not None:
+            sql, values = f"{sql} AND e.job_id = ? AND s.stage_id = ?", [*values, job_id, stage_id]
+            if partition is not None:
+                sql, values = f"{sql} AND e.partition = ?", [*values, partition]
+        elif job_id is not None:
+            sql, values = f"{sql} AND (e.job_id = ? OR e.job_id IS NULL)", [*values, job_id]
+        rows = self._rows(f"{sql} ORDER BY e.seq LIMIT ?", (*values, limit))
+        return [EventRow(*row) for row in rows]
+
+    def turning_points(
+        self, after: int, limit: int, job_id: str, begun_at: float, ended_at: float | None
+    ) -> list[EventRow]:
+        """Events of the job itself, and of all workers while it lived; not of its attempts."""
+        sql = (
+            f"{_EVENTS} AND e.attempt IS NULL AND e.at_unix_s BETWEEN ? AND ?"
+            " AND (e.job_id = ? OR e.job_id IS NULL) ORDER BY e.seq LIMIT ?"
+        )
+        until = ended_at if ended_at is not None else math.inf
+        return [EventRow(*r) for r in self._rows(sql, (after, begun_at, until, job_id, limit))]
+
+    def last_event(self) -> int:
+        """The id of the newest event; 0 when there is none."""
+        ((last,),) = self._rows("SELECT coalesce(max(seq), 0) FROM events", ())
+        return int(last)
 
     def attempt_facts(self, job_id: str) -> list[AttemptMoved]:
         """The last fact of every attempt of the job, by stage, partition and attempt number.

@@ -32,14 +32,14 @@ from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState
 from minispark.storage.database_errors import DamagedDatabase
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 EVENTS_MAX = 100_000
 """Rows of the event stream that are kept; older ones go, EVENTS_PRUNED of them at a time."""
 EVENTS_PRUNED = 1000
-ROWS_PER_STATEMENT = 80
-"""Attempts written at once. Each statement lets other threads have the interpreter, and waits to
-get it back: a hundred of them take ten times as long as one. SQLite may know no more than 999
-parameters in one.
+ROWS_PER_STATEMENT = 60
+"""Attempts, or events, written at once. Each statement lets other threads have the interpreter, and
+waits to get it back: a hundred of them take ten times as long as one. SQLite may know no more than
+999 parameters in one.
 """
 BUSY_TIMEOUT_S = 10.0
 
@@ -59,6 +59,7 @@ CREATE TABLE attempts (
     assigned_at REAL NOT NULL,
     ended_at REAL, error TEXT, records INTEGER NOT NULL, bytes_written INTEGER NOT NULL,
     cause TEXT, is_committed INTEGER NOT NULL DEFAULT 0,
+    slot INTEGER, begun_at REAL, finished_at REAL, phases TEXT,
     PRIMARY KEY (job_no, stage_index, partition, attempt)) WITHOUT ROWID;
 CREATE TABLE workers (
     worker_id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, host TEXT NOT NULL,
@@ -66,7 +67,7 @@ CREATE TABLE workers (
     seen_at REAL NOT NULL);
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, at_unix_s REAL NOT NULL, kind TEXT NOT NULL, job_id TEXT, subject TEXT,
-    text TEXT);
+    text TEXT, stage_index INTEGER, partition INTEGER, attempt INTEGER, worker_id TEXT);
 """
 _FIGURES = """
 CREATE TABLE stage_figures (
@@ -74,13 +75,16 @@ CREATE TABLE stage_figures (
     PRIMARY KEY (job_no, stage_index)) WITHOUT ROWID;
 """
 
-_ATTEMPT_ROW = "(?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)"
+_ATTEMPT_ROW = "(?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT_ATTEMPTS = """
 INSERT INTO attempts VALUES {}
-ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.assigned_at,
+ON CONFLICT DO UPDATE SET state = excluded.state,
+    ended_at = CASE excluded.state WHEN 'RUNNING' THEN NULL ELSE excluded.assigned_at END,
     error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written,
-    cause = excluded.cause, is_committed = excluded.is_committed
+    cause = excluded.cause, is_committed = excluded.is_committed, slot = excluded.slot,
+    begun_at = excluded.begun_at, finished_at = excluded.finished_at, phases = excluded.phases
 """
+_EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 MIGRATIONS = {
     1: """
@@ -91,6 +95,16 @@ UPDATE attempts SET cause = CASE state WHEN 'FAILED' THEN 'task' ELSE 'worker' E
 """,
     2: "ALTER TABLE jobs ADD COLUMN candidates TEXT;",
     3: _FIGURES,
+    4: """
+ALTER TABLE attempts ADD COLUMN slot INTEGER;
+ALTER TABLE attempts ADD COLUMN begun_at REAL;
+ALTER TABLE attempts ADD COLUMN finished_at REAL;
+ALTER TABLE attempts ADD COLUMN phases TEXT;
+ALTER TABLE events ADD COLUMN stage_index INTEGER;
+ALTER TABLE events ADD COLUMN partition INTEGER;
+ALTER TABLE events ADD COLUMN attempt INTEGER;
+ALTER TABLE events ADD COLUMN worker_id TEXT;
+""",
 }
 """From which version, and what leads to the next one. Each runs in one transaction, once."""
 
@@ -121,6 +135,10 @@ class JobStore:
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         self._job_numbers: dict[str, int] = {}
+        self._events: list[tuple[object, ...]] = []
+        """Of the transaction that is being written."""
+        self.last_event = 0
+        """The id of the event that was written last."""
         try:
             self._open()
         except BaseException:
@@ -148,7 +166,13 @@ class JobStore:
             for old in range(version, SCHEMA_VERSION):
                 script = f"BEGIN; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;"
                 self._writer.executescript(script)
-        self._job_numbers.update(execute("SELECT job_id, job_no FROM jobs"))
+        self._load()
+
+    def _load(self) -> None:
+        """What is known of the rows that are durable."""
+        execute = self._writer.execute
+        self._job_numbers = dict(execute("SELECT job_id, job_no FROM jobs"))
+        (self.last_event,) = execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
 
     def close(self) -> None:
         self._writer.close()
@@ -159,35 +183,45 @@ class JobStore:
         """Make the facts durable, all or none. Raises sqlite3.Error (a full disk, for one)."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
+            self._events = []
             attempts: list[tuple[object, ...]] = []
             for fact in facts:
                 if isinstance(fact, AttemptMoved):
                     attempts.append(self._attempt_row(fact))
                 else:
                     self._write_one(fact)
-            self._write_attempts(attempts)
+            self._write_rows(attempts, _UPSERT_ATTEMPTS, _ATTEMPT_ROW)
+            last = self._write_events()
             self._writer.execute("COMMIT")
+            self.last_event = last
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            self._job_numbers = dict(self._writer.execute("SELECT job_id, job_no FROM jobs"))
+            self._load()
             raise
 
-    def _write_attempts(self, rows: list[tuple[object, ...]]) -> None:
+    def _write_rows(self, rows: list[tuple[object, ...]], sql: str, row: str) -> None:
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             some = rows[start : start + ROWS_PER_STATEMENT]
-            places = ", ".join([_ATTEMPT_ROW] * len(some))
-            self._writer.execute(_UPSERT_ATTEMPTS.format(places), [*chain.from_iterable(some)])
+            places = ", ".join([row] * len(some))
+            self._writer.execute(sql.format(places), [*chain.from_iterable(some)])
+
+    def _write_events(self) -> int:
+        """Number and write the transaction's events, and forget old ones; returns the last one's
+        id.
+        """
+        rows = [(self.last_event + n, *event) for n, event in enumerate(self._events, 1)]
+        self._write_rows(rows, "INSERT INTO events VALUES {}", _EVENT_ROW)
+        last = self.last_event + len(rows)
+        if last // EVENTS_PRUNED > self.last_event // EVENTS_PRUNED:
+            self._writer.execute("DELETE FROM events WHERE seq <= ?", (last - EVENTS_MAX,))
+        return last
 
     def _attempt_row(self, fact: AttemptMoved) -> tuple[object, ...]:
-        if fact.state in (AttemptState.FAILED, AttemptState.LOST):
-            self._event(
-                fact.at_unix_s,
-                f"attempt {fact.state.value}",
-                fact.job_id,
-                f"{fact.stage_index}/{fact.partition}/{fact.attempt}",
-                fact.error,
-            )
+        kind = "attempt COMMITTED" if fact.is_committed else _ATTEMPT_KINDS[fact.state]
+        place = (fact.stage_index, fact.partition, fact.attempt, fact.worker_id)
+        self._events.append((fact.at_unix_s, kind, fact.job_id, None, fact.error, *place))
+        span = fact.span
         return (
             self._job_numbers.get(fact.job_id, -1),
             fact.stage_index,
@@ -201,6 +235,10 @@ class JobStore:
             fact.bytes_written,
             fact.cause.value if fact.cause is not None else None,
             fact.is_committed,
+            span.slot if span is not None else None,
+            span.begun_s if span is not None else None,
+            span.ended_s if span is not None else None,
+            json.dumps(fact.phases_us) if fact.phases_us else None,
         )
 
     def _write_one(self, fact: Fact | ForgetJob) -> None:
@@ -258,9 +296,10 @@ class JobStore:
                         fact.at_unix_s,
                     ),
                 )
-                self._event(fact.at_unix_s, "worker UP", None, who.name, who.worker_id)
+                self._event(fact.at_unix_s, "worker UP", None, who.name, None, who.worker_id)
             case WorkerLost():
-                self._event(fact.at_unix_s, "worker DOWN", None, fact.name, fact.reason)
+                what = (fact.at_unix_s, "worker DOWN", None, fact.name, fact.reason)
+                self._event(*what, fact.worker_id)
             case ForgetJob():
                 number = self._job_numbers.pop(fact.job_id, -1)
                 for table in ("attempts", "stage_figures", "stages", "jobs"):
@@ -283,12 +322,16 @@ class JobStore:
         )
 
     def _event(
-        self, at_unix_s: float, kind: str, job_id: str | None, subject: str | None, text: str | None
+        self,
+        at_unix_s: float,
+        kind: str,
+        job_id: str | None,
+        subject: str | None,
+        text: str | None,
+        worker_id: str | None = None,
     ) -> None:
-        seq = self._writer.execute(
-            "INSERT INTO events (at_unix_s, kind, job_id, subject, text) VALUES (?, ?, ?, ?, ?)",
-            (at_unix_s, kind, job_id, subject, text),
-        ).lastrowid
-        assert seq is not None
-        if seq % EVENTS_PRUNED == 0:
-            self._writer.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENTS_MAX,))
+        place = (None, None, None, worker_id)
+        self._events.append((at_unix_s, kind, job_id, subject, text, *place))
+
+
+_ATTEMPT_KINDS = {state: f"attempt {state.value}" for state in AttemptState}

@@ -326,15 +326,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         if response.stream is not None:
-            self._send_stream(response.stream, b"%x\r\n%b\r\n" if is_chunked else None)
+            chunked = b"%x\r\n%b\r\n" if is_chunked else None
+            self._send_stream(response.stream, chunked, response.is_live)
         else:
             self.wfile.write(response.body)
 
-    def _send_stream(self, stream: Iterator[bytes], chunked: bytes | None) -> None:
+    def _send_stream(self, stream: Iterator[bytes], chunked: bytes | None, is_live: bool) -> None:
         try:
             for chunk in stream:
                 if chunk:
                     self.wfile.write(chunk if chunked is None else chunked % (len(chunk), chunk))
+                if is_live:
+                    self.wfile.flush()
         except OSError:
             self.close_connection = True
         except Exception:

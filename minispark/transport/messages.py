@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from minispark.model.figures import Span
 from minispark.model.plan import (
     MadeOutput,
     OutputLocation,
@@ -106,12 +107,14 @@ class Started:
     """An executor took the attempt up."""
 
     attempt_id: str
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
     attempt_id: str
     outcome: TaskOutcome
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class Failed:
     """
     error: str
     """For people; a traceback of the user's own code comes first where there is one."""
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class FetchFailed:
     lost: tuple[str, ...]
     """Attempt ids of the parent outputs that could not be read."""
     error: str
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,8 @@ class Reports:
     reports: tuple[Report, ...]
     number: int
     """Of this page within the session, from 1; `Confirmed` names it."""
+    sent_s: float = 0.0
+    """When it was sent, by the clock of its spans: so the master knows how long ago they were."""
 
 
 # --- master -> worker ----------------------------------------------------------------------

@@ -104,13 +104,14 @@ def _refuse_half_pairs(value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`stream`, when given, replaces `body` and is sent in chunks."""
+    """`stream`, when given, replaces `body` and is sent in chunks; each at once if `is_live`."""
 
     status: int = 200
     body: bytes = b""
     content_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: Iterator[bytes] | None = None
+    is_live: bool = False
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeAlias
 
+from minispark.model.figures import Span
 from minispark.transport.messages import (
     Failed,
     FetchFailed,
@@ -155,7 +156,8 @@ class AgentState:
             for run in islice(slot.runs, 1, None)
             if run.order.attempt_id not in slot.unwanted
         ]
-        return (*self._running, *ahead, *self._queue)
+        running = [self._run_on(slot).order.attempt_id for slot in self._running]
+        return (*running, *ahead, *self._queue)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -164,9 +166,17 @@ class AgentState:
         return tuple(run.order.attempt_id for run in runs if run is not None and run.order.awaited)
 
     @property
-    def _running(self) -> tuple[str, ...]:
-        runs = [slot.run for slot in self.slots if slot.run is not None and not slot.killed_for]
-        return tuple(run.order.attempt_id for run in runs)
+    def _running(self) -> list[int]:
+        """The slots whose task goes on."""
+        slots = enumerate(self.slots)
+        return [i for i, slot in slots if slot.run is not None and not slot.killed_for]
+
+    def _run_on(self, index: int) -> Run:
+        return self.slots[index].runs[0]
+
+    def _started(self, index: int) -> Started:
+        span = Span(index, self.slots[index].started_at)
+        return Started(self._run_on(index).order.attempt_id, span)
 
     def next_deadline(self) -> float | None:
         deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
@@ -203,7 +213,7 @@ class AgentState:
         know: that a task started is in no journal.
         """
         instructions = self.cancelled(forget)
-        return [*instructions, *(SendReport(Started(i)) for i in self._running)]
+        return [*instructions, *(SendReport(self._started(slot)) for slot in self._running)]
 
     def executor_ready(self, slot: int, now: float) -> list[Instruction]:
         self.slots[slot].is_ready = True
@@ -244,17 +254,18 @@ class AgentState:
         run = place.runs.popleft()
         attempt_id = run.order.attempt_id
         instructions: list[Instruction] = [DropFiles(attempt_id)]
+        span = Span(slot, place.started_at, now)
         if reason == "timeout":
             error = f"stopped after {self.task_timeout_s:g} s (scheduler.task_timeout_s)"
-            instructions.append(SendReport(Failed(attempt_id, "timeout", error)))
+            instructions.append(SendReport(Failed(attempt_id, "timeout", error, span)))
         elif reason == "memory":
             error = f"its executor was stopped at {place.own_bytes >> 20} MB, "
             error += f"{MEMORY_FACTOR} times memory.task_max_mb ({self._task_max_mb} MB): "
             error += "raise it, or use more partitions"
-            instructions.append(SendReport(Failed(attempt_id, "memory", error)))
+            instructions.append(SendReport(Failed(attempt_id, "memory", error, span)))
         elif reason is None:
             error = f"its executor process ended with {how}"
-            instructions.append(SendReport(Failed(attempt_id, "crash", error)))
+            instructions.append(SendReport(Failed(attempt_id, "crash", error, span)))
         return [*instructions, *self._take_back(place), *self._fill(now)]
 
     def cancelled(self, attempt_ids: tuple[str, ...]) -> list[Instruction]:
@@ -300,35 +311,38 @@ class AgentState:
                     slot.is_ready = False
                     instructions.append(KillSlot(index))  # a clean one takes its place
                     break
-                if self._take(instructions):
+                if self._take(index, now, instructions):
                     if run.program is not None and run.program.modules:
                         slot.code_of = run.order.job_id
                     slot.runs.append(run)
                     instructions += [*self._begin(index, now), RunOnSlot(index, run)]
-        while self._queue and self._send_ahead(instructions):
+        while self._queue and self._send_ahead(now, instructions):
             pass
         return instructions
 
-    def _send_ahead(self, instructions: list[Instruction]) -> bool:
+    def _send_ahead(self, now: float, instructions: list[Instruction]) -> bool:
         """One order to each executor that takes it; whether there was one."""
         is_some = False
         for index, slot in enumerate(self.slots):
             run = next(iter(self._queue.values()), None)
             if run is not None and slot.has_room_for(run):
                 is_some = True
-                if self._take(instructions):
+                if self._take(index, now, instructions):
                     slot.runs.append(run)
                     instructions.append(RunOnSlot(index, run))
         return is_some
 
-    def _take(self, instructions: list[Instruction]) -> bool:
-        """Take the first order off the queue; whether it is to run, and not to fail on purpose."""
+    def _take(self, index: int, now: float, instructions: list[Instruction]) -> bool:
+        """Take the first order off the queue for that slot; whether it is to run there, and not to
+        fail on purpose.
+        """
         attempt_id = next(iter(self._queue))
         del self._queue[attempt_id]
         if self._fail_probability and self._draw() < self._fail_probability:
             error = f"injected failure (FAIL_PROBABILITY={self._fail_probability:g})"
-            instructions.append(SendReport(Started(attempt_id)))
-            instructions.append(SendReport(Failed(attempt_id, "injected", error)))
+            instructions.append(SendReport(Started(attempt_id, Span(index, now))))
+            failed = Failed(attempt_id, "injected", error, Span(index, now, now))
+            instructions.append(SendReport(failed))
             return False
         return True
 
@@ -342,7 +356,7 @@ class AgentState:
         if attempt_id in slot.unwanted:
             del slot.unwanted[attempt_id]
             return [self._stop(index, "cancel")]
-        return [SendReport(Started(attempt_id))]
+        return [SendReport(self._started(index))]
 
     def _stop(self, index: int, reason: str) -> KillSlot:
         self.slots[index].killed_for, self.slots[index].deadline = reason, None

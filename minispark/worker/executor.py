@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
+from minispark.model.figures import Span
 from minispark.model.file_names import log_file
 from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
 from minispark.transport.connection import Connection
@@ -45,9 +47,11 @@ RETIRE_LOOK_S = 0.001
 """
 
 
-def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext) -> None:
-    """Run orders until the agent closes its end, or one took much memory. `cache`: to the worker's
-    partition cache.
+def serve_orders(
+    slot: int, sock: socket.socket, cache: socket.socket, context: TaskContext
+) -> None:
+    """Run orders until the agent closes its end, or one took much memory. `slot`: this executor's
+    place. `cache`: to the worker's partition cache.
     """
     channel = CacheChannel(cache if context.cache_bytes_max else None)
     connection = Connection(sock)
@@ -72,11 +76,13 @@ def serve_orders(sock: socket.socket, cache: socket.socket, context: TaskContext
             modules.load()
         functions = UserFunctions(modules.find, dict(modules.modules))
         held: list[object] = []
-        begun = time.perf_counter()
+        begun = time.monotonic()
         with _printing(message.order, program, context):
             inputs = TaskInputs(outputs, message.order.awaited, partial(_hear, connection))
             report = _run(message.order, program, inputs, context, functions, held, channel)
-        is_looked_at = time.perf_counter() - begun >= RETIRE_LOOK_S
+        ended = time.monotonic()
+        report = replace(report, span=Span(slot, begun, ended))
+        is_looked_at = ended - begun >= RETIRE_LOOK_S
         if is_looked_at and _rss_max_bytes() - begun_bytes > RETIRE_BYTES:
             connection.send(Retiring())
             connection.send(report)

@@ -248,7 +248,7 @@ class _Server:
                 mine.close()
                 cache_mine.close()
                 self._control.close()
-                _run_executor(theirs, cache_theirs, self._context, parent)
+                _run_executor(slot, theirs, cache_theirs, self._context, parent)
             finally:
                 os._exit(1)
         theirs.close()
@@ -276,11 +276,11 @@ class _Server:
 
 
 def _run_executor(
-    sock: socket.socket, cache: socket.socket, context: TaskContext, parent: int
+    slot: int, sock: socket.socket, cache: socket.socket, context: TaskContext, parent: int
 ) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(parent)
-    serve_orders(sock, cache, context)
+    serve_orders(slot, sock, cache, context)
     os._exit(0)

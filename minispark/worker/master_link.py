@@ -217,7 +217,7 @@ class MasterLink:
             self._pages += 1
             if now - since <= BRIEF_S_MAX:
                 page = without_starts_of_ended(page)
-            self._unconfirmed.append(Reports(page, self._pages))
+            self._unconfirmed.append(Reports(page, self._pages, now))
             self.send(self._unconfirmed[-1])
 
     @property

@@ -9,8 +9,8 @@ from __future__ import annotations
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.plan import MadeOutput, TaskOrder
-from minispark.model.states import Cause
-from tests.simulation.ledger import LIVE, Ledger, Task, task_of
+from minispark.model.states import AttemptState, Cause
+from tests.simulation.ledger import Ledger, Task, task_of
 
 
 class EarlyRules:
@@ -35,7 +35,9 @@ class EarlyRules:
         if not isinstance(fact, fx.AttemptMoved):
             return
         task = task_of(fact)
-        if fact.state in LIVE:
+        if fact.state is AttemptState.RUNNING:
+            return
+        if fact.state is AttemptState.ASSIGNED:
             first = [i for i in self._ledger.live_of.get(task, {}) if i in self.waiting]
             assert not first, f"{first} of {task} is copied while it waits"
             return

@@ -93,7 +93,9 @@ class Ledger:
 
     def _move(self, fact: fx.AttemptMoved, now: float) -> None:
         task, attempt_id = task_of(fact), fact.attempt_id
-        if fact.state in LIVE:
+        if fact.state is AttemptState.RUNNING:
+            return
+        if fact.state is AttemptState.ASSIGNED:
             self.launches[task] += 1
             self.live[attempt_id] = fact
             self.assigned_at[attempt_id] = now

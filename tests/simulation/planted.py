@@ -40,14 +40,14 @@ def _keep_late_result(patch: pytest.MonkeyPatch) -> None:
         everything[attempt.id] = attempt
         return attempt
 
-    def find(live: Any, self: AttemptOutcomes, attempt_id: str, worker_id: str) -> Any:
-        found = live(self, attempt_id, worker_id)
-        late = everything.get(attempt_id)
+    def find(held: Any, self: AttemptOutcomes, event: Any) -> Any:
+        found = held(self, event)
+        late = everything.get(event.attempt_id)
         is_late = found is None and late is not None
         return late.task.live if is_late and late is not None else found
 
     wrap(patch, JobRun, "assign", remember)
-    wrap(patch, AttemptOutcomes, "live", find)
+    wrap(patch, AttemptOutcomes, "held", find)
 
 
 @bug("any path of a foreign worker is accepted", "never reported its output")
@@ -316,11 +316,13 @@ def _drain_keeps(patch: pytest.MonkeyPatch) -> None:
 
 @bug("a draining worker is told to stop what it runs", "were running")
 def _drain_stops(patch: pytest.MonkeyPatch) -> None:
-    def start(original: Any, self: JobRun, attempt: Any, *more: Any) -> None:
-        original(self, attempt, *more)
-        attempt.state = AttemptState.ASSIGNED
+    def drain(original: Any, self: SchedulingCore, event: ev.WorkerDraining, *more: Any) -> None:
+        worker = self.state.pool.workers.get(event.worker_id)
+        for attempt in worker.attempts.values() if worker is not None else ():
+            attempt.state = AttemptState.ASSIGNED
+        original(self, event, *more)
 
-    wrap(patch, JobRun, "start", start)
+    wrap(patch, SchedulingCore, "_drain", drain)
 
 
 @bug("a silent worker is not disconnected", "not disconnected")

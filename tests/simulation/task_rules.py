@@ -11,7 +11,7 @@ from minispark.model import events as ev
 from minispark.model.plan import PartitionFile, Stage, TaskOrder
 from minispark.model.states import AttemptState, Cause, JobState
 from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX, Limits
-from tests.simulation.ledger import LIVE, Ledger, Task, task_of
+from tests.simulation.ledger import Ledger, Task, task_of
 
 EPSILON_S = 1e-9
 RETRY_DELAY_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
@@ -98,12 +98,14 @@ class TaskRules:
         accepted = ledger.accepted.get(task)
         is_over = fact.job_id in self._ended and fact.state is AttemptState.CANCELLED
         assert ledger.is_running(fact.job_id) or is_over, f"{where} moved after its job's end"
-        if fact.state in LIVE:
+        if fact.state is AttemptState.ASSIGNED:
             self._see_assigned(fact)
             return
         is_accepted = accepted is not None and accepted.attempt_id == attempt_id
         assert is_accepted or attempt_id in ledger.live, f"{where} moved again after it ended"
         match fact.state:
+            case AttemptState.RUNNING:
+                assert not is_accepted, f"{where} starts after it ended"
             case AttemptState.SUCCEEDED if fact.is_committed:
                 assert is_accepted, f"{where} was committed, and another one accepted"
                 assert attempt_id in self._committed, f"{where} never said that it was committed"

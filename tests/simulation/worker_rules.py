@@ -10,7 +10,7 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, WorkerKind
 from minispark.scheduling.limits import AVOID_S, Limits
-from tests.simulation.ledger import LIVE, Ledger, Task, task_of
+from tests.simulation.ledger import Ledger, Task, task_of
 
 CLOCK_GAP_S_MIN = 1.0
 
@@ -114,8 +114,11 @@ class WorkerRules:
         match fact:
             case fx.WorkerLost():
                 self._see_lost(fact)
-            case fx.AttemptMoved() if fact.state in LIVE:
+            case fx.AttemptMoved(state=AttemptState.ASSIGNED):
                 self._see_assigned(fact)
+            case fx.AttemptMoved(state=AttemptState.RUNNING):
+                said = f"{task_of(fact)} attempt {fact.attempt} runs, and its worker never said so"
+                assert fact.attempt_id in self._started, said
             case fx.AttemptMoved():
                 self._see_ended(fact)
             case _:

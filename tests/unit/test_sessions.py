@@ -290,17 +290,17 @@ def test_an_id_in_capitals_is_the_same_worker() -> None:
 )
 def test_f50_counts_that_cannot_be_are_refused(outcome: TaskOutcome) -> None:
     with pytest.raises(ProtocolError):
-        event_of("w", msg.Succeeded("a", outcome), 0.0)
+        event_of("w", msg.Succeeded("a", outcome), 0.0, 0.0)
 
 
 def test_f50_reports_are_bounded() -> None:
     text = "x" * 1_000_000
     for report in (msg.Failed("a", text, text), msg.CommitFailed("a", text)):
-        assert len(repr(event_of("w", report, 0.0))) < msg.ERROR_CHARS_MAX + 500
+        assert len(repr(event_of("w", report, 0.0, 0.0))) < msg.ERROR_CHARS_MAX + 500
     with pytest.raises(ProtocolError, match="1000 reports"):
         events_of("w", msg.Reports((msg.Started("a"),) * 1001, 1), 0.0)
     with pytest.raises(ProtocolError, match="lost"):
-        event_of("w", msg.FetchFailed("a", ("b",) * 100_000, "gone"), 0.0)
+        event_of("w", msg.FetchFailed("a", ("b",) * 100_000, "gone"), 0.0, 0.0)
 
 
 def test_f50_a_heartbeat_of_a_worker_counts_what_it_can(make_port: Callable[..., Port]) -> None:

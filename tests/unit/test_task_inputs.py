@@ -143,7 +143,7 @@ def executor(tmp_path: Path) -> Iterator[Connection]:
 
 def _serve(sock: socket.socket, other: socket.socket, shared: TaskContext) -> None:
     other.close()
-    serve_orders(sock, sock, shared)  # there is no cache, and nobody asks for it
+    serve_orders(0, sock, sock, shared)  # there is no cache, and nobody asks for it
 
 
 def test_an_executor_hears_of_outputs_within_a_task_and_forgets_them_after_it(
