@@ -42,7 +42,7 @@ BACKLOG = 512
 START_TIMEOUT_S = 30.0
 COLLECT_AFTER = (20_000, 5, 2)
 """When the collector looks for cycles: after so many new objects, not after 700, which a few tasks
-leave; and through all objects that often that an ended job, which is one, does not stay long.
+leave; and through all objects that often that what is in one does not stay long.
 """
 MASTER = "master"
 MASTER_STOPS_LAST = 1

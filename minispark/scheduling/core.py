@@ -74,6 +74,7 @@ class SchedulingCore:
                 if self.limits.speculation:
                     self._dispatcher.speculate(now, at_unix_s, effects)
                 self._dispatcher.start_early(now, at_unix_s, effects)
+        self.state.let_ended_go()
         return effects
 
     def _take_in(self, event: ev.Event, now: float, effects: list[Effect]) -> None:
@@ -146,6 +147,7 @@ class SchedulingCore:
         recovery = Recovery(self.state, self._endings, workers, now)
         for record in jobs:
             recovery.restore(record, ev.ClockTicked(at_unix_s), effects)
+        self.state.let_ended_go()
         return effects
 
     @property

@@ -333,6 +333,16 @@ class JobRun:
                 folders.append(PartFolder(sink.saved.path, sink.saved.format, ids))
         return tuple(folders)
 
+    def let_go(self) -> None:
+        """The job ended, and nobody looks at it any more. Tasks, attempts and stages know one
+        another: without that they are freed now, and not when the collector finds them.
+        """
+        for stage in self.stages:
+            for task in stage.tasks:
+                task.accepted = task.live = task.backup = None
+            stage.tasks, stage.groups, stage.readers, stage.own_readers = [], [], [], []
+        self.stages, self.open_groups, self.accepted, self.waiting = [], [], {}, {}
+
     # --- inside ----------------------------------------------------------------------------
 
     def _move_task(self, stage: StageRun, task: TaskRun, new: TaskState, event: object) -> None:

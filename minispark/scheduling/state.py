@@ -34,6 +34,8 @@ class ClusterState:
         one, at most `limits.result_bytes_max` of results.
         """
         self._result_bytes = 0
+        self._ended: list[JobRun] = []
+        """Jobs that ended in this turn: who ended one may look at it until the turn is over."""
         self.ready_count = 0
         """Ready tasks of all jobs."""
         self.live_count = 0
@@ -109,7 +111,7 @@ class ClusterState:
 
     def retire(self, job: JobRun) -> list[str]:
         """Keep only the ended job's picture; return the ids of jobs that leave the history."""
-        del self.jobs[job.id]
+        self._ended.append(self.jobs.pop(job.id))
         self.undecided.pop(job.id, None)
         self.ready_jobs.pop(job.id, None)
         ready, live = self._ready_by_job.pop(job.id, (0, 0))
@@ -119,6 +121,11 @@ class ClusterState:
         self.finished[job.id] = job.view(self._published.jobs.get(job.id), None)
         self._result_bytes += job.result_bytes
         return self._evict()
+
+    def let_ended_go(self) -> None:
+        """At the end of a turn: free all of the jobs that ended in it but their pictures."""
+        while self._ended:
+            self._ended.pop().let_go()
 
     def restore(self, views: Iterable[JobView]) -> list[str]:
         """Jobs that ended before this master started, oldest end first; return the ids of those
