@@ -12,13 +12,16 @@ Reads with os.pread in pieces cut at the last newline, counts with Counter's C h
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from array import array
 from collections import _count_elements  # type: ignore[attr-defined]
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 from zlib import crc32
 
 PROCESSES = 2
@@ -49,17 +52,35 @@ def pieces(path: str, start: int, end: int):  # type: ignore[no-untyped-def]
 
 
 def in_processes(work) -> None:  # type: ignore[no-untyped-def]
-    """Run `work(i)` in each process and wait."""
+    """Run `work(i)` in each process and wait. Who is stopped meanwhile leaves none."""
     pids = []
-    for i in range(PROCESSES):
-        pid = os.fork()
-        if not pid:
-            work(i)
-            os._exit(0)
-        pids.append(pid)
-    for pid in pids:
-        if os.waitpid(pid, 0)[1]:
-            raise SystemExit("a process failed")
+    try:
+        for i in range(PROCESSES):
+            pid = os.fork()
+            if not pid:
+                _live(work, i)
+            pids.append(pid)
+        while pids:
+            status = os.waitpid(pids[0], 0)[1]
+            del pids[0]
+            if status:
+                raise SystemExit("a process failed")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _live(work, i: int) -> NoReturn:  # type: ignore[no-untyped-def]
+    """What the parent has open is not the child's to close, whatever ends it."""
+    code = 1
+    try:
+        work(i)
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def count_words(counts: dict[bytes, int], piece: bytes) -> None:

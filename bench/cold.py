@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import bound
@@ -20,6 +20,21 @@ from bench.warm import bound_lane, check_same
 
 MINISPARK = [sys.executable, str(ROOT / "minispark.py")]
 FREE_PORTS = ["master.http_port=0", "master.socket_port=0", "workers.base_port=0"]
+
+
+def run_command(words: list[str]) -> None:
+    """Raises CalledProcessError. Who is stopped meanwhile stops the command in order, and waits:
+    it removes what it made.
+    """
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, words)
 
 
 @contextmanager
@@ -33,7 +48,7 @@ def open_cold(site: Site) -> Iterator[Lanes]:
 
         def ours() -> float:
             begun = time.perf_counter()
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            run_command(words)
             took = time.perf_counter() - begun
             with out.open(encoding="utf-8") as file:
                 values = [int(json.loads(line)["value"]) for line in file]
@@ -46,21 +61,23 @@ def open_cold(site: Site) -> Iterator[Lanes]:
 
 @contextmanager
 def open_ready(site: Site) -> Iterator[Lanes]:
-    with tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder:
+    with ExitStack() as at_end:
+        folder = at_end.enter_context(tempfile.TemporaryDirectory(prefix="minispark-bench-"))
         words = [*MINISPARK, "--state-dir", f"{folder}/state"]
         settings = [f"--set={name}" for name in (*FREE_PORTS, "workers.count=3")]
+        down = [*words, "down", "-q"]
+        # whatever was broken off: without a check, and without a word when none runs
+        at_end.callback(subprocess.run, down, check=False, stderr=subprocess.DEVNULL)
 
         def ours() -> float:
             begun = time.perf_counter()
-            subprocess.run([*words, "up", "-d", "-q", *settings], check=True)
+            run_command([*words, "up", "-d", "-q", *settings])
             took = time.perf_counter() - begun
-            try:
-                shown = subprocess.run([*words, "ps", "--json"], check=True, stdout=subprocess.PIPE)
-                states = [process["state"] for process in json.loads(shown.stdout)["processes"]]
-                if states != ["RUNNING"] * 5:
-                    raise WrongResult(f"up returned, and its processes are {states}")
-            finally:
-                subprocess.run([*words, "down", "-q"], check=True)
+            shown = subprocess.run([*words, "ps", "--json"], check=True, stdout=subprocess.PIPE)
+            states = [process["state"] for process in json.loads(shown.stdout)["processes"]]
+            if states != ["RUNNING"] * 5:
+                raise WrongResult(f"up returned, and its processes are {states}")
+            run_command(down)
             return took
 
         def interpreter() -> float:

@@ -58,7 +58,7 @@ class Measure:
     name: str
     what: str
     unit: str
-    """`s`, `ms`, `MB`, `1/s`."""
+    """`s`, `ms`, `us`, `B`, `MB`, `1/s`."""
     baseline: str
     """What the ratio is to; empty: there is none."""
     target: Target | None

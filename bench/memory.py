@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -140,24 +139,15 @@ def cpu_s(pid: int) -> float:
 
 @contextmanager
 def open_peak(which: str, site: Site) -> Iterator[Lanes]:
-    """From a process of its own: a cluster has a part of the memory of who forks it."""
-    site.paths(which)
-    words = [sys.executable, "-m", "bench.memory", "--peak", which, "--data", str(site.data)]
-    words += ["--scale", str(site.scale)]
-
-    def ours() -> float:
-        done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        return float(done.stdout)
-
-    yield Lanes(ours)
-
-
-def peak_mb(which: str, site: Site) -> float:
-    """The most that a warm cluster takes. Raises WrongResult."""
+    """Each time the most that a cluster takes which ran the job once before."""
     request = request_of(which, site.paths(which), "fused")
-    with site.cluster(2, 1) as (cluster, client):
-        run_job(client, request)
-        return peak_pss_bytes(cluster.supervisor_pid, partial(run_job, client, request)) / MB
+
+    def peak_mb() -> float:
+        with site.cluster(2, 1) as (cluster, client):
+            run_job(client, request)
+            return peak_pss_bytes(cluster.supervisor_pid, partial(run_job, client, request)) / MB
+
+    yield Lanes(peak_mb)
 
 
 @contextmanager
@@ -218,17 +208,10 @@ def series(site: Site) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / "data" / "large", metavar="DIR")
     parser.add_argument("-o", "--output", type=Path, metavar="RESULTS.json")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="part of A and B")
-    parser.add_argument("--peak", choices=("A", "B"), help="print only that peak, in MB")
     args = parser.parse_args()
-    site = Site(args.data, args.scale)
-    if args.peak is not None:
-        print(peak_mb(args.peak, site))
-        return
     rows = []
-    for row in series(site):
+    for row in series(Site(ROOT / "data" / "large")):
         rows.append(row)
         print(*(f"{name}={value}" for name, value in row.items()), file=sys.stderr, flush=True)
     print(tabulate(rows, headers="keys", floatfmt=".1f"))

@@ -17,15 +17,15 @@ RECEIVE_BYTES = 65536
 STALL_S = 5.0
 
 
-def messages_per_s(in_flight: int, per_frame: int, seconds: float) -> float:
-    """How many messages come back in a second: so many frames on their way, so many in each."""
+def messages_per_s(seconds: float) -> float:
+    """How many messages come back in a second, one after the other."""
     with _Peer() as peer:
-        frame = _framed([{"id": number} for number in range(per_frame)])
-        peer.sock.sendall(frame * in_flight)
+        frame = _framed([{"id": 0}])
         count, begun = 0, time.perf_counter()
         while (took := time.perf_counter() - begun) < seconds:
-            count += _turn(peer)
-        return count * per_frame / took
+            peer.there_and_back(frame)
+            count += 1
+        return count / took
 
 
 def round_trip_s(count: int) -> list[float]:
@@ -35,8 +35,7 @@ def round_trip_s(count: int) -> list[float]:
         frame = _framed([{"id": 0}])
         for _ in range(count):
             begun = time.perf_counter()
-            peer.sock.sendall(frame)
-            peer.receive()
+            peer.there_and_back(frame)
             times.append(time.perf_counter() - begun)
     return times
 
@@ -63,22 +62,17 @@ class _Peer:
         self.sock.close()
         os.waitpid(self._pid, 0)
 
-    def receive(self) -> list[object]:
-        """The messages of the frames that are here, once there is one."""
-        found: list[object] = []
-        while not found:
+    def there_and_back(self, frame: bytes) -> None:
+        """Send one frame, and wait until its message is here again."""
+        self.sock.sendall(frame)
+        payloads: list[bytes] = []
+        while not payloads:
             if not self._selector.select(STALL_S):
                 raise TimeoutError("the other process does not answer")
             self._buffer += self.sock.recv(RECEIVE_BYTES)
             payloads, self._buffer = _frames(self._buffer)
-            found = [json.loads(payload) for payload in payloads]
-        return found
-
-
-def _turn(peer: _Peer) -> int:
-    messages = peer.receive()
-    peer.sock.sendall(b"".join(map(_framed, messages)))
-    return len(messages)
+        for payload in payloads:
+            json.loads(payload)
 
 
 def _echo(sock: socket.socket) -> None:

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from bench.measure import Measure
 
 MODULES = (
-    "bench.warm", "bench.cold", "bench.latency", "bench.small", "bench.memory", "bench.passes",
+    "bench.warm", "bench.cold", "bench.latency", "bench.small", "bench.scaling", "bench.memory",
+    "bench.passes",
 )  # fmt: skip
 """Each has `MEASURES`; the order of the table. One that is not there is passed over."""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from bench import cluster_process
 from minispark.client import Client
-from minispark.cluster import RunningCluster, private_cluster
-from minispark.config import load
+from minispark.cluster import RunningCluster
 
 ROOT = Path(__file__).parents[1]
 FILES = {"A": ("a.csv",), "B": ("b.txt",), "C": ("sales.csv", "products.csv")}
@@ -49,9 +49,8 @@ class Site:
     ) -> Iterator[tuple[RunningCluster, Client]]:
         """A cluster of its own, and a client of it. `settings`: more of `KEY=VALUE`."""
         size = [f"workers.count={workers}", f"workers.threads={threads}"]
-        config = load(None, {}, [*size, *settings]).config
         with (
-            private_cluster(config, os.getcwd()) as cluster,
+            cluster_process.serving(os.getcwd(), [*size, *settings]) as cluster,
             Client(cluster.master_url, cluster.token) as client,
         ):
             yield cluster, client

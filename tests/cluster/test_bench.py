@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import memory
 from bench.measure import WrongResult
 from bench.site import Site
-from tests.cluster.harness import run_cli
+from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, TIMEOUT_S, run_cli, wait_until
 
 
 def test_one_measure_is_run_checked_and_written_down(tmp_path: Path) -> None:
@@ -43,6 +48,35 @@ def test_list_names_every_measure_and_its_target() -> None:
     done = run_cli("bench", "--list")
     assert done.returncode == 0, done.stderr
     assert any(line.split()[:3] == ["A", "<=", "1.2"] for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "status"),
+    [
+        ("C", signal.SIGTERM, 143),
+        ("A-cold", signal.SIGTERM, 143),
+        ("ready", signal.SIGTERM, 143),
+        ("ready", signal.SIGINT, 130),
+    ],
+)
+def test_a_bench_that_is_stopped_leaves_nothing(
+    tmp_path: Path, name: str, number: signal.Signals, status: int
+) -> None:
+    scratch, data, said = tmp_path / "scratch", tmp_path / "data", tmp_path / "said"
+    scratch.mkdir()
+    words = ["bench", name, "--rounds", "1000", "--scale", "0.01", "--data", str(data)]
+    with said.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "minispark.py"), *words],
+            cwd=ROOT, stdout=file, stderr=file, env={**PLAIN_ENVIRONMENT, "TMPDIR": str(scratch)},
+        )  # fmt: skip
+    wait_until(lambda: "round 2 of" in said.read_text(), "the second round")
+    wait_until(lambda: os.listdir(scratch), "something to remove")
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    assert process.wait(TIMEOUT_S) == status, said.read_text()
+    assert os.listdir(scratch) == []
+    wait_until(lambda: not any(one.is_running() for one in below), "the end of all below it")
 
 
 @pytest.mark.parametrize("name", list(memory.JOBS))
