@@ -1,4 +1,4 @@
-"""The benchmark's data comes from a seed."""
+"""The documented data and the benchmark's come from a seed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_data"
 
 
-def make(which: str, folder: Path, seed: int, lines: int) -> dict[str, str]:
-    words = [which, "--out", str(folder), "--seed", str(seed), "--lines", str(lines)]
+def make(which: str, folder: Path, seed: int, lines: int | None = None) -> dict[str, str]:
+    words = [which, "--out", str(folder), "--seed", str(seed)]
+    if lines is not None:
+        words += ["--lines", str(lines)]
     subprocess.run([sys.executable, str(SCRIPT), *words], check=True, capture_output=True)
     return {path.name: path.read_text() for path in folder.iterdir()}
 
@@ -41,3 +43,23 @@ def test_c_joins(tmp_path: Path) -> None:
     products = {line.partition(",")[0] for line in tables["products.csv"].splitlines()[1:]}
     sales = [line.partition(",")[0] for line in tables["sales.csv"].splitlines()[1:]]
     assert len(sales) == 1000 and set(sales) <= products
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "lines"),
+    [
+        ("100", "lines_100.csv", 100),
+        ("1000", "lines_1000.csv", 1000),
+        ("10000", "large.csv", 10_000),
+        ("1m", "benchmark_1m.csv", 1_000_000),
+    ],
+)
+def test_the_documented_sizes(which: str, name: str, lines: int, tmp_path: Path) -> None:
+    text = make(which, tmp_path, 1)[name]
+    assert text.startswith("text\nline 0 hello") and text.count("\n") == 1 + lines
+
+
+def test_the_documented_join_is_1000_sales_of_100_products(tmp_path: Path) -> None:
+    tables = make("join", tmp_path, 1)
+    assert tables["sales.csv"].count("\n") == 1001
+    assert tables["products.csv"].count("\n") == 101
