@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from minispark import __version__
@@ -15,7 +16,10 @@ from minispark.master.documents import (
     system_document,
     worker_document,
 )
-from minispark.metrics.prometheus import CONTENT_TYPE, Metric, render
+from minispark.master.exposition import cluster_families, master_families
+from minispark.metrics.prometheus import CONTENT_TYPES, OFFERED, render
+from minispark.supervisor.host_sampler import HostSampler
+from minispark.transport.accept import preferred
 from minispark.transport.router import (
     Access,
     HttpError,
@@ -31,13 +35,23 @@ class ClusterApi:
     """Everything that is about no job or worker in particular."""
 
     def __init__(
-        self, board: SnapshotBoard, about: dict[str, Any], max_load_diff: int, workers_expected: int
+        self,
+        board: SnapshotBoard,
+        about: dict[str, Any],
+        max_load_diff: int,
+        workers_expected: int,
+        is_blocked: Callable[[], bool],
     ) -> None:
-        """`about`: what `GET /api/v1/cluster` says besides version and workers."""
+        """`about`: what `GET /api/v1/cluster` says besides version and workers. `is_blocked`:
+        whether the journal cannot be written now.
+        """
         self._board = board
         self._about = about
         self._max_load_diff = max_load_diff
         self._workers_expected = workers_expected
+        self._is_blocked = is_blocked
+        self._sampler = HostSampler()
+        self._started_at = time.monotonic()
 
     def add_routes(self, router: Router) -> None:
         metrics = "/api/v1/metrics"
@@ -81,11 +95,12 @@ class ClusterApi:
         return json_response(state_document(self._board.latest, time.time()))
 
     def prometheus(self, request: Request) -> Response:
-        figures = system_document(self._board.latest)
-        figures |= {"retries": self._board.latest.retries_total}
-        metrics = [
-            Metric(f"minispark_{name}", "gauge", name.replace("_", " ").capitalize(), [({}, value)])
-            for name, value in figures.items()
-            if isinstance(value, int)
+        families = [
+            *cluster_families(self._board.latest, time.time(), self._max_load_diff),
+            *master_families(
+                self._sampler.figures(), time.monotonic() - self._started_at, self._is_blocked()
+            ),
         ]
-        return Response(200, render(metrics).encode(), CONTENT_TYPE)
+        wanted = preferred(request.headers.get("accept", ""), OFFERED)
+        body = render(families, wanted).encode()
+        return Response(200, body, CONTENT_TYPES[wanted], {"Vary": "Accept"})

@@ -139,7 +139,12 @@ class _Master:
         clear_attempts(state_dir, records)
         clear_results(state_dir, self._found.job_ids)
         self._restored = core.restore(
-            records, self._found.workers(), time.monotonic(), time.time(), self._found.ended
+            records,
+            self._found.workers(),
+            time.monotonic(),
+            time.time(),
+            self._found.ended,
+            self._found.totals(),
         )
         results = Results(history, config.state_dir, host_id(), settings.token)
         self._sessions = Sessions(
@@ -174,7 +179,11 @@ class _Master:
             "state_dir": config.state_dir,
         }
         cluster = ClusterApi(
-            self._board, about, config.scheduler.max_load_diff, settings.workers_expected
+            self._board,
+            about,
+            config.scheduler.max_load_diff,
+            settings.workers_expected,
+            lambda: self._loop.blocked_by is not None,
         )
         router = Router()
         for api in (jobs, workers, cluster, EventsApi(self._events)):

@@ -24,7 +24,7 @@ from minispark.model.events import WorkerIdentity
 from minispark.model.job import Dag, JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
-from minispark.model.snapshot import JobView, StageView
+from minispark.model.snapshot import JobView, StageView, Totals
 from minispark.model.states import AttemptState, JobState, WorkerKind
 from minispark.storage import salvage
 from minispark.storage.database_errors import is_damage
@@ -181,6 +181,21 @@ class Found:
         names = ", ".join(f"{record.request.name} ({record.job_id})" for record in self.unfinished)
         listed = f": {names}" if names else ""
         logger.info("found %d jobs, %d unfinished%s", total, len(self.unfinished), listed)
+
+    def totals(self) -> Totals:
+        """What the store has of earlier counts: those of jobs that were forgotten are gone."""
+        states = {state.value: state for state in AttemptState}
+        known = [row for row in self._history.attempt_totals() if row[0] in states]
+        attempts = {states[state]: count for state, count, _, _ in known}
+        accepted = [row for row in known if row[0] == AttemptState.SUCCEEDED.value]
+        ended = [view.state for view in self.ended]
+        return Totals(
+            jobs_submitted=len(ended) + len(self.unfinished),
+            jobs_ended={state: ended.count(state) for state in JobState if state.is_terminal},
+            attempts={**attempts, AttemptState.ASSIGNED: sum(count for _, count, _, _ in known)},
+            records=sum(records for _, _, records, _ in accepted),
+            bytes_written=sum(bytes_written for _, _, _, bytes_written in accepted),
+        )
 
     def workers(self) -> dict[str, WorkerIdentity]:
         """Every worker that ever registered, by id. One of a kind that is none is left out: what

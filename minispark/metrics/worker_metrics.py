@@ -1,29 +1,30 @@
-"""A worker's counters, as the documented WorkerMetrics and as Prometheus text.
+"""A worker's counters, as the documented WorkerMetrics and as Prometheus families.
 
 Must not know a clock, the operating system or HTTP: it is given what they say.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
 from minispark.metrics.latency import LatencyWindow
-from minispark.metrics.prometheus import Metric, render
+from minispark.metrics.process_metrics import HostFigures, host_families, process_families
+from minispark.metrics.prometheus import (
+    Family,
+    counter,
+    gauge,
+    histogram,
+    info,
+    summary,
+)
+from minispark.metrics.throughput import Throughput
 
 MB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class HostFigures:
-    """Of the host: `cpu_percent`, memory in MB; and the worker's own resident memory."""
-
-    cpu_percent: float
-    memory_used_mb: float
-    memory_total_mb: float
-    memory_percent: float
-    process_cpu_percent: float
-    process_rss_mb: float
+DURATION_BOUNDS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
+"""From a task of a thousand records to `scheduler.task_timeout_s`."""
+QUANTILES = (0.5, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +37,77 @@ class CacheUse:
     spilled_bytes: int
 
 
-class WorkerCounters:
-    """Counts what a worker's tasks did."""
+@dataclass(frozen=True, slots=True)
+class WorkerUse:
+    """What a worker is and has at one moment, beside what its tasks did."""
 
-    def __init__(self, latency_window: int) -> None:
-        self.executed = 0
+    name: str
+    worker_id: str
+    slots: int
+    active_tasks: int
+    executors: int
+    executors_rss_bytes: int
+    host: HostFigures
+    cache: CacheUse
+
+
+class WorkerCounters:
+    """Counts what a worker's tasks did. The agent's thread counts; any thread may ask."""
+
+    def __init__(self, latency_window: int, started_at: float) -> None:
+        """`started_at`: of the worker, in seconds of the clock that `now` is read from."""
+        self._started_at = started_at
         self.succeeded = 0
         self.failed = 0
         self.records = 0
         self.busy_ms = 0.0
         self.latencies = LatencyWindow(latency_window)
+        self._throughput = Throughput(started_at)
+        self._by_duration = [0] * (len(DURATION_BOUNDS_S) + 1)
 
-    def count(self, is_success: bool, records: int, latency_ms: float) -> None:
+    @property
+    def executed(self) -> int:
+        return self.succeeded + self.failed
+
+    def count(self, is_success: bool, records: int, latency_ms: float, now: float) -> None:
         """A task ended after `latency_ms` milliseconds."""
-        self.executed += 1
-        self.succeeded += is_success
-        self.failed += not is_success
+        if is_success:
+            self.succeeded += 1
+        else:
+            self.failed += 1
         self.records += records
         self.busy_ms += latency_ms
         self.latencies.add(latency_ms)
+        self._throughput.add(records, now)
+        self._by_duration[bisect_left(DURATION_BOUNDS_S, latency_ms / 1000.0)] += 1
 
-    def document(
-        self,
-        worker_id: str,
-        uptime_s: float,
-        active_tasks: int,
-        host: HostFigures,
-        cache: CacheUse,
-    ) -> dict[str, Any]:
+    def document(self, use: WorkerUse, now: float) -> dict[str, Any]:
         """WorkerMetrics (API.md, "Types")."""
+        host, cache = use.host, use.cache
+        succeeded, failed = self.succeeded, self.failed
         return {
-            "worker_id": worker_id,
-            "uptime_secs": int(uptime_s),
+            "worker_id": use.worker_id,
+            "name": use.name,
+            "uptime_secs": int(now - self._started_at),
             "system": {
                 "cpu_usage_percent": host.cpu_percent,
-                "memory_used_mb": host.memory_used_mb,
-                "memory_total_mb": host.memory_total_mb,
+                "memory_used_mb": host.memory_used_bytes / MB,
+                "memory_total_mb": host.memory_size_bytes / MB,
                 "memory_percent": host.memory_percent,
                 "process_cpu_percent": host.process_cpu_percent,
-                "process_rss_mb": host.process_rss_mb,
+                "process_rss_mb": host.process_rss_bytes / MB,
+                "executors_rss_mb": use.executors_rss_bytes / MB,
             },
             "tasks": {
-                "total_executed": self.executed,
-                "total_succeeded": self.succeeded,
-                "total_failed": self.failed,
-                "active_tasks": active_tasks,
+                "total_executed": succeeded + failed,
+                "total_succeeded": succeeded,
+                "total_failed": failed,
+                "active_tasks": use.active_tasks,
                 "avg_latency_ms": self.latencies.mean(),
                 "p50_latency_ms": self.latencies.percentile(50),
                 "p99_latency_ms": self.latencies.percentile(99),
                 "records_processed": self.records,
-                "throughput_records_per_sec": self.records / uptime_s if uptime_s > 0 else 0.0,
+                "throughput_records_per_sec": self._throughput.per_second(now),
             },
             "cache_hits": cache.hits,
             "cache_misses": cache.misses,
@@ -93,28 +115,65 @@ class WorkerCounters:
             "cache_spilled_mb": cache.spilled_bytes / MB,
         }
 
-
-def prometheus(document: dict[str, Any]) -> str:
-    """WorkerMetrics in the Prometheus text format."""
-    labels = {"worker_id": document["worker_id"]}
-    tasks, system = document["tasks"], document["system"]
-    figures = [
-        ("tasks_total", "counter", "Tasks that ended.", tasks["total_executed"]),
-        ("tasks_failed_total", "counter", "Tasks that failed.", tasks["total_failed"]),
-        ("tasks_active", "gauge", "Tasks running or queued.", tasks["active_tasks"]),
-        ("records_total", "counter", "Records that left tasks.", tasks["records_processed"]),
-        ("task_latency_p50_ms", "gauge", "Median task latency.", tasks["p50_latency_ms"]),
-        ("task_latency_p99_ms", "gauge", "99th percentile.", tasks["p99_latency_ms"]),
-        ("cache_hits_total", "counter", "Partitions found.", document["cache_hits"]),
-        ("cache_misses_total", "counter", "Partitions not found.", document["cache_misses"]),
-        ("cache_memory_mb", "gauge", "Partitions in memory.", document["cache_memory_mb"]),
-        ("cache_spilled_mb", "gauge", "Partitions on disk.", document["cache_spilled_mb"]),
-        ("uptime_seconds", "counter", "Time since its start.", document["uptime_secs"]),
-        ("process_rss_mb", "gauge", "Resident memory of the agent.", system["process_rss_mb"]),
-    ]
-    return render(
-        [
-            Metric(f"minispark_worker_{name}", kind, text, [(labels, value)])
-            for name, kind, text, value in figures
+    def families(self, use: WorkerUse, now: float) -> list[Family]:
+        """The same as Prometheus families, in base units."""
+        name, own = "minispark_worker", {"worker": use.name}
+        return [
+            info(name, "This worker.", {**own, "worker_id": use.worker_id}),
+            gauge(f"{name}_uptime_seconds", "Since its start.", now - self._started_at, own),
+            gauge(f"{name}_slots", "Tasks that it can run at once.", use.slots, own),
+            *self._task_families(f"{name}_", own, use, now),
+            *_cache_families(f"{name}_cache_", own, use.cache),
+            *host_families(f"{name}_host_", own, use.host),
+            *process_families(f"{name}_process_", own, use.host),
+            gauge(f"{name}_executors", "Executor processes.", use.executors, own),
+            gauge(
+                f"{name}_executors_resident_memory_bytes",
+                "Memory of its executors together, shared pages in each of them.",
+                use.executors_rss_bytes,
+                own,
+            ),
         ]
-    )
+
+    def _task_families(
+        self, prefix: str, own: dict[str, str], use: WorkerUse, now: float
+    ) -> list[Family]:
+        busy_s, by_duration = self.busy_ms / 1000.0, list(self._by_duration)
+        quantiles = {q: self.latencies.percentile(100 * q) / 1000.0 for q in QUANTILES}
+        results = [({"result": "succeeded"}, self.succeeded), ({"result": "failed"}, self.failed)]
+        return [
+            counter(f"{prefix}tasks", "Task attempts that ended here.", results, own),
+            gauge(f"{prefix}tasks_active", "Attempts running or queued.", use.active_tasks, own),
+            counter(f"{prefix}records_processed", "Records out of tasks.", self.records, own),
+            gauge(
+                f"{prefix}records_per_second",
+                "Records out of tasks a second, of the last 30 seconds.",
+                self._throughput.per_second(now),
+                own,
+            ),
+            summary(
+                f"{prefix}task_latency_seconds",
+                "How long attempts ran; quantiles of the last metrics.latency_window ones.",
+                own,
+                quantiles,
+                busy_s,
+                sum(by_duration),
+            ),
+            histogram(
+                f"{prefix}task_duration_seconds",
+                "How long attempts ran, since the worker's start.",
+                own,
+                DURATION_BOUNDS_S,
+                by_duration,
+                busy_s,
+            ),
+        ]
+
+
+def _cache_families(prefix: str, own: dict[str, str], cache: CacheUse) -> list[Family]:
+    return [
+        counter(f"{prefix}hits", "Partitions that were found.", cache.hits, own),
+        counter(f"{prefix}misses", "Partitions that were not found.", cache.misses, own),
+        gauge(f"{prefix}memory_bytes", "Partitions in memory.", cache.memory_bytes, own),
+        gauge(f"{prefix}spilled_bytes", "Partitions on disk.", cache.spilled_bytes, own),
+    ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from minispark.model.events import WorkerIdentity
 from minispark.model.job import JobRequest, PlanKind
-from minispark.model.states import JobState, WorkerState
+from minispark.model.states import AttemptState, JobState, WorkerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,24 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What was counted so far, also by earlier masters of jobs that are remembered."""
+
+    jobs_submitted: int = 0
+    jobs_ended: Mapping[JobState, int] = field(default_factory=dict)
+    attempts: Mapping[AttemptState, int] = field(default_factory=dict)
+    """How often one entered that state: each was ASSIGNED once. An accepted one whose output was
+    lost counts as SUCCEEDED and as LOST.
+    """
+    records: int = 0
+    """Records that left accepted attempts."""
+    bytes_written: int = 0
+
+
+NOTHING_COUNTED = Totals()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Mappings keep insertion order: jobs by submission, workers by first registration."""
 
@@ -103,3 +121,4 @@ class Snapshot:
     retries_total: int = 0
     late_results: int = 0
     """Results of superseded attempts, dropped."""
+    totals: Totals = NOTHING_COUNTED

@@ -21,6 +21,7 @@ from minispark.model.plan import (
 from minispark.model.states import AttemptState, Cause, JobState, TaskState
 from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
+from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved, stage_measured
 from minispark.scheduling.limits import (
     AVOID_S,
@@ -178,22 +179,23 @@ class AttemptOutcomes:
     def _retry(self, attempt: Attempt, event: ev.Event, due: float | None = None) -> None:
         """The task waits again, until `due` where that is said; unless its backup goes on."""
         job, task = attempt.stage.job, attempt.task
-        job.failed_attempts += 1
-        attempt.stage.failed_attempts += 1
+        job.count_failed(attempt)
         if task.live is None:
-            job.retries += 1
-            self.state.retries_total += 1
+            self._count_retry(job)
             job.send_back(attempt.stage, task, event, is_delayed=due is not None)
             if due is not None:
                 self.state.delay(attempt.stage, task, due)
         self.state.touch(job)
 
+    def _count_retry(self, job: JobRun) -> None:
+        job.retries += 1
+        self.state.retries_total += 1
+
     def _give_up(
         self, attempt: Attempt, message: str, event: ev.Event, effects: list[Effect]
     ) -> None:
         job, task = attempt.stage.job, attempt.task
-        job.failed_attempts += 1
-        attempt.stage.failed_attempts += 1
+        job.count_failed(attempt)
         if task.live is not None:
             self._endings.cancel(task.live, Cause.RACE, event, effects)
         job.fail_task(attempt.stage, task, event)
@@ -258,6 +260,7 @@ class AttemptOutcomes:
         """
         job, task = lost.stage.job, lost.task
         job.forget_output(lost, event)
+        job.count_failed(lost)
         effects.append(attempt_moved(lost, event.at_unix_s, f"lost: {why}", cause))
         if cause is Cause.WORKER:
             task.losses += 1
@@ -270,6 +273,8 @@ class AttemptOutcomes:
             message += f"{task.partition} was lost {task.recomputes} times"
         if is_too_often:
             self._endings.end(job, JobState.FAILED, message, event, effects)
+        else:
+            self._count_retry(job)
         return not is_too_often
 
     def drop_late(self, event: ev.AttemptSucceeded, effects: list[Effect]) -> None:
@@ -306,7 +311,8 @@ class AttemptOutcomes:
             job.release(attempt, AttemptState.LOST, event)
             error = "reported an unexpected path"
             effects.append(attempt_moved(attempt, event.at_unix_s, error, Cause.PEER))
-            # not its task's fault, nor a lost worker: it does not count as an attempt
+            job.count_failed(attempt)
+            # not its task's fault, nor a lost worker: it counts against no budget
             if attempt.task.live is None:
                 job.send_back(attempt.stage, attempt.task, event)
             self.state.touch(job)

@@ -28,7 +28,7 @@ from minispark.model.effects import (
 )
 from minispark.model.job import PlanKind
 from minispark.model.records import JobRecord
-from minispark.model.snapshot import JobView, Snapshot
+from minispark.model.snapshot import NOTHING_COUNTED, JobView, Snapshot, Totals
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.dispatch import Dispatcher
@@ -75,6 +75,7 @@ class SchedulingCore:
                     self._dispatcher.speculate(now, at_unix_s, effects)
                 self._dispatcher.start_early(now, at_unix_s, effects)
         self.state.let_ended_go()
+        self.state.totals.count(effects)
         return effects
 
     def _take_in(self, event: ev.Event, now: float, effects: list[Effect]) -> None:
@@ -138,16 +139,18 @@ class SchedulingCore:
         now: float,
         at_unix_s: float,
         ended: Iterable[JobView] = (),
+        totals: Totals = NOTHING_COUNTED,
     ) -> list[Effect]:
         """Go on with the jobs of an earlier master, before the first event, and remember those that
         ended. Attempts that were live stay so until their worker says otherwise, or did not come
-        back in time.
+        back in time. `totals`: what earlier masters counted.
         """
-        effects: list[Effect] = [ForgetJob(job_id) for job_id in self.state.restore(ended)]
+        effects: list[Effect] = [ForgetJob(i) for i in self.state.restore(ended, totals)]
         recovery = Recovery(self.state, self._endings, workers, now)
         for record in jobs:
             recovery.restore(record, ev.ClockTicked(at_unix_s), effects)
         self.state.let_ended_go()
+        self.state.totals.count(effects)
         return effects
 
     @property

@@ -317,6 +317,11 @@ class JobRun:
         self.tasks_completed -= 1
         self._make_first(stage, task)
 
+    def count_failed(self, attempt: Attempt) -> None:
+        """The attempt FAILED or is LOST: its job and its stage count exactly those."""
+        self.failed_attempts += 1
+        attempt.stage.failed_attempts += 1
+
     def fail_task(self, stage: StageRun, task: TaskRun, event: object) -> None:
         """The task ran out of attempts."""
         self._move_task(stage, task, TaskState.FAILED, event)

@@ -55,6 +55,7 @@ class Recovery:
         for fact in record.attempts:
             self._replay(job, fact, effects)
         self._state.touch(job)
+        self._state.retries_total += job.retries
         if job.incomplete_finals == 0:
             self._endings.succeed(job, event, effects)
 
@@ -117,4 +118,4 @@ def _count(stage: StageRun, task: TaskRun, fact: AttemptMoved) -> None:
         task.remember(f"attempt {fact.attempt}: {fact.error}")
         stage.failed_attempts += 1
         stage.job.failed_attempts += 1
-        stage.job.retries += 1
+        stage.job.retries += fact.cause is not Cause.PEER

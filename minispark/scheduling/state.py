@@ -8,11 +8,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from minispark.model.snapshot import JobView, Snapshot, WorkerView
+from minispark.model.snapshot import JobView, Snapshot, Totals, WorkerView
 from minispark.scheduling.cache_sites import CacheSites
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.limits import Limits
 from minispark.scheduling.task_run import TaskRun
+from minispark.scheduling.totals import RunningTotals
 from minispark.scheduling.worker_pool import Presence, Worker, WorkerPool
 
 
@@ -44,6 +45,7 @@ class ClusterState:
         """Of the event that is being handled (monotonic seconds)."""
         self.retries_total = 0
         self.late_results = 0
+        self.totals = RunningTotals()
         self._delayed: list[tuple[float, int, StageRun, TaskRun]] = []
         """A heap: failed tasks that wait for their retry delay, by when it ends."""
         self._delays = 0
@@ -127,13 +129,15 @@ class ClusterState:
         while self._ended:
             self._ended.pop().let_go()
 
-    def restore(self, views: Iterable[JobView]) -> list[str]:
+    def restore(self, views: Iterable[JobView], totals: Totals) -> list[str]:
         """Jobs that ended before this master started, oldest end first; return the ids of those
         that leave the history at once: the limits may be narrower than they were.
         """
+        self.totals.restore(totals)
         for view in views:
             self.finished[view.job_id] = view
             self._result_bytes += view.result_bytes
+            self.retries_total += view.retries
             self._changed_jobs[view.job_id] = None
         return self._evict()
 
@@ -182,6 +186,7 @@ class ClusterState:
             next_index=self.pool.placed % max(1, len(self.pool.workers)),
             retries_total=self.retries_total,
             late_results=self.late_results,
+            totals=self.totals.view(),
         )
         return self._published
 

@@ -333,6 +333,17 @@ class JobHistory:
             ) in rows
         ]
 
+    def attempt_totals(self) -> list[tuple[str, int, int, int]]:
+        """(state, attempts, records, bytes written) of all attempts of all jobs, by state."""
+        return [
+            (str(state), count, records, bytes_written)
+            for state, count, records, bytes_written in self._rows(
+                "SELECT state, count(*), CAST(total(records) AS INTEGER),"
+                " CAST(total(bytes_written) AS INTEGER) FROM attempts GROUP BY state",
+                (),
+            )
+        ]
+
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._lock:
             connection = self._idle.pop() if self._idle else None

@@ -12,12 +12,11 @@ import signal
 import time
 from typing import assert_never
 
-import psutil
-
 from minispark.errors import ProtocolError
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
+from minispark.supervisor.process_memory import rss_bytes
 from minispark.supervisor.supervisor import DRAIN_SIGNAL, INTERRUPTED, TERMINATED
 from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
@@ -43,9 +42,6 @@ MEASURE_INTERVAL_S = 0.2
 """How often the memory of executors is looked at."""
 REFORK_DELAY_S = 0.2
 """After an executor that died before it got an order: a broken one must not spin."""
-
-_UNSAID = ("crash", "timeout", "memory", "injected")
-"""Failures that no executor reports."""
 
 logger = logging.getLogger("minispark.worker")
 
@@ -95,6 +91,11 @@ class Agent:
     @property
     def active_tasks(self) -> int:
         return self._state.active
+
+    @property
+    def executor_pids(self) -> list[int]:
+        """Any thread may ask."""
+        return [executor.pid for executor in list(self._executors.values())]
 
     def run(self) -> int:
         """Serve until a signal, or the end of whoever started this worker."""
@@ -198,7 +199,7 @@ class Agent:
         """How much memory the executors use that work."""
         for slot, executor in list(self._executors.items()):
             if self._state.slots[slot].run is not None:
-                own_bytes = _rss_bytes(executor.pid) - executor.inherited_bytes
+                own_bytes = rss_bytes(executor.pid) - executor.inherited_bytes
                 self._follow(self._state.measured(slot, own_bytes), now)
 
     def _timeout(self, now: float) -> float:
@@ -237,7 +238,7 @@ class Agent:
             if "slot" in message:
                 channel = Channel(message["sock"], on_want_write=lambda: None)
                 serve_cache(message["cache"], self._cache)
-                inherited = _rss_bytes(message["pid"])
+                inherited = rss_bytes(message["pid"])
                 executor = Executor(message["slot"], message["pid"], channel, now, inherited)
                 self._executors[executor.slot] = executor
                 self._selector.register(channel, selectors.EVENT_READ, executor)
@@ -258,7 +259,8 @@ class Agent:
         executor.channel.close()
         place = self._state.slots[executor.slot]
         was_idle = place.is_ready and place.run is None
-        self._follow(self._state.executor_died(executor.slot, how, now), now)
+        begun_at = place.started_at
+        self._follow(self._state.executor_died(executor.slot, how, now), now, begun_at)
         if was_idle and now - executor.forked_at < REFORK_DELAY_S:
             self._refork_at[executor.slot] = now + REFORK_DELAY_S
         else:
@@ -293,11 +295,8 @@ class Agent:
             self._state.retiring(executor.slot)
             return
         assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
-        slot = self._state.slots[executor.slot]
-        is_success = isinstance(message, msg.Succeeded)
-        records = message.outcome.records if isinstance(message, msg.Succeeded) else 0
-        self._counters.count(is_success, records, 1000.0 * (now - slot.started_at))
-        self._follow(self._state.finished(executor.slot, message, now), now)
+        begun_at = self._state.slots[executor.slot].started_at
+        self._follow(self._state.finished(executor.slot, message, now), now, begun_at)
 
     # --- the master ----------------------------------------------------------------------------
 
@@ -378,7 +377,10 @@ class Agent:
 
     # --- what the state decided ------------------------------------------------------------------
 
-    def _follow(self, instructions: list[Instruction], now: float) -> None:
+    def _follow(
+        self, instructions: list[Instruction], now: float, begun_at: float | None = None
+    ) -> None:
+        """`begun_at`: of the attempt whose end brought them."""
         for instruction in instructions:
             match instruction:
                 case RunOnSlot(slot, run):
@@ -388,8 +390,7 @@ class Agent:
                 case KillSlot(slot):
                     self._server.kill(self._executors[slot].pid, now)
                 case SendReport(report):
-                    if isinstance(report, msg.Failed) and report.kind in _UNSAID:
-                        self._counters.count(False, 0, 0.0)
+                    self._count(report, now, begun_at)
                     self._link.report(report)
                 case DropFiles(attempt_id):
                     self._cache.drop_attempts((attempt_id,))
@@ -397,10 +398,12 @@ class Agent:
                 case _:
                     assert_never(instruction)
 
-
-def _rss_bytes(pid: int) -> int:
-    """The resident memory of a process; 0 of one that died just now."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
+    def _count(self, report: msg.Report, now: float, begun_at: float | None) -> None:
+        """What the master hears of is counted, and nothing else: so both say the same."""
+        if not isinstance(report, (msg.Succeeded, msg.Failed, msg.FetchFailed)):
+            return
+        is_injected = isinstance(report, msg.Failed) and report.kind == "injected"
+        ran_s = 0.0 if begun_at is None or is_injected else now - begun_at
+        is_success = isinstance(report, msg.Succeeded)
+        records = report.outcome.records if isinstance(report, msg.Succeeded) else 0
+        self._counters.count(is_success, records, 1000.0 * ran_s, now)

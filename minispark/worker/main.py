@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import psutil
-
 from minispark.config import Config, WorkerSpec
-from minispark.metrics.worker_metrics import CacheUse, WorkerCounters
+from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
 from minispark.transport.file_limit import connections_within, raise_file_limit
@@ -34,7 +32,8 @@ from minispark.worker.executor_server import ExecutorServer
 from minispark.worker.guests import FETCHERS_MAX, STRANGERS_MAX, Guests
 from minispark.worker.identity import WorkerId
 from minispark.worker.master_link import MasterLink
-from minispark.worker.metrics_http import build_router, host_figures
+from minispark.worker.metrics_http import build_router
+from minispark.worker.metrics_source import MetricsSource
 from minispark.worker.task import TaskContext
 
 METRICS_PORT_OFFSET = 1000
@@ -91,7 +90,7 @@ def run_worker(
         partial(random.Random(spec.name).uniform, 0, 100),
     )
     worker_id = WorkerId(config.state_dir, spec.name)
-    counters = WorkerCounters(config.metrics.latency_window)
+    counters = WorkerCounters(config.metrics.latency_window, time.monotonic())
     cache = PartitionCache(config.state_dir, spec.name, spec.cache_max_mb << 20)
 
     def registration() -> Register:
@@ -122,17 +121,18 @@ def run_worker(
         lifeline=lifeline,
         notifier=notifier,
     )
-    started_at, process = time.monotonic(), psutil.Process()
-
-    def document() -> dict[str, Any]:
-        uptime_s = time.monotonic() - started_at
-        figures = host_figures(process)
-        use = CacheUse(cache.hits, cache.misses, cache.memory_bytes, cache.spilled_bytes)
-        return counters.document(worker_id.value, uptime_s, agent.active_tasks, figures, use)
-
+    metrics = MetricsSource(
+        spec.name,
+        spec.threads,
+        worker_id,
+        counters,
+        cache,
+        lambda: agent.active_tasks,
+        lambda: agent.executor_pids,
+    )
     http = HttpServer(
         metrics_sock,
-        build_router(document),
+        build_router(metrics.document, metrics.families),
         token=settings.token,
         http_auth=config.security.http_auth,
         is_loopback=is_loopback(settings.host),
@@ -147,7 +147,10 @@ def run_worker(
     stop = threading.Event()
     interval_s = config.metrics.log_interval_s
     threading.Thread(
-        target=_log_metrics, args=(document, interval_s, stop), name="metrics-log", daemon=True
+        target=_log_metrics,
+        args=(metrics.document, interval_s, stop),
+        name="metrics-log",
+        daemon=True,
     ).start()
     try:
         return agent.run()

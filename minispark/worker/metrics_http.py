@@ -1,47 +1,35 @@
-"""A worker's HTTP port: `GET /metrics`. Must not know how tasks run."""
+"""A worker's HTTP port: `GET /metrics`, as JSON or Prometheus text. Must not know how tasks run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import psutil
-
-from minispark.metrics.prometheus import CONTENT_TYPE
-from minispark.metrics.worker_metrics import HostFigures, prometheus
+from minispark.metrics.prometheus import CONTENT_TYPES, OFFERED, Family, render
+from minispark.transport.accept import preferred
 from minispark.transport.router import (
+    JSON_TYPE,
     Request,
     Response,
     Router,
     json_response,
 )
 
-MB = 2**20
+VARY = {"Vary": "Accept"}
 
 
-def build_router(document: Callable[[], dict[str, Any]]) -> Router:
-    """Its routes; `document` gives the current WorkerMetrics."""
+def build_router(
+    document: Callable[[], dict[str, Any]], families: Callable[[], Sequence[Family]]
+) -> Router:
+    """Its routes; `document` gives the current WorkerMetrics, `families` the same once more."""
 
     def metrics(request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        if "text/plain" in accept and "application/json" not in accept:
-            return Response(200, prometheus(document()).encode(), CONTENT_TYPE)
-        return json_response(document())
+        wanted = preferred(request.headers.get("accept", ""), (JSON_TYPE, *OFFERED))
+        if wanted == JSON_TYPE:
+            answer = json_response(document())
+            return Response(answer.status, answer.body, answer.content_type, VARY)
+        return Response(200, render(families(), wanted).encode(), CONTENT_TYPES[wanted], VARY)
 
     router = Router()
     router.add("GET", "/metrics", metrics, summary="WorkerMetrics")
     return router
-
-
-def host_figures(process: psutil.Process) -> HostFigures:
-    """What the host and this process use now; CPU since the last call."""
-    memory = psutil.virtual_memory()
-    with process.oneshot():
-        return HostFigures(
-            cpu_percent=psutil.cpu_percent(),
-            memory_used_mb=memory.used / MB,
-            memory_total_mb=memory.total / MB,
-            memory_percent=memory.percent,
-            process_cpu_percent=process.cpu_percent(),
-            process_rss_mb=process.memory_info().rss / MB,
-        )

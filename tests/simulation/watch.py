@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import JobState, WorkerKind
+from tests.simulation.count_rules import CountRules
 from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import Ledger
 from tests.simulation.place_rules import PlaceRules
@@ -38,6 +39,7 @@ class Watch:
         self.places = PlaceRules(simulation, self.ledger)
         self.early = EarlyRules(self.ledger)
         self.waiting = WaitingRules(self.ledger, self.early)
+        self.counts = CountRules()
         self._event: ev.Event | None = None
         self._kept: dict[str, None] = {}
         """What a worker that drains in this turn runs, and said so."""
@@ -51,6 +53,7 @@ class Watch:
         self.places.master_began()
         self.early.master_began()
         self.waiting.master_began()
+        self.counts.master_began()
 
     def begin_turn(self, event: ev.Event | None) -> None:
         self._event = event
@@ -97,6 +100,7 @@ class Watch:
         self.ledger.see(fact, self._simulation.now)
         self.places.see_fact(fact)
         self.waiting.see_fact(fact, self._simulation.now)
+        self.counts.see_fact(fact)
 
     def end_turn(self) -> None:
         self.tasks.end_turn()
@@ -104,6 +108,7 @@ class Watch:
         self.places.end_turn(self._event)
         self.early.end_turn()
         self.waiting.end_turn(self._event, self._simulation.now)
+        self.counts.end_turn(self._simulation.core)
 
     # --- when all is over ------------------------------------------------------------------------
 

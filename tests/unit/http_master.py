@@ -66,7 +66,7 @@ class HttpMaster:
         router = Router()
         JobsApi(self.loop, board, history, results, submitter).add_routes(router)
         WorkersApi(self.loop, board, history, str(state_dir), "here").add_routes(router)
-        ClusterApi(board, {}, 2, 0).add_routes(router)
+        ClusterApi(board, {}, 2, 0, lambda: False).add_routes(router)
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         self._http = HttpServer(sock, router, token=TOKEN)

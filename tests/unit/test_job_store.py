@@ -480,3 +480,28 @@ def test_f31_a_salvage_that_is_killed_anywhere_is_done_all_the_same(
     left = {path.name: path for path in again.path.parent.iterdir()}
     assert sorted(left) == ["minispark.db", "minispark.db.corrupt-1"]
     assert left["minispark.db.corrupt-1"].read_bytes() == damaged
+
+
+def test_f30_what_an_earlier_master_counted_is_counted_on(tmp_path: Path) -> None:
+    store = open_in(tmp_path)
+    for job_id in ("ended", "goes-on"):
+        store.write(facts(job_id))
+    moved = next(fact for fact in facts("ended") if isinstance(fact, fx.AttemptMoved))
+    lost = replace(moved, attempt=7, state=AttemptState.LOST, error="gone", cause=Cause.WORKER)
+    store.write([lost, fx.JobMoved("ended", JobState.SUCCEEDED, None, 4.0)])
+    history = JobHistory(store.path)
+    found = Found(history)
+    totals = found.totals()
+    rows = [row for job in ("ended", "goes-on") for row in history.attempt_facts(job)]
+    core = SchedulingCore(Limits())
+    core.restore(found.unfinished, found.workers(), 0.0, 5.0, found.ended, totals)
+    snapshot = core.snapshot()
+    assert (totals.jobs_submitted, totals.jobs_ended[JobState.SUCCEEDED]) == (2, 1)
+    assert snapshot.totals.attempts[AttemptState.ASSIGNED] == len(rows)
+    failed = [row for row in rows if row.state in (AttemptState.FAILED, AttemptState.LOST)]
+    assert failed
+    counted = snapshot.totals.attempts
+    assert counted[AttemptState.FAILED] + counted[AttemptState.LOST] == len(failed)
+    assert sum(job.failed_attempts for job in snapshot.jobs.values()) == len(failed)
+    assert snapshot.retries_total == sum(job.retries for job in snapshot.jobs.values()) > 0
+    store.close()
