@@ -14,7 +14,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Self
@@ -221,20 +221,7 @@ class Client:
     def find_job(self, text: str) -> dict[str, Any]:
         """The job of an id, a unique prefix of one, a name (its newest job), or `last`."""
         jobs = self.jobs()
-        if text == "last" and jobs:
-            return jobs[-1]
-        exact = [job for job in jobs if job["id"] == text.lower()]
-        named = [job for job in jobs if job["request"]["name"] == text]
-        prefixed = [job for job in jobs if job["id"].startswith(text.lower())]
-        if exact or named:
-            return (exact or named)[-1]
-        if len(prefixed) == 1:
-            return prefixed[0]
-        if prefixed:
-            raise NotFound(
-                f"{len(prefixed)} jobs have ids that begin with {text}; write more of it"
-            )
-        raise NotFound(f"there is no job {text!r}; `jobs` lists them")
+        return jobs[choose_job([(job["id"], job["request"]["name"]) for job in jobs], text)]
 
     # --- cluster ---------------------------------------------------------------------------
 
@@ -365,3 +352,19 @@ def _error(status: int, data: bytes) -> MiniSparkError:
     if status == 404:
         return NotFound(message)
     return ClusterError(message)
+
+
+def choose_job(jobs: Sequence[tuple[str, str]], text: str) -> int:
+    """Which of the jobs, (id, name) each, oldest first, a user means. Raises NotFound."""
+    if text == "last" and jobs:
+        return len(jobs) - 1
+    exact = [i for i, (job_id, _) in enumerate(jobs) if job_id == text.lower()]
+    named = [i for i, (_, name) in enumerate(jobs) if name == text]
+    prefixed = [i for i, (job_id, _) in enumerate(jobs) if job_id.startswith(text.lower())]
+    if exact or named:
+        return (exact or named)[-1]
+    if len(prefixed) > 1:
+        raise NotFound(f"{len(prefixed)} jobs have ids that begin with {text}; write more of it")
+    if not prefixed:
+        raise NotFound(f"there is no job {text!r}; `jobs` lists them")
+    return prefixed[0]

@@ -215,7 +215,7 @@ def worker_process(
         http_sock.close()
         port = worker_sock.getsockname()[1]
         worker_sock.close()
-        _log_to(config, spec.name)
+        _log_to(config, spec.name, spec.name)
         host = config.master.host
         target = "127.0.0.1" if host == "0.0.0.0" else host
         settings = WorkerSettings(spec, token, target, target, port)
@@ -224,10 +224,10 @@ def worker_process(
     return ProcessSpec(spec.name, worker)
 
 
-def _log_to(config: Config, name: str) -> None:
+def _log_to(config: Config, name: str, worker: str | None = None) -> None:
     log = config.logging
     path = Path(config.state_dir) / "logs" / f"{name}.log"
-    configure_logging(name, log.level, log.format, path, log.max_mb, log.backups)
+    configure_logging(name, log.level, log.format, path, log.max_mb, log.backups, worker)
 
 
 def check_security(config: Config) -> None:

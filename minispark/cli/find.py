@@ -5,11 +5,12 @@ file.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
 
-from minispark.client import Client
+from minispark.client import Client, choose_job
 from minispark.errors import NoCluster
 from minispark.model.places import DEFAULT_STATE_DIR
 
@@ -52,6 +53,23 @@ def find_client(args: argparse.Namespace) -> Client:
         if own.master_url == url.rstrip("/"):
             return own
     return Client(url.rstrip("/"), token)
+
+
+def find_job_offline(args: argparse.Namespace, text: str) -> str:
+    """The id of the job that the text names; where no cluster runs, among those that the state
+    directory remembers. Raises NotFound.
+    """
+    try:
+        with find_client(args) as client:
+            return str(client.find_job(text)["id"])
+    except NoCluster:
+        pass
+    try:
+        saved = json.loads((state_dir_of(args) / "state" / "jobs.json").read_bytes())
+        jobs = [(str(job_id), str(job["name"])) for job_id, job in saved["jobs"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        jobs = []
+    return jobs[choose_job(jobs, text)][0]
 
 
 def token_of_environment() -> str | None:

@@ -1,4 +1,4 @@
-"""`logs`: the processes' logs, merged by time, and followed."""
+"""`logs`: the processes' logs, merged by time, and followed; of a job, all that is said of it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
-from minispark.cli.find import state_dir_of
+from minispark.cli.find import find_job_offline, state_dir_of
 from minispark.cli.render import colour, print_json_line
 from minispark.errors import NotFound
+from minispark.model.file_names import log_file
 
 EXAMPLES = """\
 examples:
   minispark logs -n 50              the newest 50 lines of all processes
   minispark logs -f worker-1        follow one
+  minispark logs --job last         what all of them say of a job, with what its tasks printed
 """
 POLL_S = 0.2
+LINES_SHOWN = 100
+TASK = "task"
+"""In front of what tasks printed, where others have their process's name."""
 _STAMP = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ")
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 
@@ -31,7 +36,14 @@ _COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="processes; default: all")
     parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
-    parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--job", metavar="JOB", help="an id, a prefix, a name, or last")
+    parser.add_argument(
+        "-n",
+        "--lines",
+        type=int,
+        metavar="N",
+        help=f"the newest N entries; default: {LINES_SHOWN}, of a job all",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
     for name in args.names:
         if name not in known:
             raise NotFound(f"there is no log of {name!r}; there are {', '.join(known)}")
-    with closing(Tail(folder, tuple(args.names), args.json)) as tail:
-        tail.print_new(args.lines)
+    job_id = find_job_offline(args, args.job) if args.job is not None else None
+    lines = LINES_SHOWN if args.lines is None and job_id is None else args.lines
+    with closing(Tail(folder, tuple(args.names), args.json, job_id)) as tail:
+        tail.print_new(lines)
         while args.follow:
             time.sleep(POLL_S)  # how often the files are looked at
             tail.print_new()
@@ -55,7 +69,15 @@ class Tail:
     renamed.
     """
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = (), is_json: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        names: tuple[str, ...] = (),
+        is_json: bool = False,
+        job_id: str | None = None,
+    ) -> None:
+        """`job_id`: only what is about that job, from its beginning, and what its tasks printed."""
+        self._job_id = job_id
         self._folder = folder
         self._names = names
         self._is_json = is_json
@@ -83,20 +105,17 @@ class Tail:
         for path in sorted(self._folder.glob("*.log")):
             if self._names and path.stem not in self._names:
                 continue
-            at = ""
-            entry: list[str] = []
-            for line in self._read(path):
-                stamp = _stamp_of(line)
-                if stamp is not None:
-                    if entry:
-                        yield at, path.stem, "\n".join(entry)
-                    at, entry = stamp, []
-                entry.append(line)
-            if entry:
-                yield at, path.stem, "\n".join(entry)
+            for at, entry in _entries(self._read(path)):
+                if self._job_id is None or self._job_id in entry:
+                    yield at, path.stem, entry
+        if self._job_id is not None:
+            for at, entry in _entries(self._read(self._folder.parent / log_file(self._job_id))):
+                yield at, TASK, entry
 
     def _read(self, path: Path) -> list[str]:
         lines: list[str] = []
+        if self._job_id is not None and path not in self._files:
+            lines += _rotated_lines(path)
         followed = self._files.get(path)
         if followed is not None:
             is_over = followed.is_renamed(path)  # before it is read: nothing comes after that
@@ -132,6 +151,38 @@ class _Followed:
         if is_over and self._begun:
             whole.append(self._begun)
         return [line.decode(errors="replace") for line in whole]
+
+
+def _entries(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """(timestamp, entry): a line without a timestamp belongs to the entry before it."""
+    at = ""
+    entry: list[str] = []
+    for line in lines:
+        stamp = _stamp_of(line)
+        if stamp is not None:
+            if entry:
+                yield at, "\n".join(entry)
+            at, entry = stamp, []
+        entry.append(line)
+    if entry:
+        yield at, "\n".join(entry)
+
+
+def _rotated_lines(path: Path) -> list[str]:
+    """What the log's earlier files hold, oldest first; one that goes meanwhile is passed over."""
+    numbered = ((old, old.name.removeprefix(f"{path.name}.")) for old in _siblings(path))
+    files = sorted(((int(n), old) for old, n in numbered if n.isdigit()), reverse=True)
+    lines: list[str] = []
+    for _, old in files:
+        try:
+            lines += old.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            pass
+    return lines
+
+
+def _siblings(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{path.name}.*")
 
 
 def _stamp_of(line: str) -> str | None:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         name, section.base_port, section.threads, section.cache_max_mb, section.fail_probability
     )
     log = config.logging
-    configure_logging(name, log.level, log.format, None, log.max_mb, log.backups)
+    configure_logging(name, log.level, log.format, None, log.max_mb, log.backups, name)
     settings = WorkerSettings(spec, token, args.host or config.master.host, host, port)
     return run_worker(config, settings, Notifier(None), None)
 

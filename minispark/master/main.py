@@ -42,6 +42,7 @@ from minispark.master.results import Results
 from minispark.master.retention import ResultsDeleter, clear_results
 from minispark.master.sessions import CONNECTIONS_MAX, Sessions
 from minispark.master.submission import Submitter
+from minispark.master.transitions import TransitionLog
 from minispark.model.effects import Fact, ForgetJob
 from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
@@ -164,6 +165,7 @@ class _Master:
             config.scheduler.task_timeout_s,
             self._deleter.delete,
             self._parts.order,
+            TransitionLog(self._found.plans(), self._found.worker_names()),
         )
         self._failed = threading.Event()
         self._is_stopping = threading.Event()

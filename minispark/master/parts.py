@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from minispark.errors import ClusterError
 from minispark.model.effects import DiscardParts, PublishParts
 from minispark.model.events import PartsPublished
+from minispark.model.log_fields import about
 from minispark.model.snapshot import JobView
 from minispark.model.states import JobState
 from minispark.storage.part_folders import discard, publish
@@ -68,4 +69,4 @@ class PartsPublisher:
         try:
             discard(order.paths, order.job_id)
         except OSError as error:
-            logger.warning("parts of job %s stay: %s", order.job_id, error)
+            logger.warning("parts stay: %s", error, extra=about(job=order.job_id))

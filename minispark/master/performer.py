@@ -5,20 +5,17 @@ Must not know why they are asked for.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import assert_never
 
 from minispark.master.sessions import Sessions
+from minispark.master.transitions import TransitionLog
 from minispark.model import effects as fx
-from minispark.model.states import JobState
 from minispark.transport import messages as msg
-
-logger = logging.getLogger("minispark.master")
 
 
 class Performer:
-    """Sends what is to be sent, deletes what is to be deleted, logs what people should know."""
+    """Sends what is to be sent, deletes what is to be deleted, has the log say what happened."""
 
     def __init__(
         self,
@@ -27,12 +24,14 @@ class Performer:
         task_timeout_s: float,
         delete_results: Callable[[str], None],
         order_parts: Callable[[fx.PublishParts | fx.DiscardParts], None],
+        transitions: TransitionLog,
     ) -> None:
         self._sessions = sessions
         self._heartbeat_interval_s = heartbeat_interval_s
         self._task_timeout_s = task_timeout_s
         self._delete_results = delete_results
         self._order_parts = order_parts
+        self._transitions = transitions
 
     def perform(self, effects: list[fx.Effect]) -> None:
         """What they have for one worker goes in one piece; the log, for which nobody waits, is
@@ -77,55 +76,16 @@ class Performer:
                 case fx.ForgetJob(job_id):
                     self._delete_results(job_id)
                 case fx.AppendJournal() | fx.Warn():
-                    pass  # logged below
+                    pass  # what the log says below
                 case fx.AnswerTaskRequest():
                     pass  # the loop hands it to the thread that asked
                 case _:
                     assert_never(effect)
         for worker_id, messages in outbox.items():
             self._sessions.send(worker_id, *messages)
-        for effect in effects:
-            match effect:
-                case fx.AppendJournal(fact):
-                    _log(fact)
-                case fx.Warn(message):
-                    logger.warning("%s", message)
+        self._transitions.note(effects)
 
 
 def _pages(ids: tuple[str, ...]) -> list[tuple[str, ...]]:
     size = msg.ATTEMPTS_PER_PAGE
     return [ids[i : i + size] for i in range(0, len(ids), size)]
-
-
-def _log(fact: fx.Fact) -> None:
-    """One line for what the owner of a cluster wants to follow; attempts that went well are not."""
-    match fact:
-        case fx.JobAccepted():
-            logger.info("job %s accepted: %s", fact.job_id, fact.request.name)
-        case fx.PlanChosen():
-            plan = fact.plan
-            logger.info(
-                "job %s planned: %s, %d stages, %d tasks",
-                fact.job_id,
-                plan.kind.value,
-                len(plan.stages),
-                plan.tasks_total,
-            )
-        case fx.JobMoved():
-            level = logging.WARNING if fact.state is JobState.FAILED else logging.INFO
-            why = f": {fact.message}" if fact.message else ""
-            logger.log(level, "job %s %s%s", fact.job_id, fact.state.value, why)
-        case fx.StageMeasured():
-            pass
-        case fx.AttemptMoved():
-            if fact.error is not None:
-                where = f"{fact.stage_index}/{fact.partition}/{fact.attempt}"
-                logger.warning(
-                    "attempt %s of job %s %s: %s", where, fact.job_id, fact.state.value, fact.error
-                )
-        case fx.WorkerSeen():
-            logger.info("%s registered as %s", fact.worker.name, fact.worker.worker_id)
-        case fx.WorkerLost():
-            logger.warning("%s is Down: %s", fact.name, fact.reason)
-        case _:
-            assert_never(fact)

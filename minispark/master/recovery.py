@@ -22,6 +22,7 @@ from minispark.master.job_codec import (
 from minispark.model.effects import AttemptMoved
 from minispark.model.events import WorkerIdentity
 from minispark.model.job import Dag, JobRequest, PlanKind
+from minispark.model.log_fields import about
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
 from minispark.model.snapshot import JobView, StageView, Totals
@@ -79,7 +80,7 @@ def _name_lost(snapshot: Path, saved: list[str]) -> None:
     logger.error("%d jobs were saved, %d are lost", len(saved), len(lost))
     for job_id, job in lost.items():
         name = job.get("name", "?") if isinstance(job, dict) else "?"
-        logger.error("lost: job %s (%s)", job_id, name)
+        logger.error("lost: job %s (%s)", job_id, name, extra=about(job=job_id))
 
 
 class Found:
@@ -107,7 +108,8 @@ class Found:
             request = load_request(row.request)
             plan = load_plan(row.plan) if row.plan is not None else None
         except UnreadableText as error:
-            logger.error("job %s (%s): %s", row.job_id, row.name, error)
+            text = "job %s (%s): %s"
+            logger.error(text, row.job_id, row.name, error, extra=about(job=row.job_id))
         rows = self._history.stages(row.job_id)
         stages = tuple(
             StageView(
@@ -196,6 +198,15 @@ class Found:
             records=sum(records for _, _, records, _ in accepted),
             bytes_written=sum(bytes_written for _, _, _, bytes_written in accepted),
         )
+
+    def plans(self) -> list[tuple[str, PhysicalPlan]]:
+        """The plans of unfinished jobs that have one, with the jobs' ids."""
+        return [
+            (job.job_id, job.plans[0]) for job in self.unfinished if job.is_planned and job.plans
+        ]
+
+    def worker_names(self) -> dict[str, str]:
+        return {row.worker_id: row.name for row in self._history.workers()}
 
     def workers(self) -> dict[str, WorkerIdentity]:
         """Every worker that ever registered, by id. One of a kind that is none is left out: what

@@ -21,6 +21,7 @@ from minispark.errors import ProtocolError
 from minispark.master.registration import identity_of
 from minispark.master.reports import check_count, events_of
 from minispark.model import events as ev
+from minispark.model.log_fields import about
 from minispark.transport import messages as msg
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.channel import Channel
@@ -129,7 +130,7 @@ class Sessions:
             session.channel.send(*messages)
         except (OSError, ProtocolError) as error:
             # the sessions thread sees the closed socket and reports the worker lost
-            logger.warning("sending to %s failed: %s", session.name, error)
+            logger.warning("sending failed: %s", error, extra=about(worker=session.name))
             session.channel.shut()
             self._wake()
 
@@ -336,7 +337,7 @@ class Sessions:
         self._forget(session)
         if session.worker_id is None:
             return
-        logger.info("%s disconnected: %s", session.name, reason)
+        logger.info("disconnected: %s", reason, extra=about(worker=session.name))
         with self._lock:
             if self._by_worker.get(session.worker_id) is session:
                 del self._by_worker[session.worker_id]

@@ -170,6 +170,19 @@ class WorkerCounters:
         ]
 
 
+def flat(document: dict[str, Any]) -> dict[str, object]:
+    """WorkerMetrics without its sections, as a line of a log has it; figures to three digits
+    behind the point.
+    """
+    values: dict[str, object] = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            values |= flat(value)
+        else:
+            values[name] = round(value, 3) if isinstance(value, float) else value
+    return values
+
+
 def _cache_families(prefix: str, own: dict[str, str], cache: CacheUse) -> list[Family]:
     return [
         counter(f"{prefix}hits", "Partitions that were found.", cache.hits, own),

@@ -20,6 +20,7 @@ from minispark.supervisor.process_memory import rss_bytes
 from minispark.supervisor.supervisor import DRAIN_SIGNAL, INTERRUPTED, TERMINATED
 from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
+from minispark.worker import attempt_log
 from minispark.worker.agent_state import (
     AgentState,
     DropFiles,
@@ -188,6 +189,7 @@ class Agent:
         """
         if self._link.is_registered and not self._is_drain_said:
             self._is_drain_said = True
+            logger.info("draining: the worker ends once nothing runs")
             self._link.flush_reports(time.monotonic())
             self._link.send(msg.Draining())
             self._refuses_from = time.monotonic() + DRAIN_SETTLE_S
@@ -260,6 +262,7 @@ class Agent:
         place = self._state.slots[executor.slot]
         was_idle = place.is_ready and place.run is None
         begun_at = place.started_at
+        attempt_log.executor_gone(place.run, executor.slot, pid, how, place.killed_for)
         self._follow(self._state.executor_died(executor.slot, how, now), now, begun_at)
         if was_idle and now - executor.forked_at < REFORK_DELAY_S:
             self._refork_at[executor.slot] = now + REFORK_DELAY_S
@@ -295,7 +298,9 @@ class Agent:
             self._state.retiring(executor.slot)
             return
         assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
-        begun_at = self._state.slots[executor.slot].started_at
+        place = self._state.slots[executor.slot]
+        begun_at = place.started_at
+        attempt_log.ended(place.run, message, now - begun_at)
         self._follow(self._state.finished(executor.slot, message, now), now, begun_at)
 
     # --- the master ----------------------------------------------------------------------------
@@ -384,6 +389,7 @@ class Agent:
         for instruction in instructions:
             match instruction:
                 case RunOnSlot(slot, run):
+                    attempt_log.begun(run, slot)
                     self._executors[slot].add(run)
                 case TellSlot(slot, made):
                     self._executors[slot].tell(made)

@@ -11,16 +11,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from minispark.compute.user_functions import UserFunctions
 from minispark.errors import FetchError, MiniSparkError
 from minispark.model.figures import Span
-from minispark.model.file_names import log_file
 from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
@@ -35,7 +33,7 @@ from minispark.transport.messages import (
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
-from minispark.worker.task_log import TaskLog
+from minispark.worker.task_log import TaskLogs
 from minispark.worker.user_modules import UserModules
 
 RETIRE_BYTES = 32 << 20
@@ -59,6 +57,7 @@ def serve_orders(
     program: StageProgram | None = None
     outputs: tuple[OutputLocation, ...] = ()
     begun_bytes = _rss_max_bytes()
+    logs = TaskLogs(context.state_dir, context.name, context.log_format)
     while True:
         try:
             message = connection.receive()
@@ -77,9 +76,11 @@ def serve_orders(
         functions = UserFunctions(modules.find, dict(modules.modules))
         held: list[object] = []
         begun = time.monotonic()
-        with _printing(message.order, program, context):
+        with _logging(message.order, program, logs) as log_failure:
             inputs = TaskInputs(outputs, message.order.awaited, partial(_hear, connection))
             report = _run(message.order, program, inputs, context, functions, held, channel)
+            if not isinstance(report, Succeeded):
+                log_failure(report.error)
         ended = time.monotonic()
         report = replace(report, span=Span(slot, begun, ended))
         is_looked_at = ended - begun >= RETIRE_LOOK_S
@@ -107,15 +108,18 @@ def _rss_max_bytes() -> int:
 
 
 @contextmanager
-def _printing(order: TaskOrder, program: StageProgram, context: TaskContext) -> Iterator[None]:
-    """What the user's functions print goes to their job's log."""
+def _logging(
+    order: TaskOrder, program: StageProgram, logs: TaskLogs
+) -> Iterator[Callable[[str], None]]:
+    """What the user's functions print goes to their job's log; so does the error of an attempt,
+    which the block hands to what it gets.
+    """
     if not program.modules:
-        yield
+        yield partial(logs.failed, order)
         return
-    prefix = f"{order.stage_id}/{order.partition}/{order.attempt}"
-    with TaskLog(Path(context.state_dir) / log_file(order.job_id), prefix) as log:
+    with logs.of(order) as log:
         with redirect_stdout(log), redirect_stderr(log):
-            yield
+            yield log.failed
 
 
 def _run(

@@ -5,19 +5,20 @@ Must not know who started it: a supervisor (`lifeline`), or somebody by hand.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from minispark.config import Config, WorkerSpec
-from minispark.metrics.worker_metrics import WorkerCounters
+from minispark.metrics.worker_metrics import WorkerCounters, flat
+from minispark.model.log_fields import figures
 from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
 from minispark.transport.file_limit import connections_within, raise_file_limit
@@ -37,6 +38,7 @@ from minispark.worker.metrics_source import MetricsSource
 from minispark.worker.task import TaskContext
 
 METRICS_PORT_OFFSET = 1000
+METRICS_LOG_TIMEOUT_S = 1.0
 
 logger = logging.getLogger("minispark.worker")
 
@@ -80,6 +82,8 @@ def run_worker(
         config.memory.task_max_mb,
         spec.cache_max_mb << 20,
         (settings.host, port),
+        spec.name,
+        config.logging.format,
     )
     server = ExecutorServer(context)  # before the first thread: it forks
     state = AgentState(
@@ -146,16 +150,18 @@ def run_worker(
     http.start()
     stop = threading.Event()
     interval_s = config.metrics.log_interval_s
-    threading.Thread(
+    metrics_log = threading.Thread(
         target=_log_metrics,
         args=(metrics.document, interval_s, stop),
         name="metrics-log",
         daemon=True,
-    ).start()
+    )
+    metrics_log.start()
     try:
         return agent.run()
     finally:
         stop.set()
+        metrics_log.join(METRICS_LOG_TIMEOUT_S)
         http.stop()
         data_sock.close()
         cache.close()
@@ -174,6 +180,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _log_metrics(document: Any, interval_s: float, stop: threading.Event) -> None:
-    while not stop.wait(interval_s):
-        logger.info("metrics %s", json.dumps(document()["tasks"]))
+def _log_metrics(
+    document: Callable[[], dict[str, Any]], interval_s: float, stop: threading.Event
+) -> None:
+    """The periodic line; one more when the worker ends, so that a brief one has said it too."""
+    is_over = False
+    while not is_over:
+        is_over = stop.wait(interval_s)
+        logger.info("metrics", extra=figures(flat(document())))

@@ -78,6 +78,8 @@ class TaskContext:
     cache_bytes_max: int
     address: tuple[str, int]
     """Host and port of the worker's data server."""
+    name: str = "worker"
+    log_format: str = "text"
 
 
 HELD_BYTES_PER_MB = 1 << 19

@@ -1,4 +1,5 @@
-"""What the user's functions print: one log a job, a line for a line, each with its task in front.
+"""What the user's functions print, and how attempts failed: one log a job, an entry a line, each
+with its task in front.
 
 Lines of several tasks mix, but none is torn: each is written at once. Must not know what runs.
 """
@@ -8,19 +9,45 @@ from __future__ import annotations
 import io
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+from minispark.model.file_names import log_file
+from minispark.model.log_fields import FIELDS, about
+from minispark.model.plan import TaskOrder
+from minispark.supervisor.log_format import json_entry, text_entry
 
 LINE_CHARS_MAX = 4000
 TASK_BYTES_MAX = 1024 * 1024
 """What one attempt may print; the rest is dropped, and the log says so."""
+COMPONENT = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLogs:
+    """Where and how a worker's executors write the logs of their tasks. `worker`: its name."""
+
+    state_dir: str
+    worker: str
+    format: str
+
+    def of(self, order: TaskOrder) -> TaskLog:
+        """The log of one attempt; its file is made when there is something to write."""
+        return TaskLog(Path(self.state_dir) / log_file(order.job_id), self, order)
+
+    def failed(self, order: TaskOrder, error: str) -> None:
+        """Write that an attempt failed which printed nothing."""
+        with self.of(order) as log:
+            log.failed(error)
 
 
 class TaskLog(io.TextIOBase):
     """A standard output for one attempt. No task fails because the disk is full of prints."""
 
-    def __init__(self, path: Path, prefix: str) -> None:
+    def __init__(self, path: Path, logs: TaskLogs, order: TaskOrder) -> None:
         self._path = path
-        self._prefix = prefix
+        self._logs = logs
+        self._order = order
         self._begun = ""
         self._bytes_left = TASK_BYTES_MAX
         self._fd: int | None = None
@@ -37,6 +64,12 @@ class TaskLog(io.TextIOBase):
             self._begun = self._begun[LINE_CHARS_MAX:]
         return len(text)
 
+    def failed(self, error: str) -> None:
+        """The attempt failed; `error` has the traceback of the user's own lines, if it is theirs.
+        That is written whatever was printed before.
+        """
+        self._put(self._entry("ERROR", error))
+
     def close(self) -> None:
         if self._begun:
             self._write_line(self._begun)
@@ -49,11 +82,30 @@ class TaskLog(io.TextIOBase):
     def _write_line(self, line: str) -> None:
         if self._bytes_left <= 0:
             return
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        data = f"{stamp} {self._prefix} {line}\n".encode(errors="backslashreplace")
+        data = self._entry("INFO", line)
         self._bytes_left -= len(data)
         if self._bytes_left <= 0:
-            data = f"{stamp} {self._prefix} (prints no more: {TASK_BYTES_MAX >> 20} MiB)\n".encode()
+            data = self._entry("WARN", f"(prints no more: {TASK_BYTES_MAX >> 20} MiB)")
+        self._put(data)
+
+    def _entry(self, level: str, text: str) -> bytes:
+        order, worker, now = self._order, self._logs.worker, time.time()
+        if self._logs.format == "json":
+            ids = about(
+                job=order.job_id,
+                stage=order.stage_id,
+                task=order.partition,
+                attempt=order.attempt,
+                worker=worker,
+            )
+            name = "warning" if level == "WARN" else level.lower()
+            entry = json_entry(now, name, worker, COMPONENT, text, ids[FIELDS])
+        else:
+            where = f"{order.stage_id}/{order.partition}/{order.attempt}"
+            entry = text_entry(now, level, worker, f"{where} {text}", {})
+        return f"{entry}\n".encode(errors="backslashreplace")
+
+    def _put(self, data: bytes) -> None:
         try:
             if self._fd is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import logging
 import os
-import resource
 import select
 import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +14,6 @@ from minispark.errors import ClusterRuns, NoCluster
 from minispark.model.file_names import log_file
 from minispark.supervisor import state_dir
 from minispark.supervisor.control import ControlServer, ask
-from minispark.supervisor.forked import ForkedProcess, hear_signals
-from minispark.supervisor.process_log import configure_logging, stamp
 from minispark.supervisor.restart_policy import JITTER, Life, ProcessState, RestartLimits
 
 LIMITS = RestartLimits("on-failure", 0.2, 1.0, 4, 60.0)
@@ -195,61 +188,3 @@ def test_a_purge_takes_the_files_of_jobs_and_leaves_other_peoples(tmp_path: Path
         (tmp_path / name).touch()
     assert state_dir.purge(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", f"{job}.json"}
-
-
-@pytest.fixture
-def clean_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    fds = [os.dup(1), os.dup(2)]
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for fd, number in zip(fds, (1, 2), strict=True):
-        os.dup2(fd, number)
-        os.close(fd)
-
-
-@pytest.mark.usefixtures("clean_logging")
-def test_logs_are_text_or_json_and_take_in_stderr(tmp_path: Path) -> None:
-    configure_logging("worker-1", "info", "json", tmp_path / "w.log", 1, 1)
-    logging.getLogger("minispark.worker").info("hello %s", "ñ")
-    logging.getLogger("minispark.worker").debug("unheard")
-    os.write(2, b"last words\n")
-    entry, raw = (tmp_path / "w.log").read_text().splitlines()
-    assert json.loads(entry)["msg"] == "hello ñ"
-    assert json.loads(entry)["process"] == "worker-1"
-    assert raw == "last words"
-    configure_logging("worker-2", "warning", "text", tmp_path / "t.log", 1, 1)
-    logging.getLogger("minispark").warning("careful")
-    assert (tmp_path / "t.log").read_text().endswith("Z WARN  worker-2 careful\n")
-
-
-@pytest.mark.usefixtures("clean_logging")
-def test_f21_a_log_that_cannot_be_written_loses_lines_and_raises_nothing(tmp_path: Path) -> None:
-    code = ForkedProcess(partial(_log_on_a_full_disk, tmp_path / "w.log")).wait(10)
-    assert code == 0
-    text = (tmp_path / "w.log").read_text()
-    assert "before" in text and text.endswith("after\n")
-    assert "while" not in text and "Traceback" not in text
-
-
-def _log_on_a_full_disk(path: Path) -> int:
-    hear_signals()
-    logger = logging.getLogger("minispark")
-    configure_logging("w", "info", "text", path, 1, 1)
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    logger.info("before")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
-    logger.info("while")
-    configure_logging("w", "info", "text", path, 1, 1)  # as who is forked then does
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    logger.info("after")
-    return 0
-
-
-def test_stamps_are_utc_with_milliseconds() -> None:
-    assert stamp(1.25) == "1970-01-01T00:00:01.250Z"
