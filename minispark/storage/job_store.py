@@ -81,8 +81,10 @@ INSERT INTO attempts VALUES {}
 ON CONFLICT DO UPDATE SET state = excluded.state,
     ended_at = CASE excluded.state WHEN 'RUNNING' THEN NULL ELSE excluded.assigned_at END,
     error = excluded.error, records = excluded.records, bytes_written = excluded.bytes_written,
-    cause = excluded.cause, is_committed = excluded.is_committed, slot = excluded.slot,
-    begun_at = excluded.begun_at, finished_at = excluded.finished_at, phases = excluded.phases
+    cause = excluded.cause, is_committed = excluded.is_committed,
+    slot = coalesce(excluded.slot, slot), begun_at = coalesce(excluded.begun_at, begun_at),
+    finished_at = coalesce(excluded.finished_at, finished_at),
+    phases = coalesce(excluded.phases, phases)
 """
 _EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
