@@ -8,6 +8,7 @@ smallest that is timed well: no event may cost more as the number of tasks or wo
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 import uuid
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from minispark.cluster import COLLECT_AFTER
 from minispark.master.loop import TICK_S
 from minispark.model import effects as fx
 from minispark.model import events as ev
@@ -111,6 +113,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--tasks", type=int, default=TASKS)
     args = parser.parse_args()
+    gc.set_threshold(*COLLECT_AFTER)  # as in the process of a master
+    gc.freeze()
     rows: list[tuple[object, ...]] = []
     costs_us: list[float] = []
     for workers, tasks in sizes(args.workers, args.tasks):

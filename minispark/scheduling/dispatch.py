@@ -244,6 +244,9 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
 
     A queued attempt counts from when it was assigned, and has as many turns as its worker holds.
     """
+    took_s = now - (attempt.assigned_at if attempt.started_at is None else attempt.started_at)
+    if took_s <= SPECULATION_S_MIN:  # most of them, at every tick
+        return False
     stage = attempt.stage
     if stage.is_missing(attempt.task):  # an output that a copy would read is being made again
         return False
@@ -251,10 +254,8 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
     if median_s is None or stage.completed < SPECULATION_COMPLETED_MIN * len(stage.tasks):
         return False
     patience_s = max(SPECULATION_S_MIN, SPECULATION_RATIO * median_s)
-    if attempt.started_at is not None:
-        return now - attempt.started_at > patience_s
-    turns = 1 + len(worker.attempts) / worker.slots
-    return now - attempt.assigned_at > turns * patience_s
+    turns = 1 + len(worker.attempts) / worker.slots if attempt.started_at is None else 1
+    return took_s > turns * patience_s
 
 
 def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:

@@ -6,6 +6,7 @@ Must not know events or effects.
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from minispark.model.snapshot import JobView, Snapshot, Totals, WorkerView
@@ -28,7 +29,7 @@ class ClusterState:
         """Jobs that have not ended, oldest first."""
         self.undecided: dict[str, None] = {}
         """Jobs whose plan is chosen when a worker is Up."""
-        self.ready_jobs: dict[str, None] = {}
+        self.ready_jobs: OrderedDict[str, None] = OrderedDict()
         """Jobs with ready tasks of runnable groups, in the order in which they became so."""
         self.finished: dict[str, JobView] = {}
         """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`, and, but for the last
@@ -71,7 +72,7 @@ class ClusterState:
         self.ready_count += job.ready_count - ready
         self.live_count += job.live_count - live
         if job.ready_count:
-            self.ready_jobs.setdefault(job.id)
+            self.ready_jobs.setdefault(job.id, None)
         else:
             self.ready_jobs.pop(job.id, None)
 

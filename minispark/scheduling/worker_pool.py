@@ -1,12 +1,14 @@
 """The workers that the core knows, and where the next task goes: a round robin that looks at load.
 
 `available` holds the Up workers with a free slot in the order of their turn, `prefetchable` those
-whose slots are full but whose queue has room; both are kept, never searched for.
+whose slots are full but whose queue has room; both are kept, never searched for. They are
+OrderedDicts: to find its first key, a dict passes over all that left it since it last grew.
 Must not know jobs or tasks beyond the attempts' ids.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -31,17 +33,18 @@ class Worker:
         "expected_until",
         "identity",
         "is_draining",
+        "is_pushed",
         "is_refused",
         "last_heartbeat",
         "last_heartbeat_unix_s",
         "session",
+        "slots",
         "state",
         "tables",
     )
 
     def __init__(self, identity: WorkerIdentity, session: int, now: float, at_unix_s: float):
-        self.identity = identity
-        self.session = session
+        self.introduce(identity, session)
         self.state = WorkerState.UP
         self.last_heartbeat = now
         self.last_heartbeat_unix_s = at_unix_s
@@ -49,10 +52,6 @@ class Worker:
         """Live attempts by id: queued and running."""
         self.committing: dict[str, Attempt] = {}
         """Accepted attempts whose files it was told to name."""
-        self.tables: dict[str, dict[str, tuple[int, ...]]] = {}
-        """Which locations of outputs it was sent in this session: by job and name, the versions
-        that they are of.
-        """
         self.expected_until: float | None = None
         """Down since the master restarted, it may come back with its attempts until then."""
         self.is_draining = False
@@ -60,14 +59,17 @@ class Worker:
         self.is_refused = False
         """A foreign worker that writes where nobody looks; it gets no more tasks."""
 
-    @property
-    def slots(self) -> int:
-        return HTTP_SLOTS if self.identity.kind is WorkerKind.HTTP else self.identity.slots
-
-    @property
-    def is_pushed(self) -> bool:
+    def introduce(self, identity: WorkerIdentity, session: int) -> None:
+        """What it says of itself when its session begins."""
+        self.identity = identity
+        self.session = session
+        self.slots = HTTP_SLOTS if identity.kind is WorkerKind.HTTP else identity.slots
+        self.is_pushed = identity.kind is WorkerKind.SOCKET
         """Whether tasks are pushed to it; a foreign worker asks for them."""
-        return self.identity.kind is WorkerKind.SOCKET
+        self.tables: dict[str, dict[str, tuple[int, ...]]] = {}
+        """Which locations of outputs it was sent in this session: by job and name, the versions
+        that they are of.
+        """
 
     def view(self) -> WorkerView:
         return WorkerView(self.identity, self.state, len(self.attempts), self.last_heartbeat_unix_s)
@@ -100,9 +102,9 @@ class WorkerPool:
 
     def __init__(self, max_load_diff: int, prefetch: int | None) -> None:
         self.workers: dict[str, Worker] = {}
-        self.available: dict[str, None] = {}
-        self.prefetchable: dict[str, None] = {}
-        self.quickly_prefetchable: dict[str, None] = {}
+        self.available: OrderedDict[str, None] = OrderedDict()
+        self.prefetchable: OrderedDict[str, None] = OrderedDict()
+        self.quickly_prefetchable: OrderedDict[str, None] = OrderedDict()
         """Those whose queue is full, but not for the tasks of quick stages."""
         self.slots_total = 0
         """Slots of Up workers that tasks are pushed to."""
@@ -119,7 +121,7 @@ class WorkerPool:
         """Workers that readers have not seen as they are now."""
         self._max_load_diff = max_load_diff
         self._prefetch = prefetch
-        self._available_by_load: list[dict[str, None]] = []
+        self._available_by_load: list[OrderedDict[str, None]] = []
 
     # --- coming and going --------------------------------------------------------------------
 
@@ -134,7 +136,7 @@ class WorkerPool:
         else:
             if worker.state is WorkerState.UP:
                 self.take_down(worker, "registered again", now)
-            worker.identity, worker.session, worker.tables = identity, session, {}
+            worker.introduce(identity, session)
             worker.expected_until = None
             worker.is_draining = False
         if worker.state is WorkerState.DOWN:
@@ -344,7 +346,7 @@ class WorkerPool:
         if load < slots:
             self.available[worker_id] = None
             while len(self._available_by_load) <= load:
-                self._available_by_load.append({})
+                self._available_by_load.append(OrderedDict())
             self._available_by_load[load][worker_id] = None
         elif load < slots + self._queue_room(slots, is_quick=False):
             self.prefetchable[worker_id] = None
@@ -368,5 +370,4 @@ class WorkerPool:
 
     def _to_the_end(self, worker: Worker) -> None:
         worker_id = worker.identity.worker_id
-        del self.available[worker_id]
-        self.available[worker_id] = None
+        self.available.move_to_end(worker_id)
