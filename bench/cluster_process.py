@@ -18,12 +18,13 @@ from pathlib import Path
 
 from minispark.cluster import RunningCluster, private_cluster
 from minispark.config import load
+from minispark.errors import ClusterError, MiniSparkError
 from minispark.supervisor.stop_signals import STOP_SIGNALS
 
 
 @contextmanager
 def serving(base_dir: str, settings: Sequence[str]) -> Iterator[RunningCluster]:
-    """One that is ready, from such a process. Raises RuntimeError when it did not start: its
+    """One that is ready, from such a process. Raises ClusterError when it did not start: its
     process has said why.
     """
     words = [sys.executable, "-m", "bench.cluster_process", base_dir, *settings]
@@ -35,7 +36,7 @@ def serving(base_dir: str, settings: Sequence[str]) -> Iterator[RunningCluster]:
     try:
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError("the cluster of a measure did not start")
+            raise ClusterError("the cluster of a measure did not start")
         found = json.loads(line)
         yield RunningCluster(**{**found, "state_dir": Path(found["state_dir"])})
     finally:
@@ -59,4 +60,7 @@ if __name__ == "__main__":
     for one in STOP_SIGNALS:
         if signal.getsignal(one) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(one, _end)
-    main()
+    try:
+        main()
+    except MiniSparkError as error:
+        sys.exit(f"minispark: {error}")

@@ -115,7 +115,8 @@ def measure(
 
 
 def _profile(args: argparse.Namespace, site: Site) -> int:
-    from bench.profile import profile, text
+    from bench.profile import text
+    from bench.warm import profile
 
     documents = [profile(site, name) for name in args.names or ["A"]]
     if args.json:

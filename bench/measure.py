@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.site import Site
 
@@ -49,6 +50,8 @@ class Lanes:
     """Peers, by name."""
     peak_bytes: Callable[[], int] | None = None
     """One more run, not timed: the most memory that all processes of the cluster took (PSS)."""
+    profile: Callable[[], dict[str, Any]] | None = None
+    """One more run: where its time went, as `profile.split` tells it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.profile import shares
 from bench.report import table
 from bench.site import ROOT
 
@@ -18,6 +19,7 @@ BEGIN = "<!-- figures: written by `python -m bench.pages`, do not edit -->"
 END = "<!-- end of figures -->"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = "plots"
+PROFILE_TEXT = "Where one more run of each warm job spent the time of its two slots:"
 
 
 def figures(document: dict[str, Any], plots: list[str]) -> str:
@@ -39,6 +41,13 @@ def figures(document: dict[str, Any], plots: list[str]) -> str:
         "",
         table(document["results"], "github"),
     ]
+    profiles = [
+        {**result["profile"], "job": result["name"]}  # A and A-naive are one job in two plans
+        for result in document["results"]
+        if result.get("profile") is not None
+    ]
+    if profiles:
+        lines += ["", PROFILE_TEXT, "", shares(profiles, "github")]
     for name in plots:
         lines += ["", f"![{name}]({PLOTS}/{name}.svg)"]
     return "\n".join(lines)

@@ -1,28 +1,31 @@
-"""Where a job's time goes: the slots' time, told apart into phases. Made from the job's profile."""
+"""Where a job's time goes: the slots' time, told apart into phases. Made from the job's profile.
+Must not know how the job was run.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tabulate import tabulate
 
-from bench.site import Site
-from bench.warm import request_of, run_job
-
-WORKERS, THREADS = 2, 1
 PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "wait", "other")
 
 
-def profile(site: Site, which: str) -> dict[str, Any]:
-    """Of one warm job: its seconds, and the slots' seconds by phase. Raises WrongResult."""
-    paths = site.paths(which[0])
-    request = request_of(which, paths, "fused")
-    with site.cluster(WORKERS, THREADS) as (_, client):
-        run_job(client, request)
-        submitted_at = time.time()
-        took_s, info = run_job(client, request)
-        return split(which, client.profile(info["id"]), submitted_at, took_s, WORKERS * THREADS)
+Span = tuple[float, float]
+"""Begin and end; empty when it does not end after it begins."""
+
+
+def length_outside(spans: Sequence[Span], others: Sequence[Span]) -> float:
+    """Of the time that is in some of the spans, what is in none of the others."""
+    cuts = sorted({at for span in (*spans, *others) for at in span})
+
+    def is_in(begin: float, end: float, those: Sequence[Span]) -> bool:
+        return any(first <= begin and end <= last for first, last in those)
+
+    pieces = ((b, e) for b, e in pairwise(cuts) if is_in(b, e, spans) and not is_in(b, e, others))
+    return sum(end - begin for begin, end in pieces)
 
 
 def split(
@@ -32,22 +35,29 @@ def split(
 
     `plan`: until the job was accepted. `dispatch`: from when a stage could begin until its first
     task ran, and from its last task's end until the job's is known. `commit`: from the last task's
-    acceptance until its files had their names. All three are waited for by every slot. The phases
-    are what executors measured; what is left is `idle`: slots without work, or between two tasks.
+    acceptance until its files had their names. All three are waited for by every slot, so they
+    count only while no task of another stage ran. The phases are what executors measured; what is
+    left is `idle`: slots without work, or between two tasks.
     """
     measured = [stage for stage in job["stages"] if stage["figures"] is not None]
     seconds = dict.fromkeys(("plan", "dispatch", *PHASES, "commit"), 0.0)
     seconds["plan"] = slots * max(0.0, job["created_at"] - submitted_at)
     seconds["dispatch"] = slots * max(0.0, submitted_at + took_s - job["ended_at"])
     ends = {stage["index"]: stage["figures"]["completed_at"] for stage in measured}
+    waits: list[Span] = []
+    runs: list[Span] = []
+    commits: list[Span] = []
     for stage in measured:
         took = stage["figures"]
         could_begin = max([job["created_at"], *(ends[p] for p in stage["parents"] if p in ends)])
         if took["first_started_at"] is not None:
-            seconds["dispatch"] += slots * max(0.0, took["first_started_at"] - could_begin)
-        seconds["commit"] += slots * max(0.0, took["completed_at"] - took["last_accepted_at"])
+            waits.append((could_begin, took["first_started_at"]))
+            runs.append((took["first_started_at"], took["last_accepted_at"]))
+        commits.append((took["last_accepted_at"], took["completed_at"]))
         for phase, us in took["phases_us"].items():
             seconds[phase] = seconds.get(phase, 0.0) + us / 1e6
+    seconds["dispatch"] += slots * length_outside(waits, runs)
+    seconds["commit"] = slots * length_outside(commits, runs)
     total = slots * took_s
     seconds["idle"] = max(0.0, total - sum(seconds.values()))
     return {"job": which, "seconds": took_s, "slots": slots, "slot_seconds": seconds}
@@ -64,3 +74,17 @@ def text(document: dict[str, Any]) -> str:
     headers = ("phase", "slot seconds", "of all")
     align = ("left", "right", "right")
     return f"{head}\n{tabulate(rows, headers, disable_numparse=True, colalign=align)}"
+
+
+def shares(documents: Iterable[dict[str, Any]], style: str = "simple") -> str:
+    """One line a job: the part of its slots' time that went into each phase."""
+    rows: list[tuple[str, ...]] = []
+    headers: tuple[str, ...] = ()
+    for document in documents:
+        seconds = document["slot_seconds"]
+        total = document["slots"] * document["seconds"]
+        headers = ("job", "time", *seconds)
+        parts = (f"{100 * each / total:.1f} %" for each in seconds.values())
+        rows.append((document["job"], f"{document['seconds']:.3g} s", *parts))
+    align = ("left", *["right"] * (len(headers) - 1))
+    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,6 +23,13 @@ from minispark import __version__
 
 FORMAT = 1
 PACKAGES = ("psutil", "PyYAML", "tabulate")
+PATH_OPTIONS = {
+    "-o": "results.json",
+    "--output": "results.json",
+    "--data": "DIR",
+    "--peer-python": "peers/bin/python",
+}
+"""Options with a path, and what stands for one outside of the checkout: the page's own names."""
 _VERDICTS = {None: "", True: "met", False: "MISSED"}
 HEADERS = ("measure", "ratio", "target", "", "ours", "spread", "baseline", "peak")
 
@@ -45,6 +53,7 @@ def result_document(measure: Measure, figures: Figures) -> dict[str, Any]:
             for name, spread in figures.others.items()
         },
         "peak_bytes": figures.peak_bytes,
+        "profile": figures.profile,
     }
 
 
@@ -72,7 +81,7 @@ def document(
     return {
         "format": FORMAT,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "minispark.py", "bench", *words]),
+        "command": shlex.join(["python", "minispark.py", "bench", *neutral(words)]),
         "rounds": rounds,
         "scale": scale,
         "machine": machine(),
@@ -85,6 +94,31 @@ def document(
         },
         "results": list(results),
     }
+
+
+def neutral(words: Sequence[str]) -> list[str]:
+    """The same command on any machine: paths in the checkout from there, others by their kind."""
+    shown: list[str] = []
+    placeholder = None
+    for word in words:
+        option, equals, value = word.partition("=")
+        if placeholder is not None:
+            shown.append(_neutral_path(word, placeholder))
+            placeholder = None
+        elif option in PATH_OPTIONS and equals:
+            shown.append(f"{option}={_neutral_path(value, PATH_OPTIONS[option])}")
+        elif word.startswith("-o") and word != "-o":
+            shown.append(f"-o{_neutral_path(word[2:], PATH_OPTIONS['-o'])}")
+        else:
+            placeholder = PATH_OPTIONS.get(word)
+            shown.append(word)
+    return shown
+
+
+def _neutral_path(path: str, placeholder: str) -> str:
+    # not resolved: the Python of a virtual environment is a link out of it
+    absolute = Path(os.path.abspath(path))
+    return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else placeholder
 
 
 def machine() -> dict[str, Any]:

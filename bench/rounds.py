@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.measure import Lane, Lanes
 
@@ -40,6 +41,7 @@ class Figures:
     others_ratio: dict[str, Spread]
     """Ours to theirs: below 1 we are faster."""
     peak_bytes: int | None
+    profile: dict[str, Any] | None = None
 
 
 def run_rounds(
@@ -67,4 +69,5 @@ def run_rounds(
         others=spreads,
         others_ratio={name: ours.ratio_to(theirs) for name, theirs in spreads.items()},
         peak_bytes=lanes.peak_bytes() if lanes.peak_bytes is not None else None,
+        profile=lanes.profile() if lanes.profile is not None else None,
     )

@@ -13,13 +13,16 @@ from typing import Any
 from bench import bound
 from bench.measure import Lane, Lanes, Measure, Target, WrongResult
 from bench.peer import peer_lanes
+from bench.profile import split
 from bench.site import Site, peak_pss_bytes
 from minispark.cli.job_files import join, word_count
 from minispark.client import Client
 
 Found = tuple[int, int]
 """Of a word count: distinct words, and words. Of a join: rows, and something else."""
-PARALLELISM = 2
+JOBS = ("A", "B", "C", "A-own", "B-own")
+WORKERS, THREADS = 2, 1
+PARALLELISM = WORKERS * THREADS
 OWN_CODE = """
 def split(line):
     return line.split()
@@ -33,7 +36,7 @@ def add(a, b):
 
 
 def request_of(which: str, paths: list[str], plan: str) -> dict[str, Any]:
-    """The job `A`, `B`, `C`, `A-own` or `B-own`."""
+    """One of JOBS."""
     if which == "C":
         return join("C", PARALLELISM, paths[0], paths[1], plan)
     request = word_count(which, PARALLELISM, paths[0], plan)
@@ -84,7 +87,7 @@ def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
     if plan != "fused":
         site = replace(site, peers=())  # they have but one plan
     with (
-        site.cluster(2, 1) as (cluster, client),
+        site.cluster(WORKERS, THREADS) as (cluster, client),
         peer_lanes(site, which, paths, expected) as peers,
     ):
 
@@ -96,7 +99,27 @@ def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
         def peak_bytes() -> int:
             return peak_pss_bytes(cluster.supervisor_pid, partial(run_job, client, request))
 
-        yield Lanes(ours, bound_lane(which, paths), peers, peak_bytes)
+        yield Lanes(
+            ours, bound_lane(which, paths), peers, peak_bytes, partial(profile_of, client, request)
+        )
+
+
+def profile_of(client: Client, request: dict[str, Any]) -> dict[str, Any]:
+    """Of one more run of the job: its seconds, and the slots' seconds by phase."""
+    submitted_at = time.time()
+    took_s, info = run_job(client, request)
+    job = client.profile(info["id"])
+    return split(request["name"], job, submitted_at, took_s, WORKERS * THREADS)
+
+
+def profile(site: Site, which: str) -> dict[str, Any]:
+    """Of one warm job, on a cluster of its own. Raises ValueError for one that there is not."""
+    if which not in JOBS:
+        raise ValueError(f"--profile: no warm job is called {which}; there are {', '.join(JOBS)}")
+    request = request_of(which, site.paths(which[0]), "fused")
+    with site.cluster(WORKERS, THREADS) as (_, client):
+        run_job(client, request)
+        return profile_of(client, request)
 
 
 def bound_lane(which: str, paths: list[str]) -> Lane:

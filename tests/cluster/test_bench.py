@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import memory
+from bench import memory, scaling
 from bench.measure import WrongResult
 from bench.site import Site
+from minispark.errors import ClusterError
 from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, TIMEOUT_S, run_cli, wait_until
 
 
@@ -48,6 +49,16 @@ def test_list_names_every_measure_and_its_target() -> None:
     done = run_cli("bench", "--list")
     assert done.returncode == 0, done.stderr
     assert any(line.split()[:3] == ["A", "<=", "1.2"] for line in done.stdout.splitlines())
+
+
+def test_a_cluster_that_does_not_start_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    site = Site(tmp_path)
+    with pytest.raises(ClusterError, match="did not start"), site.cluster(1, 0):
+        pass
+    said = capfd.readouterr().err
+    assert "workers.threads" in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -87,3 +98,24 @@ def test_jobs_larger_than_their_memory_are_made_and_checked(tmp_path: Path, name
         assert figure.peak_bytes > 10_000_000 and figure.cpu_s > 0
         with pytest.raises(WrongResult, match="records, expected"):
             memory.run_spilling(cluster, client, replace(job, records=1))
+
+
+def test_a_task_costs_the_master_something_and_its_tasks_are_counted(tmp_path: Path) -> None:
+    alone = scaling.MasterAlone(Site(tmp_path), tmp_path)
+    with alone.serving(workers=3) as (client, master):
+        cost = alone.cost(client, master, tasks=500, jobs=2)
+        assert cost.wall_us > cost.cpu_us > 0
+        request = alone.request(500)
+        alone.request = lambda tasks: {**request, "parallelism": 400}  # type: ignore[method-assign]
+        with pytest.raises(WrongResult, match="of 500 tasks"):
+            alone.cost(client, master, tasks=500)
+
+
+def test_each_measure_of_many_tasks_gives_its_figures(tmp_path: Path) -> None:
+    site = Site(tmp_path, scale=0.01)
+    for measure in scaling.MEASURES:
+        with measure.open(site) as lanes:
+            assert isinstance(lanes.ours(), float)
+            assert (lanes.baseline is None) == (not measure.baseline)
+            if lanes.baseline is not None:
+                assert lanes.baseline() > 0

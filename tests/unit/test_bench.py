@@ -18,7 +18,7 @@ import pytest
 from bench import command, growth, pages, peer, profile, registry, report
 from bench.measure import Lanes, Measure, Target, WrongResult
 from bench.rounds import Figures, Spread, run_rounds
-from bench.site import Site, peak_pss_bytes
+from bench.site import ROOT, Site, peak_pss_bytes
 
 
 def lane(name: str, values: list[float], log: list[str]) -> Any:
@@ -124,6 +124,7 @@ def results() -> list[dict[str, Any]]:
         others={"duck": spread(2.0, 2.0, 2.0), "bear": spread(0.1, 0.1, 0.1)},
         others_ratio={"duck": spread(0.25, 0.3, 0.35), "bear": spread(5.0, 6.0, 7.0)},
         peak_bytes=123_000_000,
+        profile={"job": "A", "seconds": 2.0, "slots": 2, "slot_seconds": {"plan": 1, "idle": 3}},
     )
     measure = measure_of("x")
     beside = Measure("x", "w", "s", "base", measure.target, measure.open, {"duck": 0.5})
@@ -147,6 +148,32 @@ def test_the_document_says_where_and_how() -> None:
     assert made["machine"]["cores"] >= 1 and made["machine"]["memory_bytes"] > 0
     assert made["versions"]["duck"] == "1.2" and "CPython" in made["versions"]["python"]
     assert json.loads(json.dumps(made)) == json.loads(json.dumps(made))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["-o", "/tmp/x/mine.json", "A"], "-o results.json A"),
+        (["-o/tmp/x/mine.json"], "-oresults.json"),
+        (["--output=/tmp/mine.json", "--data", "/home/me/d"], "--output=results.json --data DIR"),
+        (["--peer-python", "../../me/bin/python"], "--peer-python peers/bin/python"),
+        (["--peer-python", str(ROOT / ".venv/bin/python")], "--peer-python .venv/bin/python"),
+        (["--data", str(ROOT / "data" / "x"), "--peers", "ray"], "--data data/x --peers ray"),
+    ],
+)
+def test_the_command_is_shown_without_paths_of_a_machine(words: list[str], shown: str) -> None:
+    made = report.document(results(), words, 3, 1.0, {})
+    assert made["command"] == f"python minispark.py bench {shown}"
+
+
+def test_the_page_shows_where_the_time_of_each_profiled_measure_went() -> None:
+    made = report.document(results(), ["x"], 3, 1.0, {})
+    lines = [line.split() for line in pages.figures(made, []).splitlines()]
+    assert "| job | time | plan | idle |".split() in lines
+    assert "| x | 2 s | 25.0 % | 75.0 % |".split() in lines
+    without = [{**result, "profile": None} for result in results()]
+    made = report.document(without, ["x"], 3, 1.0, {})
+    assert pages.PROFILE_TEXT not in pages.figures(made, [])
 
 
 def test_the_page_keeps_its_notes() -> None:
@@ -212,6 +239,7 @@ def test_a_run_that_is_stopped_keeps_what_it_measured(
         (("--rounds", "0"), "--rounds is at least 1"),
         (("--scale", "2"), "--scale is above 0"),
         (("--peers", "spork"), "no peer is called spork"),
+        (("--profile", "ready"), "no warm job is called ready"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -286,6 +314,30 @@ def test_the_slots_time_is_told_apart() -> None:
     }
     text = profile.text(document)
     assert "A: 10.500 s on 2 slots" in text and "23.8 %" in text
+
+
+def test_a_stage_that_waits_for_busy_slots_does_not_wait_for_its_dispatch() -> None:
+    job = {
+        "created_at": 100.0,
+        "ended_at": 106.0,
+        "stages": [
+            stage(0, 100.5, 103.0, [], compute=5_000_000),
+            stage(1, 103.0, 105.5, [], compute=5_000_000),
+        ],
+    }
+    document = profile.split("C", job, submitted_at=100.0, took_s=6.0, slots=2)
+    seconds = document["slot_seconds"]
+    assert (seconds["dispatch"], seconds["commit"], seconds["idle"]) == (1.0, 1.0, 0.0)
+    assert sum(seconds.values()) == 12.0
+
+
+def test_a_profile_tells_every_phase_apart() -> None:
+    job = {"created_at": 0.0, "ended_at": 0.0, "stages": []}
+    document = profile.split("A", job, submitted_at=0.0, took_s=0.0, slots=2)
+    assert set(document["slot_seconds"]) >= {
+        "plan", "dispatch", "read", "compute", "shuffle write", "fetch", "merge", "write", "commit",
+        "idle",
+    }  # fmt: skip
 
 
 def test_growth_feeds_the_same_events_for_each_task() -> None:

@@ -1,14 +1,11 @@
-"""The baseline of small things, the workers that are only a session, and the cost of many tasks."""
+"""The baseline of small things, the workers that are only a session, the jobs of many tasks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from bench import scaling
-from bench.measure import WrongResult
 from bench.ping_pong import messages_per_s, round_trip_s
 from bench.simulated_workers import simulated_workers
 from bench.site import Site
@@ -45,24 +42,3 @@ def test_many_tasks_are_several_chains_of_one_job(tmp_path: Path) -> None:
 def test_more_tasks_than_fill_whole_chains_are_not_lost(tmp_path: Path) -> None:
     request = scaling.MasterAlone(Site(tmp_path), tmp_path).request(scaling.JOB_TASKS + 1)
     assert 2 * request["parallelism"] >= scaling.JOB_TASKS + 1
-
-
-def test_a_task_costs_the_master_something_and_its_tasks_are_counted(tmp_path: Path) -> None:
-    alone = scaling.MasterAlone(Site(tmp_path), tmp_path)
-    with alone.serving(workers=3) as (client, master):
-        cost = alone.cost(client, master, tasks=500, jobs=2)
-        assert cost.wall_us > cost.cpu_us > 0
-        request = alone.request(500)
-        alone.request = lambda tasks: {**request, "parallelism": 400}  # type: ignore[method-assign]
-        with pytest.raises(WrongResult, match="of 500 tasks"):
-            alone.cost(client, master, tasks=500)
-
-
-def test_each_measure_of_many_tasks_gives_its_figures(tmp_path: Path) -> None:
-    site = Site(tmp_path, scale=0.01)
-    for measure in scaling.MEASURES:
-        with measure.open(site) as lanes:
-            assert isinstance(lanes.ours(), float)
-            assert (lanes.baseline is None) == (not measure.baseline)
-            if lanes.baseline is not None:
-                assert lanes.baseline() > 0
