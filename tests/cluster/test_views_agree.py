@@ -1,0 +1,400 @@
+"""No view contradicts another, while jobs fail and after: pages of metrics, commands, logs, files.
+
+Readings of a count that only grows are put in one row, in the order in which they were asked for,
+whoever answered: none may be less than the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from minispark.client import Client
+from tests import jobs
+from tests.cluster.harness import Cluster, wait_until
+
+CODE = """
+import time
+
+def slow(line):
+    time.sleep(0.02)
+    print("slept over", line)
+    return line
+
+def broken(line):
+    if line == "line 7":
+        raise ValueError(f"not {line}")
+    return line
+
+def endless(line):
+    time.sleep(30)
+    return line
+"""
+RETRIES = 6
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "text/plain": parse_text,
+    "application/openmetrics-text": parse_openmetrics,
+}
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+
+
+class Exposition:
+    """What one `/metrics` says."""
+
+    def __init__(self, url: str, accept: str = "text/plain") -> None:
+        request = urllib.request.Request(url, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert response.headers["Content-Type"].startswith(f"{accept};")
+            families = list(PARSERS[accept](response.read().decode()))
+        self._samples = [sample for family in families for sample in family.samples]
+
+    def sum(self, name: str, **labels: str) -> int:
+        """Of all samples of the name with these labels; there must be one."""
+        found = [
+            s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items()
+        ]
+        assert found, name
+        return int(sum(found))
+
+    def failed(self) -> int:
+        states = ("failed", "lost")
+        return sum(self.sum("minispark_attempts_total", state=state) for state in states)
+
+
+class Views:
+    """Every view of one cluster, and the rows of their readings."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.client: Client = cluster.client()
+        document = cluster.document()
+        self.url = document["master_url"]
+        self.worker_urls = [
+            f"http://127.0.0.1:{process['ports']['metrics']}/metrics"
+            for process in document["processes"]
+            if process["name"].startswith("worker")
+        ]
+        self._rows: dict[str, int] = {}
+
+    def master(self, accept: str = "text/plain") -> Exposition:
+        return Exposition(f"{self.url}/metrics", accept)
+
+    def worker_documents(self) -> list[dict[str, Any]]:
+        documents = []
+        for url in self.worker_urls:
+            with urllib.request.urlopen(url, timeout=30) as response:
+                documents.append(json.load(response))
+        return documents
+
+    def cli(self, *words: str) -> Any:
+        done = self.cluster.cli(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def read(self, row: str, value: int, view: str) -> None:
+        before = self._rows.get(row, 0)
+        assert value >= before, f"{row} was {before}, and {view} says {value}"
+        self._rows[row] = value
+
+    def read_all(self) -> None:
+        """Each view once."""
+        self._read_exposition("/metrics")
+        failures = self.client.metrics("metrics/failures")
+        self.read("failed", sum(failures["job_failures"].values()), "metrics/failures")
+        self.read("retries", failures["retries_total"], "metrics/failures")
+        for job_id, failed in failures["job_failures"].items():
+            self.read(f"failed of {job_id}", failed, "metrics/failures")
+        for one in self.client.metrics("metrics/jobs"):
+            self._read_job(one["job_id"], one, "metrics/jobs")
+        for job in self.client.jobs():
+            self._read_one(job["id"], job["tasks"]["completed"])
+        system = self.client.metrics("metrics/system")
+        ended = sum(system[f"jobs_{state.lower()}"] for state in ENDED)
+        self.read("ended", ended, "metrics/system")
+        self.read("submitted", system["jobs_total"], "metrics/system")
+        self._read_exposition("/metrics again")
+        for url, document in zip(self.worker_urls, self.worker_documents(), strict=True):
+            self._read_worker(url, document)
+
+    def _read_exposition(self, view: str) -> None:
+        said = self.master()
+        self.read("failed", said.failed(), view)
+        self.read("retries", said.sum("minispark_retries_total"), view)
+        self.read("records", said.sum("minispark_records_processed_total"), view)
+        self.read("ended", said.sum("minispark_jobs_ended_total"), view)
+        self.read("submitted", said.sum("minispark_jobs_submitted_total"), view)
+
+    def _read_one(self, job_id: str, completed: int) -> None:
+        """The documents of one job, each asked for by itself."""
+        self.read(f"completed of {job_id}", completed, "jobs")
+        self._read_job(job_id, self.client.metrics(f"jobs/{job_id}/metrics"), "jobs/{id}/metrics")
+        stages = self.client.stages(job_id)
+        sums = {
+            "completed_tasks": sum(stage["tasks_completed"] for stage in stages),
+            "failed_tasks": sum(stage["failed_attempts"] for stage in stages),
+            "total_records": sum(stage["records_processed"] for stage in stages),
+        }
+        self._read_job(job_id, sums, "jobs/{id}/stages")
+
+    def _read_job(self, job_id: str, metrics: dict[str, Any], view: str) -> None:
+        self.read(f"completed of {job_id}", metrics["completed_tasks"], view)
+        self.read(f"failed of {job_id}", metrics["failed_tasks"], view)
+        self.read(f"records of {job_id}", metrics["total_records"], view)
+
+    def _read_worker(self, url: str, document: dict[str, Any]) -> None:
+        tasks = document["tasks"]
+        assert tasks["total_executed"] == tasks["total_succeeded"] + tasks["total_failed"]
+        self.read(f"executed by {url}", tasks["total_executed"], "a worker's document")
+        executed = Exposition(url).sum("minispark_worker_tasks_total")
+        self.read(f"executed by {url}", executed, "a worker's text")
+
+
+class Story:
+    """Three jobs at once: one succeeds though tasks fail, one fails, one is cancelled."""
+
+    def __init__(self, cluster: Cluster, text: Path) -> None:
+        self.views = views = Views(cluster)
+        self.slow = self._submit(text, "slow", 20)
+        self.broken = self._submit(text, "broken", 4)
+        self.endless = self._submit(text, "endless", 4)
+        self.readings = 0
+        is_asked_to_end = False
+        while not self._is_over():
+            views.read_all()
+            self.readings += 1
+            if not is_asked_to_end and views.client.job(self.endless)["tasks"]["running"]:
+                views.client.cancel(self.endless)
+                is_asked_to_end = True
+        wait_until(self._is_quiet, "nothing runs any more")
+        views.read_all()
+
+    def _submit(self, text: Path, function: str, parallelism: int) -> str:
+        nodes = [
+            {"id": "read", "op": "read_text", "path": str(text)},
+            {"id": "own", "op": "map", "fn": f"own:{function}"},
+            {"id": "pair", "op": "map", "fn_name": "pair_with_one"},
+            {"id": "reduce", "op": "reduce_by_key", "fn_name": "sum"},
+        ]
+        request = jobs.job(nodes, parallelism, name=function, modules={"own": CODE})
+        return str(self.views.client.submit(request)["id"])
+
+    def _is_over(self) -> bool:
+        return all(job["state"] in ENDED for job in self.views.client.jobs())
+
+    def _is_quiet(self) -> bool:
+        documents = self.views.worker_documents()
+        return all(document["tasks"]["active_tasks"] == 0 for document in documents)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    text = tmp_path_factory.mktemp("views") / "text.txt"
+    text.write_text("".join(f"line {number}\n" for number in range(120)))
+    cluster = Cluster(
+        "workers.fail_probability=15",
+        f"scheduler.task_retries_max={RETRIES}",
+        "scheduler.speculation=false",
+        "logging.format=json",
+        "logging.level=debug",
+        "metrics.log_interval_s=1",
+    )
+    try:
+        assert cluster.up().returncode == 0, cluster.logs()
+        made = Story(cluster, text)
+        with closing(made.views.client):
+            yield made
+    finally:
+        logs = cluster.logs()
+        print(logs)
+        assert cluster.close() == [], logs
+
+
+def test_the_story_was_looked_at_while_it_went_on(story: Story) -> None:
+    states = {job["id"]: job["state"] for job in story.views.client.jobs()}
+    assert states == {
+        story.slow: "SUCCEEDED",
+        story.broken: "FAILED",
+        story.endless: "CANCELLED",
+    }
+    assert story.readings > 5
+    assert story.views.client.metrics(f"jobs/{story.slow}/metrics")["failed_tasks"] > 0
+    assert story.views.client.metrics(f"jobs/{story.broken}/metrics")["failed_tasks"] > RETRIES
+
+
+def check_cluster(views: Views, accept: str) -> None:
+    """The master's views of the cluster, of a moment at which nothing changes."""
+    said, client = views.master(accept), views.client
+    system, failures = client.metrics("metrics/system"), client.metrics("metrics/failures")
+    assert views.cli("metrics", "system") == system
+    assert views.cli("metrics", "failures") == failures
+    states = Counter(job["state"] for job in client.jobs())
+    for name, state in (("succeeded", "SUCCEEDED"), ("failed", "FAILED"), ("running", "RUNNING")):
+        assert system[f"jobs_{name}"] == states[state] == said.sum("minispark_jobs", state=name)
+    assert system["jobs_cancelled"] == said.sum("minispark_jobs", state="cancelled") == 1
+    ended = said.sum("minispark_jobs_ended_total")
+    assert system["jobs_total"] == said.sum("minispark_jobs_submitted_total") == ended == 3
+    ups = [worker["status"] for worker in client.workers()].count("Up")
+    assert ups == system["workers_up"] == said.sum("minispark_workers", state="up") == 3
+    assert said.sum("minispark_worker_up") == list(failures["worker_status"].values()).count("Up")
+    assert failures["workers_down"] == system["workers_down"] == 0
+    for name in ("tasks_queued", "tasks_running"):
+        assert system[name] == said.sum(f"minispark_{name}") == 0
+    scheduler = client.metrics("metrics/scheduler")
+    assert scheduler["total_load"] == sum(system["worker_loads"].values()) == 0
+    assert said.sum("minispark_worker_load") == 0
+    assert scheduler["next_index"] == said.sum("minispark_scheduler_next_index")
+    assert sum(failures["job_failures"].values()) == said.failed()
+    retries = sum(job["retries"] for job in client.jobs())
+    assert failures["retries_total"] == said.sum("minispark_retries_total") == retries
+    for state in ("pending", "running", "completed", "failed"):
+        tasks = sum(job["tasks"][state] for job in client.jobs())
+        assert said.sum("minispark_tasks", state=state) == tasks
+    records = sum(one["total_records"] for one in client.metrics("metrics/jobs"))
+    assert said.sum("minispark_records_processed_total") == records > 0
+
+
+@pytest.mark.parametrize("accept", PARSERS)
+def test_afterwards_the_views_of_the_cluster_are_equal(story: Story, accept: str) -> None:
+    check_cluster(story.views, accept)
+
+
+@pytest.mark.parametrize("name", ["slow", "broken", "endless"])
+def test_afterwards_the_views_of_each_job_are_equal(story: Story, name: str) -> None:
+    job_id, client = getattr(story, name), story.views.client
+    job, status = client.job(job_id), story.views.cli("status", job_id)
+    stages, metrics = client.stages(job_id), client.metrics(f"jobs/{job_id}/metrics")
+    assert {key: status[key] for key in job} == job
+    assert status["stages"] == stages
+    assert story.views.cli("metrics", "job", job_id) == metrics
+    assert story.views.cli("metrics", "stages", job_id) == stages
+    attempts = client.tasks(job_id, limit=1000)["tasks"]
+    by_state = Counter(attempt["state"] for attempt in attempts)
+    failed = by_state["FAILED"] + by_state["LOST"]
+    assert metrics["failed_tasks"] == failed == sum(stage["failed_attempts"] for stage in stages)
+    assert metrics["failed_tasks"] == client.metrics("metrics/failures")["job_failures"][job_id]
+    completed = sum(stage["tasks_completed"] for stage in stages)
+    assert metrics["completed_tasks"] == job["tasks"]["completed"] == completed
+    assert by_state["SUCCEEDED"] == completed
+    assert metrics["total_tasks"] == sum(stage["tasks_total"] for stage in stages)
+    assert metrics["total_tasks"] == sum(job["tasks"].values())
+    assert metrics["total_records"] == sum(stage["records_processed"] for stage in stages)
+    saved = client.metrics("state")["jobs"][job_id]
+    assert (saved["progress"], saved["updated_at"]) == (job["progress"], job["updated_at"])
+
+
+def test_afterwards_the_workers_and_the_master_count_the_same_attempts(story: Story) -> None:
+    views = story.views
+    documents = [document["tasks"] for document in views.worker_documents()]
+    texts = [Exposition(url) for url in views.worker_urls]
+    for document, said in zip(documents, texts, strict=True):
+        for result in ("succeeded", "failed"):
+            counted = said.sum("minispark_worker_tasks_total", result=result)
+            assert document[f"total_{result}"] == counted
+        ran = said.sum("minispark_worker_task_duration_seconds_count")
+        assert document["total_executed"] == ran
+    executed = sum(document["total_executed"] for document in documents)
+    records = sum(document["records_processed"] for document in documents)
+    said = views.master()
+    succeeded = said.sum("minispark_attempts_total", state="succeeded")
+    late = said.sum("minispark_late_results_total")
+    assert executed == succeeded + said.failed() + late
+    assert records >= said.sum("minispark_records_processed_total")
+
+
+def entries(story: Story, pattern: str) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted((story.views.cluster.state_dir / "logs").glob(pattern)):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            assert list(entry)[:5] == ["ts", "level", "component", "process", "msg"]
+            found.append(entry)
+    return found
+
+
+def test_the_log_has_one_line_for_each_transition(story: Story) -> None:
+    said, client = story.views.master(), story.views.client
+    told = Counter(
+        entry["msg"].partition(":")[0].removeprefix("attempt ").lower()
+        for entry in entries(story, "master.log*")
+        if entry["msg"].startswith("attempt ")
+    )
+    for state in ("assigned", "succeeded", "failed", "cancelled"):
+        assert told[state] == said.sum("minispark_attempts_total", state=state) > 0, state
+    for job_id in (story.slow, story.broken, story.endless):
+        lines = [e for e in entries(story, "master.log*") if e.get("job") == job_id]
+        moves = [e["msg"].partition(":")[0] for e in lines if e["msg"].startswith("job ")]
+        assert moves == [
+            "job ACCEPTED",
+            "job planned",
+            "job RUNNING",
+            f"job {client.job(job_id)['state']}",
+        ]
+        stages = {stage["node_id"] for stage in client.stages(job_id) if stage["start_time"]}
+        begun = [e["stage"] for e in lines if e["msg"] == "stage RUNNING"]
+        assert set(begun) == stages and len(begun) == len(stages)
+
+
+def test_workers_log_their_metrics_now_and_then(story: Story) -> None:
+    def lines() -> list[dict[str, Any]]:
+        return [e for e in entries(story, "worker-1.log*") if e["msg"] == "metrics"]
+
+    wait_until(lambda: len(lines()) >= 2, "two lines of metrics")
+    last = lines()[-1]
+    document = story.views.worker_documents()[0]
+    assert last["worker"] == document["name"] == "worker-1"
+    for section in (document, document["system"], document["tasks"]):
+        names = {name for name in section if not isinstance(section[name], dict)}
+        assert names <= set(last)
+    assert last["total_executed"] == document["tasks"]["total_executed"]
+
+
+def test_the_log_of_a_job_has_prints_tracebacks_and_what_processes_say(story: Story) -> None:
+    def log(job_id: str) -> list[dict[str, Any]]:
+        done = story.views.cluster.cli("logs", "--job", job_id, "--json")
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+        return [json.loads(line["text"]) for line in lines]
+
+    everything = log(story.slow)
+    assert all(story.slow in json.dumps(entry) for entry in everything)
+    slow = [entry for entry in everything if entry["component"] != "http"]
+    assert all(entry["job"] == story.slow for entry in slow)
+    printed = {e["msg"] for e in slow if e["component"] == "task" and e["level"] == "info"}
+    assert printed == {f"slept over line {number}" for number in range(120)}
+    assert {e["process"] for e in slow} >= {"master", "worker-1", "worker-2", "worker-3"}
+    assert slow[0]["msg"] == "job ACCEPTED: slow" and slow[-1]["msg"] == "job SUCCEEDED"
+    broken = [e for e in log(story.broken) if e["component"] == "task"]
+    errors = [e for e in broken if e["level"] == "error"]
+    assert errors and all("Traceback" in e["msg"] and "not line 7" in e["msg"] for e in errors)
+    attempts = story.views.client.tasks(story.broken, limit=1000, state="FAILED")["tasks"]
+    own = {(a["partition_id"], a["attempt"]) for a in attempts if "not line 7" in a["error"]}
+    assert {(e["task"], e["attempt"]) for e in errors} == own
+
+
+def test_after_a_restart_of_the_master_the_counts_go_on(story: Story) -> None:
+    """Last: the workers' counts go on, the master reads its own from the journal."""
+    views = story.views
+    before = {name: views.client.metrics(f"metrics/{name}") for name in ("failures", "jobs")}
+    assert views.cluster.cli("restart", "master").returncode == 0
+    wait_until(lambda: views.client.metrics("metrics/system")["workers_up"] == 3, "all are back")
+    assert (
+        views.client.metrics("metrics/failures")["job_failures"]
+        == (before["failures"]["job_failures"])
+    )
+    after = {one["job_id"]: one for one in views.client.metrics("metrics/jobs")}
+    assert after == {one["job_id"]: one for one in before["jobs"]}
+    views.read_all()
+    for accept in PARSERS:
+        check_cluster(views, accept)
