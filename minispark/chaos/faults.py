@@ -18,15 +18,19 @@ from typing import Any
 
 import psutil
 
-from minispark.errors import ClusterError, NoCluster, NotFound
+from minispark.errors import ClusterError, NotFound
 from minispark.storage.task_files import SHUFFLE_FILE, is_whole
-from minispark.supervisor.process_identity import ProcessIdentity
-from minispark.supervisor.state_dir import read_cluster_file
+from minispark.supervisor.named_processes import (
+    SERVERS,
+    entries,
+    executors_of,
+    family_of,
+    find_process,
+)
 
 SLOWNESS = 10
 """A slow worker runs one part in so many of the time."""
 DAMAGED_BYTES = 64
-SERVERS = ("supervisor", "master")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +85,19 @@ def choose(
     """
     rng = random.Random(seed)
     if action == "kill-master":
-        return Fault(action, "master", (_process(folder, "master"),), number)
+        return Fault(action, "master", (find_process(folder, "master"),), number)
     if action == "corrupt-shuffle":
         return _shuffle_file(folder, rng)
     worker = _choose_worker(folder, name, rng)
-    agent = _process(folder, worker)
+    agent = find_process(folder, worker)
     if action == "kill-worker":
         return Fault(action, worker, (agent,), number)
-    executors = executors_of(agent)
     if action == "kill-executor":
+        executors = executors_of(agent)
         if not executors:
             raise ClusterError(f"{worker} has no executor now")
         return Fault(action, worker, (rng.choice(executors),), number)
-    family = (agent, *agent.children(), *executors)
-    return Fault(action, worker, family, signal.SIGSTOP)
+    return Fault(action, worker, family_of(agent), signal.SIGSTOP)
 
 
 def inflict(done: Inflicted) -> None:
@@ -128,28 +131,6 @@ def release(done: Inflicted) -> None:
 # --- victims ------------------------------------------------------------------------------------
 
 
-def entries(folder: Path) -> list[dict[str, Any]]:
-    """The processes of `cluster.json`. Raises NoCluster."""
-    document = read_cluster_file(folder)
-    if document is None:
-        raise NoCluster(f"no cluster runs on {folder}; start one with `up`")
-    return list(document["processes"])
-
-
-def _process(folder: Path, name: str) -> psutil.Process:
-    """The process of that name. Raises ClusterError when it is not running."""
-    entry = next((e for e in entries(folder) if e["name"] == name), None)
-    identity = ProcessIdentity.in_entry(entry) if entry is not None else None
-    try:
-        if identity is not None:
-            process = psutil.Process(identity.pid)
-            if identity.is_alive:
-                return process
-    except psutil.NoSuchProcess:
-        pass  # it ended, and the file does not say so yet
-    raise ClusterError(f"{name} is not running now")
-
-
 def _choose_worker(folder: Path, name: str | None, rng: random.Random) -> str:
     workers = [e for e in entries(folder) if e["name"] not in SERVERS]
     running = [e["name"] for e in workers if e["state"] == "RUNNING"]
@@ -161,11 +142,6 @@ def _choose_worker(folder: Path, name: str | None, rng: random.Random) -> str:
     if not running:
         raise ClusterError("no worker is Up")
     return str(rng.choice(running))
-
-
-def executors_of(agent: psutil.Process) -> list[psutil.Process]:
-    """The worker's executors; their parent is its executor server."""
-    return [executor for server in agent.children() for executor in server.children()]
 
 
 def _shuffle_file(folder: Path, rng: random.Random) -> Fault:

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minispark.chaos.faults import Inflicted, choose, entries, inflict, release
+from minispark.chaos.faults import Inflicted, choose, inflict, release
 from minispark.chaos.hold import HELD_S, Hold
 from minispark.chaos.schedule import KILLS, KillBudget, Planned
 from minispark.config import RestartSection
 from minispark.errors import ClusterError, MiniSparkError
+from minispark.supervisor.named_processes import entries
 
 
 @dataclass(slots=True)

@@ -30,10 +30,10 @@ def run_monkey(folder: Path, args: argparse.Namespace) -> int:
     """Returns 1 when a job failed, or, with `--verify`, has another result than without faults;
     also when a process ended for good.
     """
-    from minispark.chaos.faults import SERVERS
     from minispark.chaos.monkey import carry_out
     from minispark.chaos.schedule import schedule
     from minispark.config import RestartSection
+    from minispark.supervisor.named_processes import SERVERS
 
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**32)
     for_s, every_s = args.duration or DURATION_S, args.every or EVERY_S

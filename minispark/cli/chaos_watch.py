@@ -12,11 +12,12 @@ from typing import Any
 
 import psutil
 
-from minispark.chaos.faults import Fault, Inflicted, entries, executors_of
+from minispark.chaos.faults import Fault, Inflicted
 from minispark.chaos.hold import HELD_S, Hold
 from minispark.client import Client
 from minispark.errors import ClusterError, DeadlineExceeded, NoCluster
 from minispark.model.ids import attempt_id
+from minispark.supervisor.named_processes import entries, executors_of
 from minispark.supervisor.state_dir import why_ended
 
 TIMEOUT_S = 60.0

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
+from minispark.metrics.worker_load import WorkerLoad
 from minispark.model.effects import HttpTask
 from minispark.model.figures import StageFigures
 from minispark.model.ids import attempt_id
@@ -104,6 +105,27 @@ def _seconds(at: float | None) -> int | None:
     return None if at is None else int(at)
 
 
+def job_summary_document(job: JobView) -> dict[str, Any]:
+    """One line of a list of jobs: without its DAG, which may be large."""
+    return {
+        "id": job.job_id,
+        "name": job.request.name,
+        "state": job.state.value,
+        "message": job.message,
+        "note": job.note,
+        "progress": job.progress,
+        "plan": job.plan_kind.value if job.plan_kind is not None else None,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "tasks_total": job.tasks_total,
+        "tasks_completed": job.tasks_completed,
+        "tasks_running": job.tasks_running,
+        "failed_attempts": job.failed_attempts,
+        "retries": job.retries,
+    }
+
+
 def job_metrics_document(job: JobView) -> dict[str, Any]:
     """JobMetrics."""
     duration_ms = _duration_ms(job.started_at, job.ended_at)
@@ -185,6 +207,11 @@ def worker_document(worker: WorkerView) -> dict[str, Any]:
         "pid": who.pid,
         "metrics_url": who.metrics_url,
     }
+
+
+def load_document(load: WorkerLoad | None) -> dict[str, Any] | None:
+    """What a worker uses; None of one that does not say."""
+    return None if load is None else asdict(load)
 
 
 def worker_status(worker: WorkerView) -> str:

@@ -21,9 +21,11 @@ from typing import Any
 
 from minispark.config import Config
 from minispark.errors import ClusterError
+from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_events import EventsApi
 from minispark.master.api_jobs import JobsApi
+from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import state_document
@@ -56,6 +58,7 @@ from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id, is_loopback
 from minispark.transport.http_server import CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX
 from minispark.transport.http_server import HttpServer
+from minispark.transport.page_session import PageSessions
 from minispark.transport.router import Router
 
 SNAPSHOT_INTERVAL_S = 10.0
@@ -187,16 +190,36 @@ class _Master:
             settings.workers_expected,
             lambda: self._loop.blocked_by is not None,
         )
+        is_local = is_loopback(config.master.host)
+        http_auth = config.security.http_auth
+        page_sessions = PageSessions(
+            settings.token, about["http_port"], trusts_owner=is_local and http_auth == "auto"
+        )
+        page = PageApi(
+            self._board,
+            self._sessions.loads,
+            page_sessions,
+            config.state_dir,
+            is_open=http_auth == "never",
+        )
         router = Router()
-        for api in (jobs, workers, cluster, EventsApi(self._events)):
+        for api in (
+            jobs,
+            workers,
+            cluster,
+            EventsApi(self._events),
+            page,
+            ActionsApi(config.state_dir),
+        ):
             api.add_routes(router)
         self._http = HttpServer(
             http_sock,
             router,
             token=settings.token,
-            http_auth=config.security.http_auth,
-            is_loopback=is_loopback(config.master.host),
+            http_auth=http_auth,
+            is_loopback=is_local,
             connections_max=connections_within(files, 0.25, HTTP_CONNECTIONS_MAX),
+            sessions=page_sessions,
         )
 
     def _write(self, facts: list[Fact | ForgetJob]) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sized
+from dataclasses import asdict
 
 from minispark.errors import ProtocolError
+from minispark.metrics.worker_load import WorkerLoad
 from minispark.model import events as ev
 from minispark.model.figures import Span
 from minispark.model.plan import TaskOutcome
@@ -57,6 +59,13 @@ def check_count(name: str, value: int) -> None:
     """Raises ProtocolError for a count that cannot be one."""
     if not 0 <= value <= COUNT_MAX:
         raise ProtocolError(f"{name} cannot be {value}", "bad_message")
+
+
+def check_load(load: WorkerLoad) -> None:
+    """Raises ProtocolError for figures that nobody can show."""
+    for name, value in asdict(load).items():
+        if not 0 <= value <= COUNT_MAX:  # no NaN is
+            raise ProtocolError(f"{name} cannot be {value}", "bad_message")
 
 
 def _check_outcome(outcome: TaskOutcome) -> None:

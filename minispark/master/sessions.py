@@ -19,7 +19,8 @@ from itertools import islice
 
 from minispark.errors import ProtocolError
 from minispark.master.registration import identity_of
-from minispark.master.reports import check_count, events_of
+from minispark.master.reports import check_count, check_load, events_of
+from minispark.metrics.worker_load import WorkerLoad
 from minispark.model import events as ev
 from minispark.model.log_fields import about
 from minispark.transport import messages as msg
@@ -56,6 +57,8 @@ class Session:
         """Of a stranger's next step."""
         self.worker_id: str | None = None
         self.name = peer
+        self.load: WorkerLoad | None = None
+        """What it uses, as it said last. Written by the sessions thread, read by any."""
 
 
 class Sessions:
@@ -141,6 +144,12 @@ class Sessions:
         if session is not None and session.number == number:
             session.channel.shut()
             self._wake()
+
+    def loads(self) -> dict[str, WorkerLoad]:
+        """What the workers that have a session use, by their ids."""
+        with self._lock:
+            said = {worker_id: session.load for worker_id, session in self._by_worker.items()}
+        return {worker_id: load for worker_id, load in said.items() if load is not None}
 
     def _wake(self) -> None:
         try:
@@ -277,8 +286,11 @@ class Sessions:
             self._register(session, message, now_unix_s)
             return
         match message:
-            case msg.Heartbeat(_, active_tasks):
+            case msg.Heartbeat(_, active_tasks, load):
                 check_count("active_tasks", active_tasks)
+                if load is not None:
+                    check_load(load)
+                    session.load = load
                 self._post(ev.HeartbeatReceived(session.worker_id, active_tasks, now_unix_s))
             case msg.Reports():
                 for event in events_of(session.worker_id, message, now_unix_s):

@@ -1,4 +1,5 @@
-"""Who may call the HTTP API: a request's Host, Origin and token; and the log of who may not.
+"""Who may call the HTTP API: a request's Host, Origin and token, or the page's session; and the log
+of who may not.
 
 Must not know sockets or routes.
 """
@@ -13,13 +14,15 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from minispark.transport.host import is_loopback
+from minispark.transport.page_session import GUARD_HEADER, FindUid, PageSessions
 from minispark.transport.router import Access, HttpError
 
-REFUSED = ("wrong_token", "token_needed", "foreign_host", "foreign_origin")
+REFUSED = ("wrong_token", "token_needed", "guard_needed", "foreign_host", "foreign_origin")
 """Codes of what an owner wants to know of: somebody tried what is not theirs to do."""
 REFUSAL_INTERVAL_S = 1.0
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_READING = ("GET", "HEAD")
 
 logger = logging.getLogger("minispark.http")
 
@@ -27,13 +30,21 @@ logger = logging.getLogger("minispark.http")
 class Gate:
     """Who may do what: Host, Origin and token of a request."""
 
-    def __init__(self, token: str | None, http_auth: str, is_local: bool, address: str) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        http_auth: str,
+        is_local: bool,
+        address: str,
+        sessions: PageSessions | None = None,
+    ) -> None:
         """`is_local`: the server listens on a loopback address, `address`."""
         self._token = token or ""
         self._is_open = http_auth == "never"
         self._is_documented_open = self._is_open or (http_auth == "auto" and is_local)
         self._is_local = is_local
         self._address = address
+        self._sessions = sessions
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
         """No web page of another site may drive the cluster. Raises HttpError 400 or 403."""
@@ -49,18 +60,35 @@ class Gate:
                 403, "foreign_origin", f"pages of {origin[:100]} may not call this server"
             )
 
-    def authenticate(self, headers: Mapping[str, str], access: Access) -> bool:
-        """Whether the caller proved to know the token. Raises HttpError 401."""
+    def knows_token(self, headers: Mapping[str, str]) -> bool:
+        """Whether the caller sent the token. Raises HttpError 401 for a wrong one."""
         given = headers.get("authorization")
-        if given is not None:
-            scheme, _, value = given.partition(" ")
-            # nobody knows a token that is none, not even who sends an empty one
-            is_right = bool(self._token) and hmac.compare_digest(
-                value.strip().encode(), self._token.encode()
-            )
-            if scheme.lower() != "bearer" or not is_right:
-                raise HttpError(401, "wrong_token", "the token is wrong", headers=CHALLENGE)
+        if given is None:
+            return False
+        scheme, _, value = given.partition(" ")
+        # nobody knows a token that is none, not even who sends an empty one
+        is_right = bool(self._token) and hmac.compare_digest(
+            value.strip().encode(), self._token.encode()
+        )
+        if scheme.lower() != "bearer" or not is_right:
+            raise HttpError(401, "wrong_token", "the token is wrong", headers=CHALLENGE)
+        return True
+
+    def authenticate(
+        self, headers: Mapping[str, str], access: Access, method: str, find_uid: FindUid
+    ) -> bool:
+        """Whether the caller proved to know the token, or is the page of who did. Raises HttpError
+        401, 403.
+        """
+        if self.knows_token(headers):
             return True
+        session = self._sessions.find(headers, find_uid) if self._sessions is not None else None
+        if self._sessions is not None and session is not None:
+            if method in _READING or self._sessions.is_guarded(session, headers):
+                return True
+            if access is Access.TOKEN:
+                message = f"a page sends {GUARD_HEADER} with what changes something; load it again"
+                raise HttpError(403, "guard_needed", message)
         if access is Access.OPEN or self._is_open:
             return False
         if access is Access.DOCUMENTED and self._is_documented_open:

@@ -28,9 +28,10 @@ from minispark.errors import ClusterError, InvalidRequest, NotFound, TokenNeeded
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.connection_slots import ConnectionSlots
 from minispark.transport.gate import CHALLENGE, Gate, RefusalLog
+from minispark.transport.page_session import PageSessions
+from minispark.transport.peer_uid import uid_of_peer
 from minispark.transport.request_limits import BodyRoom, RequestReader
 from minispark.transport.router import (
-    Access,
     HttpError,
     Request,
     Response,
@@ -71,9 +72,10 @@ class HttpServer:
         is_loopback: bool = True,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         connections_max: int = CONNECTIONS_MAX,
+        sessions: PageSessions | None = None,
     ) -> None:
         """`http_auth`: `auto` opens documented routes on loopback, `required` none, `never` all."""
-        gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0])
+        gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0], sessions)
         self._server = _Server(sock, router, gate, idle_timeout_s, connections_max)
         self._thread = threading.Thread(
             target=self._server.serve_until_woken, name="http", daemon=True
@@ -188,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.close()
         self._reader = RequestReader(self.connection, self.server.idle_timeout_s)
         self.rfile = io.BufferedReader(self._reader)
+        self._uid: int | None = None
 
     def finish(self) -> None:
         try:
@@ -252,9 +255,11 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             raise HttpError(400, "bad_target", f"this is no path: {error}") from error
         # a wrong token is wrong everywhere, whatever the path
-        self.server.gate.authenticate(headers, Access.OPEN)
+        self.server.gate.knows_token(headers)
         route, params = self.server.router.resolve(self.command, target.path)
-        is_authenticated = self.server.gate.authenticate(headers, route.access)
+        is_authenticated = self.server.gate.authenticate(
+            headers, route.access, self.command, self._find_uid
+        )
         try:
             query = dict(
                 parse_qsl(target.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
@@ -271,9 +276,16 @@ class _Handler(BaseHTTPRequestHandler):
                 body=self._read_body(),
                 peer=str(self.client_address[0]),
                 is_authenticated=is_authenticated,
+                find_uid=self._find_uid,
             )
             self.server.slots.serve(self.connection)
             return route.handler(request)
+
+    def _find_uid(self) -> int | None:
+        """Of the peer's user, once for a connection: it stays the same socket."""
+        if self._uid is None:
+            self._uid = uid_of_peer(self.connection)
+        return self._uid
 
     def _checked_headers(self) -> dict[str, str]:
         """By name in lower case. Raises HttpError for what makes it unclear where the body ends."""
@@ -313,6 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if response.content_type is not None:
             self.send_header("Content-Type", response.content_type)
+            self.send_header("X-Content-Type-Options", "nosniff")
         is_chunked = response.stream is not None and self.request_version != "HTTP/1.0"
         if is_chunked:
             self.send_header("Transfer-Encoding", "chunked")

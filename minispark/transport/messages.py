@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from minispark.metrics.worker_load import WorkerLoad
 from minispark.model.figures import Span
 from minispark.model.plan import (
     MadeOutput,
@@ -100,6 +101,7 @@ class Register:
 class Heartbeat:
     worker_id: str
     active_tasks: int
+    load: WorkerLoad | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Request:
     body: bytes
     peer: str
     is_authenticated: bool
+    find_uid: Callable[[], int | None] = lambda: None
+    """Which user of this host the peer runs as, if anybody knows."""
 
     def json(self) -> Any:
         """The body's JSON. Raises HttpError 415 or 400."""

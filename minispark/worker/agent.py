@@ -34,6 +34,7 @@ from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.cache_channel import serve_cache
 from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
+from minispark.worker.load_meter import LoadMeter
 from minispark.worker.master_link import MasterLink
 from minispark.worker.output_tables import OutputTables
 
@@ -71,6 +72,7 @@ class Agent:
         self._files = files
         self._counters = counters
         self._cache = cache
+        self._load_meter = LoadMeter(cache)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lifeline = lifeline
         self._notifier = notifier
@@ -172,7 +174,10 @@ class Agent:
                 self._server.fork(slot, now)
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
-            self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active))
+            load = self._load_meter.measure(
+                {one.pid: one.inherited_bytes for one in self._executors.values()}
+            )
+            self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active, load))
         for executor in self._executors.values():
             executor.send()
         self._link.send_reports(now, self._state.is_full)
