@@ -73,12 +73,13 @@ class PageApi:
     # --- sessions --------------------------------------------------------------------------
 
     def session(self, request: Request) -> Response:
-        """Our own user's browser gets a session; another one keeps the one that it has.
+        """Our own user's browser has or gets a session; another one keeps the one that it has.
 
-        The guard is told only to who has just proved who it is: a cookie alone changes nothing.
+        The guard is told only to who proves who it is: a cookie alone changes nothing.
         """
         if self._sessions.is_owner(request.find_uid):
-            return self._given(self._sessions.give(Proof.USER))
+            kept = self._sessions.find(request.headers, request.find_uid)
+            return self._given(kept or self._sessions.give(Proof.USER))
         return json_response({"is_open": self._is_open or request.is_authenticated, "guard": None})
 
     def begin(self, request: Request) -> Response:
