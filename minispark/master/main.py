@@ -192,9 +192,8 @@ class _Master:
         )
         is_local = is_loopback(config.master.host)
         http_auth = config.security.http_auth
-        page_sessions = PageSessions(
-            settings.token, about["http_port"], trusts_owner=is_local and http_auth == "auto"
-        )
+        owner_uid = os.getuid() if is_local and http_auth == "auto" else None
+        page_sessions = PageSessions(settings.token, about["http_port"], owner_uid=owner_uid)
         page = PageApi(
             self._board,
             self._sessions.loads,

@@ -9,7 +9,6 @@ Must not know sockets or routes.
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -52,21 +51,21 @@ class PageSessions:
         token: str,
         port: int,
         *,
-        trusts_owner: bool,
+        owner_uid: int | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`port` is the server's: a browser keeps one cookie of a name for all ports of a host.
 
-        `trusts_owner`: processes of the user that this one runs as need not know the token.
+        Processes of `owner_uid` need not know the token; with None there is no such user.
         """
         self._token = token.encode()
         self._name = f"minispark_{port}"
-        self._trusts_owner = trusts_owner
+        self._owner_uid = owner_uid
         self._clock = clock
 
     def is_owner(self, find_uid: FindUid) -> bool:
-        """Whether the peer runs as our own user, and that is enough."""
-        return self._trusts_owner and find_uid() == os.getuid()
+        """Whether the peer runs as the user who needs no token."""
+        return self._owner_uid is not None and find_uid() == self._owner_uid
 
     def is_token(self, text: str) -> bool:
         return bool(self._token) and hmac.compare_digest(text.strip().encode(), self._token)

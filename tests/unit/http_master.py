@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_jobs import JobsApi
+from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.loop import MasterLoop
@@ -24,6 +26,7 @@ from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
 from minispark.storage.job_history import JobHistory
 from minispark.transport.http_server import HttpServer
+from minispark.transport.page_session import PageSessions
 from minispark.transport.router import Router
 
 TOKEN = "a token for tests"
@@ -41,7 +44,14 @@ def one_reader(**changes: Any) -> dict[str, Any]:
 class HttpMaster:
     """`folder` holds the inputs of submitters without the token, and beside them the state."""
 
-    def __init__(self, folder: Path, jobs_kept_max: int = 100) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jobs_kept_max: int = 100,
+        http_auth: str = "auto",
+        owner_uid: int | None = None,
+    ) -> None:
+        """`owner_uid`: the user whose browser needs no token."""
         self.inputs = folder / "in"
         self.inputs.mkdir()
         (self.inputs / "a.txt").write_text("a b\n")
@@ -69,7 +79,12 @@ class HttpMaster:
         ClusterApi(board, {}, 2, 0, lambda: False).add_routes(router)
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
-        self._http = HttpServer(sock, router, token=TOKEN)
+        self.sessions = PageSessions(TOKEN, self.port, owner_uid=owner_uid)
+        PageApi(board, dict, self.sessions, str(state_dir)).add_routes(router)
+        ActionsApi(str(state_dir)).add_routes(router)
+        self._http = HttpServer(
+            sock, router, token=TOKEN, http_auth=http_auth, sessions=self.sessions
+        )
         self.loop.start([])
         self._http.start()
 

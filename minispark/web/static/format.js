@@ -42,7 +42,7 @@ export function duration(seconds) {
 }
 
 export function ago(seconds) {
-  return t("ago", { time: duration(Math.max(0, Math.floor(seconds))) });
+  return t("ago", { time: seconds < 60 ? `${Math.max(0, Math.floor(seconds))} s` : duration(seconds) });
 }
 
 /** A time of day, with milliseconds where they matter. */
