@@ -11,7 +11,7 @@ from bench.measure import Measure
 
 MODULES = (
     "bench.warm", "bench.cold", "bench.latency", "bench.small", "bench.scaling", "bench.memory",
-    "bench.passes",
+    "bench.passes", "bench.observed",
 )  # fmt: skip
 """Each has `MEASURES`; the order of the table. One that is not there is passed over."""
 
