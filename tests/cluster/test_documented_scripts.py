@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT
@@ -54,7 +55,19 @@ def run_script(
         check=False,
     )
     assert os.listdir(temporary) == [], done.stdout
+    assert left_running(str(temporary)) == [], done.stdout
     return done
+
+
+def left_running(words: str) -> list[psutil.Process]:
+    """Processes with that in their command line; they are ended."""
+    found = [
+        p for p in psutil.process_iter(["cmdline"]) if words in " ".join(p.info["cmdline"] or ())
+    ]
+    _, left = psutil.wait_procs(found, timeout=5)
+    for process in left:
+        process.kill()
+    return left
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
