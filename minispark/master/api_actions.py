@@ -22,6 +22,18 @@ from minispark.supervisor.control import ask
 from minispark.supervisor.named_processes import SERVERS, family_of, process_of
 from minispark.supervisor.process_identity import ProcessIdentity
 from minispark.supervisor.state_dir import read_cluster_file
+from minispark.transport.api_schema import (
+    COUNT,
+    UNAVAILABLE,
+    Choice,
+    Description,
+    Object,
+    PathName,
+    Problem,
+    Real,
+    Text,
+    json_answer,
+)
 from minispark.transport.router import (
     Access,
     HttpError,
@@ -32,6 +44,23 @@ from minispark.transport.router import (
 )
 
 logger = logging.getLogger("minispark.master")
+
+NAME = PathName("name", "the name of a worker that the supervisor runs")
+ACTION = Object(
+    "Action",
+    {
+        "action": Choice(("kill", "pause", "resume", "restart")),
+        "target": Text(),
+        "pid": COUNT,
+        "at": Real(),
+    },
+)
+PROBLEMS = (
+    Problem(404, "not_found", "The supervisor runs no such worker"),
+    Problem(409, "no_supervisor", "This master runs without a supervisor"),
+    Problem(409, "not_running", "The worker is not running now"),
+    UNAVAILABLE,
+)
 
 
 class ActionsApi:
@@ -54,13 +83,14 @@ class ActionsApi:
                 self._handler(action, act),
                 access=Access.TOKEN,
                 summary=summary,
+                description=Description((json_answer(ACTION),), (NAME,), problems=PROBLEMS),
             )
 
     def _handler(
         self, action: str, act: Callable[[str, psutil.Process, dict[str, Any]], None]
     ) -> Callable[[Request], Response]:
         def handle(request: Request) -> Response:
-            name = request.params["name"]
+            name = request.path_name(NAME)
             document = self._own_cluster()
             process = _worker_process(document, name)
             at = time.time()

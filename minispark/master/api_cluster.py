@@ -7,6 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from minispark import __version__
+from minispark.master.api_cluster_types import (
+    CLUSTER,
+    FAILURES,
+    PERSISTED_STATE,
+    SCHEDULER,
+    SYSTEM_METRICS,
+)
+from minispark.master.api_job_types import JOB_METRICS
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import (
     failures_document,
@@ -20,7 +28,16 @@ from minispark.master.exposition import cluster_families, master_families
 from minispark.metrics.prometheus import CONTENT_TYPES, OFFERED, render
 from minispark.supervisor.host_sampler import HostSampler
 from minispark.transport.accept import preferred
+from minispark.transport.api_schema import (
+    Description,
+    ListOf,
+    Problem,
+    json_answer,
+    text_answer,
+)
+from minispark.transport.openapi import add_openapi
 from minispark.transport.router import (
+    TEXT_TYPE,
     Access,
     HttpError,
     Request,
@@ -56,16 +73,42 @@ class ClusterApi:
     def add_routes(self, router: Router) -> None:
         metrics = "/api/v1/metrics"
         router.add(
-            "GET", "/health", lambda _: text_response("OK"), access=Access.OPEN, summary="Alive"
+            "GET",
+            "/health",
+            lambda _: text_response("OK"),
+            access=Access.OPEN,
+            summary="Alive",
+            description=Description((text_answer("`OK`", TEXT_TYPE),)),
         )
-        router.add("GET", "/ready", self.ready, access=Access.OPEN, summary="A worker is Up")
-        router.add("GET", "/metrics", self.prometheus, summary="Prometheus text")
-        router.add("GET", "/api/v1/cluster", self.cluster, summary="Version, ports, workers")
-        router.add("GET", f"{metrics}/system", self.system, summary="Workers, jobs and tasks")
-        router.add("GET", f"{metrics}/jobs", self.jobs, summary="JobMetrics of all jobs")
-        router.add("GET", f"{metrics}/failures", self.failures, summary="Failures by job")
-        router.add("GET", f"{metrics}/scheduler", self.scheduler, summary="Loads, round robin")
-        router.add("GET", "/api/v1/state", self.state, summary="PersistedState")
+        router.add(
+            "GET",
+            "/ready",
+            self.ready,
+            access=Access.OPEN,
+            summary="As many workers as there should be are Up",
+            description=Description(
+                (text_answer("`OK`", TEXT_TYPE),),
+                problems=(Problem(503, "not_ready", "Too few workers are Up"),),
+            ),
+        )
+        router.add(
+            "GET",
+            "/metrics",
+            self.prometheus,
+            summary="For Prometheus, in the format that Accept prefers",
+            description=Description((text_answer("Its families", *CONTENT_TYPES.values()),)),
+        )
+        add_openapi(router, "Mini-Spark master")
+        for path, handler, of, summary in (
+            ("/api/v1/cluster", self.cluster, CLUSTER, "Version, ports, workers"),
+            (f"{metrics}/system", self.system, SYSTEM_METRICS, "Workers, jobs and tasks"),
+            (f"{metrics}/jobs", self.jobs, ListOf(JOB_METRICS), "JobMetrics of all jobs"),
+            (f"{metrics}/failures", self.failures, FAILURES, "Failures by job"),
+            (f"{metrics}/scheduler", self.scheduler, SCHEDULER, "Loads, round robin"),
+            ("/api/v1/state", self.state, PERSISTED_STATE, "PersistedState"),
+        ):
+            description = Description((json_answer(of),))
+            router.add("GET", path, handler, summary=summary, description=description)
 
     def ready(self, request: Request) -> Response:
         up = system_document(self._board.latest)["workers_up"]

@@ -7,13 +7,55 @@ from __future__ import annotations
 
 from minispark.errors import InvalidRequest
 from minispark.master.event_stream import EventStream, event_document
-from minispark.model.ids import is_uuid
+from minispark.transport.api_schema import (
+    COUNT,
+    JSON_TYPE,
+    UUID,
+    Answer,
+    Description,
+    Header,
+    ListOf,
+    Nullable,
+    Object,
+    OptionalId,
+    OptionalWhole,
+    Problem,
+    Real,
+    Text,
+    TextQuery,
+    WholeQuery,
+)
 from minispark.transport.router import Access, Request, Response, Router, json_response
 
 EVENT_IDS_MAX = 2**62
-PAGE_MAX = 1000
-PARTITIONS_MAX = 2**31
+STAGE_CHARS_MAX = 20_000
 STREAM_TYPE = "text/event-stream; charset=utf-8"
+AFTER = OptionalWhole(
+    "after",
+    "go on behind this event; absent: a page from the first, a stream from now on",
+    0,
+    EVENT_IDS_MAX,
+)
+LIMIT = WholeQuery("limit", "of a page: at most so many", 100, 1, 1000)
+JOB = OptionalId("job", "the id of a job: only its events, and those of workers")
+STAGE = TextQuery("stage", "of a page: only this stage of the job", STAGE_CHARS_MAX, "")
+PARTITION = OptionalWhole("partition", "of a page: only this one of the stage", 0, 2**31)
+LAST_EVENT_ID = Header("Last-Event-ID", "what a browser sends instead of `after`", 200)
+EVENT = Object(
+    "Event",
+    {
+        "id": COUNT,
+        "at": Real(),
+        "kind": Text(),
+        "job_id": Nullable(UUID),
+        "stage": Nullable(Text()),
+        "partition": Nullable(COUNT),
+        "attempt": Nullable(COUNT),
+        "worker": Nullable(Text()),
+        "text": Nullable(Text()),
+    },
+)
+EVENTS = Object("Events", {"events": ListOf(EVENT), "last_id": COUNT})
 
 
 class EventsApi:
@@ -29,16 +71,21 @@ class EventsApi:
             self.events,
             access=Access.TOKEN,
             summary="Events: a page as JSON, or a stream that follows them",
+            description=Description(
+                (Answer(200, "As Accept says", {JSON_TYPE: EVENTS, STREAM_TYPE: Text()}),),
+                (AFTER, LIMIT, JOB, STAGE, PARTITION, LAST_EVENT_ID),
+                problems=(
+                    Problem(400, "invalid_request", "A stage without its job, and so on"),
+                    Problem(503, "unavailable", "Too many streams are followed"),
+                ),
+            ),
         )
 
     def events(self, request: Request) -> Response:
         """Server-sent events, unless only JSON is accepted. `?after=ID`, or the header
         `Last-Event-ID`, goes on behind that event.
         """
-        job_id = request.query.get("job")
-        if job_id is not None and not is_uuid(job_id):
-            raise InvalidRequest(f"{job_id[:100]!r} is no job id (a UUID)", "job")
-        job_id = job_id.lower() if job_id is not None else None
+        job_id = request.optional_id(JOB)
         if "application/json" in request.headers.get("accept", ""):
             return self._page(request, job_id)
         after = self._after(request)
@@ -47,18 +94,14 @@ class EventsApi:
         return Response(200, b"", STREAM_TYPE, headers, stream, is_live=True)
 
     def _after(self, request: Request) -> int | None:
-        told = request.headers.get("last-event-id", "")
+        told = request.header(LAST_EVENT_ID) or ""
         if told.isascii() and told.isdigit() and len(told) <= len(str(EVENT_IDS_MAX)):
             return int(told)  # a browser that connects again repeats its first address
-        return request.number("after", 0, 0, EVENT_IDS_MAX) if "after" in request.query else None
+        return request.optional_number(AFTER)
 
     def _page(self, request: Request, job_id: str | None) -> Response:
-        after = request.number("after", 0, 0, EVENT_IDS_MAX)
-        limit = request.number("limit", 100, 1, PAGE_MAX)
-        stage_id = request.query.get("stage")
-        partition: int | None = None
-        if "partition" in request.query:
-            partition = request.number("partition", 0, 0, PARTITIONS_MAX)
+        after, limit = request.optional_number(AFTER) or 0, request.number(LIMIT)
+        stage_id, partition = request.text(STAGE) or None, request.optional_number(PARTITION)
         if stage_id is not None and job_id is None:
             raise InvalidRequest("a stage is one of a job: give `job` too", "job")
         if partition is not None and stage_id is None:

@@ -10,6 +10,19 @@ import uuid
 from typing import Any
 
 from minispark.errors import ClusterError, NotFound
+from minispark.master.api_job_types import (
+    ATTEMPT_STATES,
+    ATTEMPTS,
+    JOB_INFO,
+    JOB_METRICS,
+    JOB_REQUEST,
+    PLAN,
+    PROFILE,
+    RECORD,
+    STAGE_STATS,
+    TASK_RESULT,
+    TRACE,
+)
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import (
     attempt_document,
@@ -24,28 +37,74 @@ from minispark.master.results import FORMATS, Results, render, render_lines
 from minispark.master.submission import Submitter
 from minispark.master.timeline import timeline
 from minispark.model.events import JobCancelRequested, JobSubmitted
-from minispark.model.ids import is_uuid
 from minispark.model.plan import PhysicalPlan
 from minispark.model.snapshot import JobView, Snapshot
 from minispark.plan.explain import explain
 from minispark.storage.job_history import JobHistory
 from minispark.storage.part_folders import claim, discard
+from minispark.transport.api_schema import (
+    JSON_TYPE,
+    UNAVAILABLE,
+    Answer,
+    ChoiceQuery,
+    Description,
+    Header,
+    Id,
+    ListOf,
+    OneOf,
+    Parameter,
+    Problem,
+    Schema,
+    Text,
+    TextQuery,
+    WholeQuery,
+    json_answer,
+)
 from minispark.transport.codec import to_json
 from minispark.transport.router import (
-    JSON_TYPE,
+    TEXT_TYPE,
     Access,
-    HttpError,
     Request,
     Response,
     Router,
     json_response,
 )
 
-WAIT_S_MAX = 30
-TASKS_PAGE_MAX = 1000
 RECORDS_MAX = 10**9
+REASON_CHARS_MAX = 200
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 PUBLISH_S_MAX = 5.0
+
+JOB = Id("id", "the id of a job")
+WAIT_S = WholeQuery("wait_s", "answer when state or progress changed, or after so long", 0, 0, 30)
+PAGE = WholeQuery("limit", "at most so many", 100, 1, 1000)
+STATE = ChoiceQuery("state", "only attempts in this state", ATTEMPT_STATES)
+OFFSET = WholeQuery("offset", "from this one on, counted from 0", 0, 0, RECORDS_MAX)
+FORMAT = ChoiceQuery("format", "the records of the final stages, in this format", FORMATS)
+RECORDS = WholeQuery("limit", "at most so many records", RECORDS_MAX, 0, RECORDS_MAX)
+REASON = TextQuery("reason", "why it is cancelled", REASON_CHARS_MAX, "by request")
+FORMAT_TYPES = {
+    "json": JSON_TYPE,
+    "csv": "text/csv; charset=utf-8",
+    "tsv": TEXT_TYPE,
+    "jsonl": TEXT_TYPE,
+}
+RESULT_CONTENTS: dict[str, Schema] = {
+    JSON_TYPE: OneOf((ListOf(TASK_RESULT), ListOf(RECORD))),
+    **{kind: Text() for kind in FORMAT_TYPES.values() if kind != JSON_TYPE},
+}
+KEY = Header(
+    "Idempotency-Key",
+    "a repetition gets the first one's job",
+    IDEMPOTENCY_KEY_CHARS_MAX,
+)
+NO_JOB = Problem(404, "not_found", "There is no job with this id")
+NO_PLAN = Problem(404, "not_found", "There is no such job, or it has no plan yet")
+NO_RESULTS = Problem(404, "not_found", "There is no such job, or it has no results yet")
+OF_REQUESTS = (
+    Problem(400, "input_refused", "A path may not be read"),
+    Problem(401, "token_needed", "Jobs with code of their own need the token"),
+)
 
 
 class JobsApi:
@@ -67,32 +126,106 @@ class JobsApi:
         self._keys = IdempotencyKeys()
 
     def add_routes(self, router: Router) -> None:
-        jobs = "/api/v1/jobs"
-        router.add("POST", jobs, self.submit, summary="Submit a job")
-        router.add("GET", jobs, self.list, summary="All jobs, newest last")
-        router.add("POST", "/api/v1/explain", self.explain, summary="The plan of a job, not run")
+        jobs, job = "/api/v1/jobs", "/api/v1/jobs/{id}"
         router.add(
-            "GET", f"{jobs}/{{id}}", self.job, summary="One job; ?wait_s=N waits for a change"
+            "POST",
+            jobs,
+            self.submit,
+            summary="Submit a job",
+            description=Description(
+                (json_answer(JOB_INFO, "It is durable"),),
+                parameters=(KEY,),
+                body=JOB_REQUEST,
+                problems=(*OF_REQUESTS, UNAVAILABLE),
+            ),
         )
         router.add(
-            "DELETE", f"{jobs}/{{id}}", self.cancel, access=Access.TOKEN, summary="Cancel a job"
+            "GET",
+            jobs,
+            self.list,
+            summary="All jobs, newest last",
+            description=Description((json_answer(ListOf(JOB_INFO)),)),
         )
-        router.add("GET", f"{jobs}/{{id}}/results", self.results, summary="TaskResults, or records")
-        router.add("GET", f"{jobs}/{{id}}/metrics", self.metrics, summary="JobMetrics")
-        router.add("GET", f"{jobs}/{{id}}/stages", self.stages, summary="StageStats in plan order")
-        router.add("GET", f"{jobs}/{{id}}/plan", self.plan, summary="The physical plan")
         router.add(
-            "GET", f"{jobs}/{{id}}/profile", self.profile, summary="What complete stages took"
+            "POST",
+            "/api/v1/explain",
+            self.explain,
+            summary="The plan of a job, which is not run",
+            description=Description((json_answer(PLAN),), body=JOB_REQUEST, problems=OF_REQUESTS),
         )
-        router.add("GET", f"{jobs}/{{id}}/tasks", self.tasks, summary="Attempts, a page at a time")
-        router.add("GET", f"{jobs}/{{id}}/timeline", self.timeline, summary="Chrome trace events")
+        router.add(
+            "GET",
+            job,
+            self.job,
+            summary="One job",
+            description=_of_job(json_answer(JOB_INFO), WAIT_S),
+        )
+        router.add(
+            "DELETE",
+            job,
+            self.cancel,
+            access=Access.TOKEN,
+            summary="Cancel a job; one that ended stays as it is",
+            description=_of_job(json_answer(JOB_INFO), REASON, problems=(NO_JOB, UNAVAILABLE)),
+        )
+        router.add(
+            "GET",
+            f"{job}/results",
+            self.results,
+            summary="TaskResults of the finished tasks; with `format` the final records",
+            description=_of_job(
+                Answer(200, "TaskResults, or records", RESULT_CONTENTS),
+                *(FORMAT, RECORDS, OFFSET),
+                problems=(NO_RESULTS, UNAVAILABLE),
+            ),
+        )
+        router.add(
+            "GET",
+            f"{job}/metrics",
+            self.metrics,
+            summary="JobMetrics",
+            description=_of_job(json_answer(JOB_METRICS)),
+        )
+        router.add(
+            "GET",
+            f"{job}/stages",
+            self.stages,
+            summary="StageStats in plan order",
+            description=_of_job(json_answer(ListOf(STAGE_STATS))),
+        )
+        router.add(
+            "GET",
+            f"{job}/plan",
+            self.plan,
+            summary="The physical plan",
+            description=_of_job(json_answer(PLAN), problems=(NO_PLAN,)),
+        )
+        router.add(
+            "GET",
+            f"{job}/profile",
+            self.profile,
+            summary="What complete stages took",
+            description=_of_job(json_answer(PROFILE), problems=(NO_PLAN,)),
+        )
+        router.add(
+            "GET",
+            f"{job}/tasks",
+            self.tasks,
+            summary="Attempts, a page at a time",
+            description=_of_job(json_answer(ATTEMPTS), PAGE, OFFSET, STATE),
+        )
+        router.add(
+            "GET",
+            f"{job}/timeline",
+            self.timeline,
+            summary="Where and when its attempts ran, as Chrome trace events",
+            description=_of_job(json_answer(TRACE)),
+        )
 
     def _find(self, request: Request) -> JobView:
         """The job of the path. Raises HttpError 400, NotFound."""
-        job_id = request.params["id"]
-        if not is_uuid(job_id):
-            raise HttpError(400, "bad_id", f"{job_id[:100]!r} is no job id (a UUID)", "id")
-        job = self._board.latest.jobs.get(job_id.lower())
+        job_id = request.id(JOB)
+        job = self._board.latest.jobs.get(job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}")
         return job
@@ -100,12 +233,9 @@ class JobsApi:
     # --- submit ----------------------------------------------------------------------------
 
     def submit(self, request: Request) -> Response:
-        key = request.headers.get("idempotency-key")
+        key = request.header(KEY)
         if key is None:
             return self._submit(request, None)
-        if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARS_MAX:
-            most = IDEMPOTENCY_KEY_CHARS_MAX
-            raise HttpError(400, "bad_key", f"Idempotency-Key has 1 to {most} characters")
         with self._keys.turn(key) as turn:
             job_id = self._history.job_of_key(key)
             if job_id is not None:
@@ -143,8 +273,7 @@ class JobsApi:
 
     def cancel(self, request: Request) -> Response:
         job = self._find(request)
-        reason = request.query.get("reason", "by request")[:200]
-        self._loop.ask(JobCancelRequested(job.job_id, reason, time.time()))
+        self._loop.ask(JobCancelRequested(job.job_id, request.text(REASON), time.time()))
         return json_response(job_document(self._board.latest.jobs[job.job_id]))
 
     # --- look ------------------------------------------------------------------------------
@@ -155,7 +284,7 @@ class JobsApi:
     def job(self, request: Request) -> Response:
         """`?wait_s=N` answers when the job's state or progress changed, or after N seconds."""
         seen = self._find(request)
-        wait_s = request.number("wait_s", 0, 0, WAIT_S_MAX)
+        wait_s = request.number(WAIT_S)
         if wait_s and not seen.state.is_terminal:
 
             def is_news(snapshot: Snapshot) -> bool:
@@ -191,9 +320,8 @@ class JobsApi:
 
     def tasks(self, request: Request) -> Response:
         job = self._find(request)
-        limit = request.number("limit", 100, 1, TASKS_PAGE_MAX)
-        offset = request.number("offset", 0, 0, RECORDS_MAX)
-        state = request.query.get("state")
+        limit, offset = request.number(PAGE), request.number(OFFSET)
+        state = request.choice(STATE)
         rows, total = self._history.attempts(job.job_id, state, limit, offset)
         return json_response(
             {"tasks": [attempt_document(job.job_id, row) for row in rows], "total": total}
@@ -207,24 +335,24 @@ class JobsApi:
 
     def results(self, request: Request) -> Response:
         job = self._find(request)
-        format = request.query.get("format")
+        format = request.choice(FORMAT)
+        limit, offset = request.number(RECORDS), request.number(OFFSET)
         if format is None:
             return json_response(self._results.task_results(job.job_id))
-        if format not in FORMATS:
-            raise HttpError(
-                400, "invalid_query", f"format is one of {', '.join(FORMATS)}", "format"
-            )
         if not job.state.is_terminal:
             raise NotFound(f"job {job.job_id} is {job.state.value}: it has no results yet")
-        limit = request.number("limit", RECORDS_MAX, 0, RECORDS_MAX)
-        offset = request.number("offset", 0, 0, RECORDS_MAX)
-        kinds = {"json": JSON_TYPE, "csv": "text/csv; charset=utf-8"}
-        kind = kinds.get(format, "text/plain; charset=utf-8")
         if format == "jsonl":
             stream = render_lines(self._results.lines(job.job_id), limit, offset)
         else:
             stream = render(self._results.records(job.job_id), format, limit, offset)
-        return Response(200, content_type=kind, stream=stream)
+        return Response(200, content_type=FORMAT_TYPES[format], stream=stream)
+
+
+def _of_job(
+    answer: Answer, *parameters: Parameter, problems: tuple[Problem, ...] = (NO_JOB,)
+) -> Description:
+    """Of a route below a job's id."""
+    return Description((answer,), (JOB, *parameters), problems=problems)
 
 
 def _plan_document(plan: PhysicalPlan) -> dict[str, Any]:

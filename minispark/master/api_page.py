@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minispark import __version__
+from minispark.master.api_overview_types import OVERVIEW
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import (
     job_summary_document,
@@ -21,6 +22,17 @@ from minispark.master.documents import (
 from minispark.metrics.worker_load import WorkerLoad
 from minispark.supervisor.named_processes import SERVERS, is_paused
 from minispark.supervisor.state_dir import read_cluster_file
+from minispark.transport.api_schema import (
+    Description,
+    Flag,
+    Header,
+    Nullable,
+    Object,
+    Text,
+    empty_answer,
+    json_answer,
+    text_answer,
+)
 from minispark.transport.page_session import PageSessions, Proof, Session
 from minispark.transport.router import (
     Access,
@@ -33,6 +45,9 @@ from minispark.transport.router import (
 from minispark.web.static_files import INDEX, StaticFile, load_files
 
 TOKEN_CHARS_MAX = 1000
+KNOWN = Header("If-None-Match", "the ETag of what is there already")
+TOKEN = Object("Token", {"token": Text(chars_min=1, chars_max=TOKEN_CHARS_MAX)})
+SESSION = Object("Session", {"is_open": Flag(), "guard": Nullable(Text())})
 
 
 class PageApi:
@@ -65,10 +80,24 @@ class PageApi:
             session,
             self.session,
             access=Access.OPEN,
-            summary="Needs it a token?",
+            summary="Whether the page needs a token; a session for the cluster's own user",
+            description=Description((json_answer(SESSION),)),
         )
-        router.add("POST", session, self.begin, access=Access.OPEN, summary="A session of the page")
-        router.add("GET", "/api/v1/overview", self.overview, summary="Workers and jobs, in short")
+        router.add(
+            "POST",
+            session,
+            self.begin,
+            access=Access.OPEN,
+            summary="A session of the page",
+            description=Description((json_answer(SESSION),), body=TOKEN),
+        )
+        router.add(
+            "GET",
+            "/api/v1/overview",
+            self.overview,
+            summary="Workers and jobs, in short",
+            description=Description((json_answer(OVERVIEW),)),
+        )
 
     # --- sessions --------------------------------------------------------------------------
 
@@ -145,4 +174,17 @@ def _add_file(router: Router, path: str, file: StaticFile) -> None:
             return Response(304, headers=file.headers)
         return Response(200, file.body, file.content_type, file.headers)
 
-    router.add("GET", path, serve, access=Access.OPEN, summary="A file of the page")
+    router.add(
+        "GET",
+        path,
+        serve,
+        access=Access.OPEN,
+        summary="A file of the page",
+        description=Description(
+            (
+                text_answer("As it is now", file.content_type),
+                empty_answer(304, "It is still what its ETag says"),
+            ),
+            (KNOWN,),
+        ),
+    )

@@ -11,6 +11,17 @@ import uuid
 from typing import Any
 
 from minispark.errors import NotFound
+from minispark.master.api_cluster_types import (
+    COUNT_MAX,
+    HEARTBEAT,
+    HOST_CHARS_MAX,
+    PATHS_MAX,
+    PORT_MAX,
+    TASK,
+    TASK_COMPLETION,
+    WORKER_INFO,
+    WORKER_REGISTRATION,
+)
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import task_document, worker_document
 from minispark.master.loop import MasterLoop
@@ -20,15 +31,24 @@ from minispark.model.safe_text import has_control
 from minispark.model.states import WorkerKind
 from minispark.storage.job_history import JobHistory
 from minispark.storage.result_files import size_of
+from minispark.transport.api_schema import (
+    UNAVAILABLE,
+    Description,
+    Id,
+    ListOf,
+    Problem,
+    empty_answer,
+    json_answer,
+)
 from minispark.transport.router import HttpError, Request, Response, Router, json_response
 
-PATHS_MAX = 100_000
 ERROR_CHARS_MAX = 8000
-COUNT_MAX = 2**40
-"""Of one task's records: over all tasks of a job they stay below what the database adds up."""
-PORT_MAX = 65535
 FOREIGN_WORKERS_MAX = 1000
 """Anybody may register on loopback, and an id is valid until the master ends."""
+
+
+WORKER_ID = Id("worker_id", "the id of a worker", is_in_path=False)
+NOT_YOURS = Problem(403, "not_yours", "The worker does not speak HTTP")
 
 
 class WorkersApi:
@@ -50,17 +70,69 @@ class WorkersApi:
 
     def add_routes(self, router: Router) -> None:
         workers = "/api/v1/workers"
-        router.add("GET", workers, self.list, summary="All workers")
-        router.add("POST", f"{workers}/register", self.register, summary="A worker registers")
-        router.add("POST", f"{workers}/heartbeat", self.heartbeat, summary="A worker is alive")
+        router.add(
+            "GET",
+            workers,
+            self.list,
+            summary="All workers",
+            description=Description((json_answer(ListOf(WORKER_INFO)),)),
+        )
+        router.add(
+            "POST",
+            f"{workers}/register",
+            self.register,
+            summary="A foreign worker registers; with the nil UUID for its first time",
+            description=Description(
+                (json_answer(WORKER_REGISTRATION, "With its id"),),
+                body=WORKER_REGISTRATION,
+                problems=(
+                    NOT_YOURS,
+                    Problem(429, "too_many_workers", "Too many foreign workers have registered"),
+                    UNAVAILABLE,
+                ),
+            ),
+        )
+        router.add(
+            "POST",
+            f"{workers}/heartbeat",
+            self.heartbeat,
+            summary="A foreign worker is alive",
+            description=Description(
+                (empty_answer(200, "Noted"),),
+                body=HEARTBEAT,
+                problems=(
+                    NOT_YOURS,
+                    Problem(404, "not_found", "No worker has this id: register first"),
+                    UNAVAILABLE,
+                ),
+            ),
+        )
         router.add(
             "GET",
             f"{workers}/task",
             self.task,
             has_effects=True,
-            summary="A task for a worker, or 204",
+            summary="A task for a foreign worker",
+            description=Description(
+                (json_answer(TASK, "The worker has it now"), empty_answer(204, "None is there")),
+                parameters=(WORKER_ID,),
+                problems=(
+                    Problem(403, "unknown_worker", "The worker is unknown or Down"),
+                    UNAVAILABLE,
+                ),
+            ),
         )
-        router.add("POST", f"{workers}/task/complete", self.complete, summary="A task ended")
+        router.add(
+            "POST",
+            f"{workers}/task/complete",
+            self.complete,
+            summary="A task of a foreign worker ended",
+            description=Description(
+                (empty_answer(200, "Noted; a stale or repeated completion changes nothing"),),
+                body=TASK_COMPLETION,
+                problems=(UNAVAILABLE,),
+            ),
+        )
 
     def list(self, request: Request) -> Response:
         workers = self._board.latest.workers.values()
@@ -101,9 +173,7 @@ class WorkersApi:
         return Response(200)
 
     def task(self, request: Request) -> Response:
-        worker_id = request.query.get("worker_id", "").lower()
-        if not is_uuid(worker_id):
-            raise HttpError(400, "bad_id", "worker_id must be the UUID of a worker", "worker_id")
+        worker_id = request.id(WORKER_ID)
         self._is_known(worker_id)
         answer = self._loop.ask(ev.TaskRequested(worker_id, str(uuid.uuid4()), time.time()))
         if answer is None or not answer.is_known:
@@ -177,7 +247,7 @@ def _uuid(body: dict[str, Any], name: str) -> str:
 
 def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= 255 or has_control(value):
+    if not isinstance(value, str) or not 0 < len(value) <= HOST_CHARS_MAX or has_control(value):
         raise HttpError(400, "invalid_request", f"{name} must be a string of one line", name)
     return value
 

@@ -22,7 +22,7 @@ REFUSED = ("wrong_token", "token_needed", "guard_needed", "foreign_host", "forei
 REFUSAL_INTERVAL_S = 1.0
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
-_READING = ("GET", "HEAD")
+READING = ("GET", "HEAD")
 
 logger = logging.getLogger("minispark.http")
 
@@ -84,7 +84,7 @@ class Gate:
             return True
         session = self._sessions.find(headers, find_uid) if self._sessions is not None else None
         if self._sessions is not None and session is not None:
-            if method in _READING or self._sessions.is_guarded(session, headers):
+            if method in READING or self._sessions.is_guarded(session, headers):
                 return True
             if access is Access.TOKEN:
                 message = f"a page sends {GUARD_HEADER} with what changes something; load it again"

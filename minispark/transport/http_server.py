@@ -277,6 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
                 peer=str(self.client_address[0]),
                 is_authenticated=is_authenticated,
                 find_uid=self._find_uid,
+                declared=route.description.parameters,
             )
             self.server.slots.serve(self.connection)
             return route.handler(request)

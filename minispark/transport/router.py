@@ -9,7 +9,22 @@ from enum import Enum
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-JSON_TYPE = "application/json"
+from minispark.errors import InvariantViolation
+from minispark.model.ids import is_uuid
+from minispark.transport.api_schema import (
+    JSON_TYPE,
+    ChoiceQuery,
+    Description,
+    Header,
+    Id,
+    OptionalId,
+    OptionalWhole,
+    Parameter,
+    PathName,
+    TextQuery,
+    WholeQuery,
+)
+
 TEXT_TYPE = "text/plain; charset=utf-8"
 DIGITS_MAX = 18
 """Of a number in a query string."""
@@ -50,6 +65,8 @@ class Request:
     is_authenticated: bool
     find_uid: Callable[[], int | None] = lambda: None
     """Which user of this host the peer runs as, if anybody knows."""
+    declared: tuple[Parameter, ...] = ()
+    """What the route's description says that it reads."""
 
     def json(self) -> Any:
         """The body's JSON. Raises HttpError 415 or 400."""
@@ -65,17 +82,84 @@ class Request:
         _refuse_half_pairs(value)
         return value
 
-    def number(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number of the query string. Raises HttpError 400 that names it."""
-        text = self.query.get(name)
+    def number(self, parameter: WholeQuery) -> int:
+        """Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        text = self.query.get(parameter.name)
         if text is None:
-            return default
+            return parameter.default
+        return self._whole(parameter, text)
+
+    def optional_number(self, parameter: OptionalWhole) -> int | None:
+        """Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        text = self.query.get(parameter.name)
+        return None if text is None else self._whole(parameter, text)
+
+    @staticmethod
+    def _whole(parameter: WholeQuery | OptionalWhole, text: str) -> int:
+        least, most = parameter.least, parameter.most
         is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
         if not is_number or not least <= int(text) <= most:
-            raise HttpError(
-                400, "invalid_query", f"{name} must be a whole number from {least} to {most}", name
-            )
+            raise _invalid_query(parameter.name, f"must be a whole number from {least} to {most}")
         return int(text)
+
+    def choice(self, parameter: ChoiceQuery) -> str | None:
+        """Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        value = self.query.get(parameter.name)
+        if value is not None and value not in parameter.values:
+            raise _invalid_query(parameter.name, f"is one of {', '.join(parameter.values)}")
+        return value
+
+    def text(self, parameter: TextQuery) -> str:
+        """Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        value = self.query.get(parameter.name, parameter.default)
+        if len(value) > parameter.chars_max:
+            raise _invalid_query(parameter.name, f"has at most {parameter.chars_max} characters")
+        return value
+
+    def id(self, parameter: Id) -> str:
+        """In lower case. Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        values = self.params if parameter.is_in_path else self.query
+        return _uuid(parameter, values.get(parameter.name, ""))
+
+    def optional_id(self, parameter: OptionalId) -> str | None:
+        """In lower case. Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        value = self.query.get(parameter.name)
+        return None if value is None else _uuid(parameter, value)
+
+    def path_name(self, parameter: PathName) -> str:
+        self._check_declared(parameter)
+        return self.params[parameter.name]
+
+    def header(self, parameter: Header) -> str | None:
+        """Raises HttpError 400 that names it."""
+        self._check_declared(parameter)
+        name, most = parameter.name, parameter.chars_max
+        value = self.headers.get(name.lower())
+        if value is not None and most is not None and not 0 < len(value) <= most:
+            raise HttpError(400, "bad_header", f"{name} has 1 to {most} characters")
+        return value
+
+    def _check_declared(self, parameter: Parameter) -> None:
+        if parameter not in self.declared:
+            raise InvariantViolation(f"{self.path} reads {parameter.name}, and does not say so")
+
+
+def _uuid(parameter: Id | OptionalId, value: str) -> str:
+    if not is_uuid(value):
+        name = parameter.name
+        message = f"{name} must be {parameter.text} (a UUID), not {value[:100]!r}"
+        raise HttpError(400, "bad_id", message, name)
+    return value.lower()
+
+
+def _invalid_query(name: str, what: str) -> HttpError:
+    return HttpError(400, "invalid_query", f"{name} {what}", name)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -161,6 +245,7 @@ class Route:
     access: Access
     summary: str
     has_effects: bool
+    description: Description
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
         mine = self.template.split("/")
@@ -173,6 +258,9 @@ class Route:
             elif name != segment:
                 return None
         return params
+
+
+UNDESCRIBED = Description()
 
 
 class Router:
@@ -190,9 +278,11 @@ class Router:
         access: Access = Access.DOCUMENTED,
         summary: str,
         has_effects: bool = False,
+        description: Description = UNDESCRIBED,
     ) -> None:
         """`has_effects`: of a GET after which something is not as before; HEAD is none of it."""
-        self.routes.append(Route(method, template, handler, access, summary, has_effects))
+        route = Route(method, template, handler, access, summary, has_effects, description)
+        self.routes.append(route)
 
     def resolve(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route and its parameters; HEAD finds GET's that have no effects. Raises HttpError

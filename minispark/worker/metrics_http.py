@@ -7,8 +7,18 @@ from typing import Any
 
 from minispark.metrics.prometheus import CONTENT_TYPES, OFFERED, Family, render
 from minispark.transport.accept import preferred
-from minispark.transport.router import (
+from minispark.transport.api_schema import (
+    COUNT,
     JSON_TYPE,
+    UUID,
+    Answer,
+    Description,
+    Object,
+    Real,
+    Text,
+)
+from minispark.transport.openapi import add_openapi
+from minispark.transport.router import (
     Request,
     Response,
     Router,
@@ -16,6 +26,45 @@ from minispark.transport.router import (
 )
 
 VARY = {"Vary": "Accept"}
+_FIGURE = Real(0)
+WORKER_METRICS = Object(
+    "WorkerMetrics",
+    {
+        "worker_id": UUID,
+        "name": Text(),
+        "uptime_secs": COUNT,
+        "system": Object(
+            "SystemUse",
+            {
+                "cpu_usage_percent": _FIGURE,
+                "memory_used_mb": _FIGURE,
+                "memory_total_mb": _FIGURE,
+                "memory_percent": _FIGURE,
+                "process_cpu_percent": _FIGURE,
+                "process_rss_mb": _FIGURE,
+                "executors_rss_mb": _FIGURE,
+            },
+        ),
+        "tasks": Object(
+            "TaskFigures",
+            {
+                "total_executed": COUNT,
+                "total_succeeded": COUNT,
+                "total_failed": COUNT,
+                "active_tasks": COUNT,
+                "avg_latency_ms": _FIGURE,
+                "p50_latency_ms": _FIGURE,
+                "p99_latency_ms": _FIGURE,
+                "records_processed": COUNT,
+                "throughput_records_per_sec": _FIGURE,
+            },
+        ),
+        "cache_hits": COUNT,
+        "cache_misses": COUNT,
+        "cache_memory_mb": _FIGURE,
+        "cache_spilled_mb": _FIGURE,
+    },
+)
 
 
 def build_router(
@@ -31,5 +80,20 @@ def build_router(
         return Response(200, render(families(), wanted).encode(), CONTENT_TYPES[wanted], VARY)
 
     router = Router()
-    router.add("GET", "/metrics", metrics, summary="WorkerMetrics")
+    router.add(
+        "GET",
+        "/metrics",
+        metrics,
+        summary="WorkerMetrics as JSON, or for Prometheus",
+        description=Description(
+            (
+                Answer(
+                    200,
+                    "In the format that Accept prefers",
+                    {JSON_TYPE: WORKER_METRICS, **dict.fromkeys(CONTENT_TYPES.values(), Text())},
+                ),
+            )
+        ),
+    )
+    add_openapi(router, "Mini-Spark worker")
     return router

@@ -73,7 +73,7 @@ class HttpMaster:
         history = JobHistory(self.store.path)
         results = Results(history, str(state_dir), "here", TOKEN)
         submitter = Submitter(str(self.inputs), (str(self.inputs),), str(state_dir), PlanKind.FUSED)
-        router = Router()
+        router = self.router = Router()
         JobsApi(self.loop, board, history, results, submitter).add_routes(router)
         WorkersApi(self.loop, board, history, str(state_dir), "here").add_routes(router)
         ClusterApi(board, {}, 2, 0, lambda: False).add_routes(router)
