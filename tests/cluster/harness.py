@@ -62,6 +62,8 @@ class Cluster:
     def __init__(self, *settings: str, workers: int = 3, threads: int = 2) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="minispark-test-"))
         self.state_dir = self.folder / "state"
+        self.cwd = ROOT
+        """Where `up` is called: what relative inputs of jobs are relative to."""
         self.settings = [
             f"--set={setting}"
             for setting in (
@@ -78,7 +80,7 @@ class Cluster:
 
     def up(self, *words: str) -> Any:
         done = run_cli(
-            "up", "-d", "--state-dir", str(self.state_dir), *self.settings, *words, cwd=ROOT
+            "up", "-d", "--state-dir", str(self.state_dir), *self.settings, *words, cwd=self.cwd
         )
         self.note_processes()
         return done

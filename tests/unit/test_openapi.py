@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from minispark.errors import InputRefused, InvalidRequest
+from minispark.model.ids import NIL_ID
 from minispark.transport.api_schema import (
     COUNT,
     Description,
@@ -25,7 +28,8 @@ from minispark.transport.api_schema import (
 from minispark.transport.openapi import EVERYWHERE, NO_ROUTE, document, problems_of
 from minispark.transport.router import Request, Response, Router
 from minispark.worker.metrics_http import build_router
-from tests.unit.http_master import JOBS, HttpMaster
+from tests.cluster.api_fuzzing import Api, Call
+from tests.unit.http_master import JOBS, WORKERS, HttpMaster, one_reader
 
 PACKAGE = Path(__file__).parents[2] / "minispark"
 NEVER_ANSWERED = {(500, "internal")}
@@ -131,6 +135,19 @@ def at_the_limits(schema: dict[str, Any]) -> Iterator[tuple[Any, bool]]:
         yield from (*((value, True) for value in schema["enum"]), ("x", False), ("", False))
     elif "maxLength" in schema:
         yield from (("x" * schema["maxLength"], True), ("x" * (schema["maxLength"] + 1), False))
+
+
+def test_a_task_of_a_foreign_worker_is_as_documented(master: HttpMaster) -> None:
+    api = Api(master.port, master.call("GET", "/openapi.json")[1], None, {"uuid": st.nothing()})
+    stranger = {"id": NIL_ID, "host": "h", "port": 1}
+    worker_id = master.call("POST", f"{WORKERS}/register", stranger)[1]["id"]
+    (master.inputs / "one.csv").write_text("h\na\n")
+    node = {"op": "read_csv", "path": "one.csv"}
+    assert master.call("POST", JOBS, one_reader(plan="naive", node=node))[0] == 200
+    (operation,) = (one for one in api.operations if one.name == f"GET {WORKERS}/task")
+    target = f"{WORKERS}/task?worker_id={worker_id}"
+    status, task = api.check(Call(operation, target, {}, None, None))
+    assert (status, json.loads(task)["assigned_worker"]) == (200, worker_id)
 
 
 def test_a_bad_id_and_a_long_key_are_refused_as_documented(master: HttpMaster) -> None:
