@@ -28,14 +28,25 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="measures; default: all")
+    parser.add_argument("names", nargs="*", metavar="MEASURE", help="default: all")
     parser.add_argument("--list", action="store_true", help="what can be measured")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="default: 5")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the figures as JSON")
-    parser.add_argument("--data", type=Path, default=ROOT / "data" / "large", metavar="DIR")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "data" / "large",
+        metavar="DIR",
+        help="where generated inputs are",
+    )
     parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="part of the data")
     parser.add_argument("--peers", default="", metavar="NAMES", help=f"some of {','.join(PEERS)}")
-    parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON")
+    parser.add_argument(
+        "--peer-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="the interpreter that has them",
+    )
     parser.add_argument("--profile", action="store_true", help="where the time of a job goes")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from minispark.errors import ClusterError
 
+SEE_ALSO = ("run", "explain")
+EXITS = {1: "a result was wrong", 2: "the usage is wrong", 3: ""}
 ROOT = Path(__file__).parents[2]
 
 

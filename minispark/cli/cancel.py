@@ -7,6 +7,14 @@ import argparse
 from minispark.cli.find import find_client
 from minispark.cli.render import print_json
 
+EXAMPLES = """\
+examples:
+  minispark cancel last               the newest job
+  minispark cancel wordcount          the newest job of that name
+"""
+SEE_ALSO = ("jobs", "status")
+EXITS = {1: "there is no such job, or it had ended already"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="an id, a prefix of one, a name, or last")

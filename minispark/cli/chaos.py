@@ -26,16 +26,21 @@ examples:
   minispark chaos corrupt-shuffle                 flip bytes of a map output in use
   minispark chaos monkey --for 60s --every 2s --seed 7 --verify
 """
+SEE_ALSO = ("ps", "restart", "status")
+EXITS = {
+    1: "there was nothing to break, or a job went wrong",
+    4: "with --watch: it was not mended in time",
+}
 PATIENCE_S = 5.0
 """How long a job may take to write something that can be damaged."""
 POLL_S = 0.01
 HOLDS = ("pause-worker", "slow-worker")
 """They last for a while, and end by themselves."""
 TAKES = {
-    "kill-worker": ("NAME", "--signal", "--watch", "--for"),
-    "kill-executor": ("NAME", "--signal", "--watch", "--for"),
-    "pause-worker": ("NAME", "--watch", "--for"),
-    "slow-worker": ("NAME", "--watch", "--for"),
+    "kill-worker": ("WORKER", "--signal", "--watch", "--for"),
+    "kill-executor": ("WORKER", "--signal", "--watch", "--for"),
+    "pause-worker": ("WORKER", "--watch", "--for"),
+    "slow-worker": ("WORKER", "--watch", "--for"),
     "kill-master": ("--signal", "--watch", "--for"),
     "corrupt-shuffle": ("--watch",),
     "monkey": ("--for", "--every", "--verify"),
@@ -44,8 +49,8 @@ TAKES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=TAKES)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a worker; default: a random one")
+    parser.add_argument("action", choices=TAKES, metavar="ACTION", help="what to break")
+    parser.add_argument("name", nargs="?", metavar="WORKER", help="default: a random one")
     parser.add_argument("--signal", choices=("KILL", "TERM", "STOP"), help="default: KILL")
     parser.add_argument("--seed", type=int, metavar="S", help="of every random choice")
     parser.add_argument("--watch", action="store_true", help="report until it is mended")
@@ -115,7 +120,7 @@ def _choose(folder: Path, args: argparse.Namespace) -> Fault:
 def check(args: argparse.Namespace) -> None:
     """Raises InvalidRequest for what the action does not take."""
     given = {
-        "NAME": args.name,
+        "WORKER": args.name,
         "--signal": args.signal,
         "--watch": args.watch,
         "--for": args.duration,

@@ -8,12 +8,20 @@ from dataclasses import asdict
 from typing import Any
 
 from minispark.cli.render import print_json
+from minispark.cli.up import add_config_options
 from minispark.config import load
+
+EXAMPLES = """\
+examples:
+  minispark config                                 the defaults, and what the environment changes
+  minispark config -c conf/3workers.yaml --set workers.threads=4
+"""
+SEE_ALSO = ("up", "doctor")
+EXITS = {1: "", 3: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

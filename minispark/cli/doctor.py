@@ -12,16 +12,23 @@ from pathlib import Path
 
 from minispark.cli.find import state_dir_of
 from minispark.cli.render import colour, print_json
+from minispark.cli.up import add_config_options
 from minispark.config import Config, load
 
+EXAMPLES = """\
+examples:
+  minispark doctor                    before the first `up`, and when something is strange
+  minispark doctor -c conf/3workers.yaml           are its ports free?
+"""
+SEE_ALSO = ("config", "up")
+EXITS = {1: "something is not ok", 3: ""}
 DISK_FREE_MIN_MB = 500
 FILES_MIN = 1024
 Check = tuple[str, bool, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,13 +23,21 @@ examples:
   minispark down                stop in order; what does not stop is killed
   minispark down --purge        and delete everything below the state directory that is ours
 """
+SEE_ALSO = ("up", "restart")
+EXITS = {1: "something could not be stopped or deleted"}
 POLL_S = 0.02
 KILLED_TIMEOUT_S = 2.0
 """How long processes that were killed may take to be gone, and with them the directory's lock."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=float, default=20.0, metavar="S", help="default: 20")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="how long it may take, before force; default: 20",
+    )
     parser.add_argument(
         "--purge", action="store_true", help="delete the state directory's contents"
     )

@@ -11,9 +11,18 @@ from minispark.cli.render import print_json
 from minispark.errors import InvalidRequest
 from minispark.model.safe_text import escaped
 
+EXAMPLES = """\
+examples:
+  minispark explain data/jobs/wordcount.json --plan naive    of a job file, without a cluster
+  minispark explain last                           of the newest job
+  minispark explain last --analyze                 where its time went
+"""
+SEE_ALSO = ("metrics", "results", "submit")
+EXITS = {1: "there is no such job, or it has no plan yet"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="a job file, or a job")
+    parser.add_argument("job", metavar="FILE|JOB", help="a job file, or a job")
     add_module_option(parser)
     parser.add_argument(
         "--analyze", action="store_true", help="of a job that ran: rows, bytes, time, spill"

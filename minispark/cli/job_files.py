@@ -64,7 +64,7 @@ def add_module_option(parser: argparse.ArgumentParser) -> None:
         "--module",
         action="append",
         default=[],
-        metavar="FILE.py",
+        metavar="FILE",
         help="Python code that nodes name as MODULE:FUNCTION; may be said several times",
     )
 

@@ -9,6 +9,13 @@ from typing import Any
 from minispark.cli.find import find_client
 from minispark.cli.render import age, print_json, table
 
+EXAMPLES = """\
+examples:
+  minispark jobs                      newest last
+  minispark jobs --json               as a list of JobInfo
+"""
+SEE_ALSO = ("status", "cancel", "results")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass

@@ -25,6 +25,8 @@ examples:
   minispark logs -f worker-1        follow one
   minispark logs --job last         what all of them say of a job, with what its tasks printed
 """
+SEE_ALSO = ("ps", "status")
+EXITS = {1: "there are no such logs", 3: ""}
 POLL_S = 0.2
 LINES_SHOWN = 100
 TASK = "task"

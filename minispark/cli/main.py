@@ -11,9 +11,9 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minispark import __version__
 from minispark.errors import (
@@ -26,6 +26,10 @@ from minispark.errors import (
 )
 from minispark.model.safe_text import escaped
 
+if TYPE_CHECKING:
+    from minispark.cli.pages import Page
+
+COMMON = "options of every command"
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "start a master and workers"),
     "down": ("down", "stop the cluster"),
@@ -48,8 +52,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "measure this cluster beside its baselines"),
     "master": ("master", "one master in the foreground"),
     "worker": ("worker", "one worker in the foreground"),
+    "completion": ("completion", "print a completion script for a shell"),
 }
-"""Name on the command line: (module, one line of help)."""
+"""Name on the command line: (module, one line of help). A module has `EXAMPLES`, `SEE_ALSO`, and in
+`EXITS` what its exit statuses mean, where it is not this:
+"""
+EXITS = {
+    0: "done",
+    1: "it failed",
+    2: "the usage, the configuration or the job description is wrong",
+    3: "no cluster runs here",
+    130: "interrupted",
+}
 
 EXAMPLES = """\
 examples:
@@ -63,7 +77,22 @@ examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """Names the nearest command or option for one that it does not know."""
+    """Names the nearest command or option for one that it does not know; its help is a page of the
+    manual.
+    """
+
+    see_also: tuple[str, ...] = ()
+    exits: Mapping[int, str] = EXITS
+
+    def page(self) -> Page:
+        from minispark.cli.pages import page_of
+
+        return page_of(self, self.epilog or "", self.see_also, self.exits)
+
+    def format_help(self) -> str:
+        from minispark.cli.pages import as_text
+
+        return as_text(self.page())
 
     def error(self, message: str) -> NoReturn:
         hint = ""
@@ -78,14 +107,14 @@ class Parser(argparse.ArgumentParser):
 def common_options() -> argparse.ArgumentParser:
     """What every command takes."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = common.add_argument_group("options of every command")
+    group = common.add_argument_group(COMMON)
     group.add_argument("--state-dir", metavar="DIR", help="the cluster's state directory")
     group.add_argument("-m", "--master", metavar="URL", help="the master's address")
     group.add_argument("--json", action="store_true", help="one JSON document on stdout")
     group.add_argument("-q", "--quiet", action="store_true", help="only results")
     group.add_argument("-v", "--verbose", action="store_true", help="more diagnostics")
     version = f"minispark {__version__}"
-    group.add_argument("--version", action="version", version=version)
+    group.add_argument("--version", action="version", version=version, help="print the version")
     return common
 
 
@@ -138,6 +167,8 @@ def _dispatch(words: list[str]) -> int:
     common = common_options()
     before, rest = common.parse_known_args(_leading_options(words))
     rest += words[len(_leading_options(words)) :]
+    if rest[:1] == ["help"] and rest[1:]:
+        rest = [*rest[1:], "--help"]
     if not rest or rest[0] in ("-h", "--help", "help"):
         _print_help()
         return 0 if rest else 2
@@ -148,17 +179,10 @@ def _dispatch(words: list[str]) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"minispark: unknown {what} {name}{hint}\nSee minispark --help.", file=sys.stderr)
         return 2
-    module_name, text = COMMANDS[name]
-    module = importlib.import_module(f"minispark.cli.{module_name}")
-    parser = Parser(
-        prog=f"minispark {name}",
-        description=text[0].upper() + text[1:] + ".",
-        epilog=getattr(module, "EXAMPLES", None),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common],
-        allow_abbrev=False,
-    )
-    module.add_arguments(parser)
+    parser = parser_of(name)
+    if "-h" in rest or "--help" in rest:
+        parser.print_help()  # while parsing intermixed, arguments are not what they are
+        return 0
     args = parser.parse_intermixed_args(rest[1:])  # `chaos kill-worker --watch worker-2`
     defaults = {
         "state_dir": None,
@@ -173,8 +197,29 @@ def _dispatch(words: list[str]) -> int:
             setattr(args, option, value)
     gc.freeze()
     gc.enable()
-    code: int = module.run(args)
+    code: int = _module_of(name).run(args)
     return code
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of a command. Raises ClusterError for one that cannot be here."""
+    module, text = _module_of(name), COMMANDS[name][1]
+    parser = Parser(
+        prog=f"minispark {name}",
+        description=text[0].upper() + text[1:] + ".",
+        epilog=getattr(module, "EXAMPLES", None),
+        parents=[common_options()],
+        allow_abbrev=False,
+    )
+    parser.see_also = getattr(module, "SEE_ALSO", ())
+    exits = {**EXITS, **getattr(module, "EXITS", {})}
+    parser.exits = {code: exits[code] for code in sorted(exits) if exits[code]}
+    module.add_arguments(parser)
+    return parser
+
+
+def _module_of(name: str) -> Any:
+    return importlib.import_module(f"minispark.cli.{COMMANDS[name][0]}")
 
 
 def _leading_options(words: list[str]) -> list[str]:
@@ -191,5 +236,5 @@ def _print_help() -> None:
     print("commands:")
     for name, (_, text) in COMMANDS.items():
         print(f"  {name:<12} {text}")
-    print("\nminispark COMMAND --help says more. Options of every command:")
+    print("\nminispark help COMMAND says more. Options of every command:")
     print("  --state-dir DIR  -m/--master URL  --json  -q  -v  --version")

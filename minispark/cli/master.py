@@ -6,12 +6,19 @@ import argparse
 import os
 from dataclasses import replace
 
-from minispark.cli.up import config_of
+from minispark.cli.up import add_config_options, config_of
+
+EXAMPLES = """\
+examples:
+  minispark master -c conf/full.yaml
+  MASTER_HTTP_PORT=8081 minispark master --state-dir /tmp/other
+"""
+SEE_ALSO = ("worker", "up")
+EXITS = {1: "it could not start, or failed", 3: "a cluster runs here already"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,12 +9,22 @@ from minispark.cli.find import find_client
 from minispark.cli.render import print_json, table
 from minispark.errors import InvalidRequest
 
+EXAMPLES = """\
+examples:
+  minispark metrics system            workers, jobs and tasks
+  minispark metrics job last          one job
+  minispark metrics stages last --json             its stages, as JSON
+"""
+SEE_ALSO = ("status", "ps")
+EXITS = {1: "there is no such job"}
 OF_CLUSTER = ("system", "jobs", "failures", "scheduler")
 OF_JOB = {"job": "metrics", "stages": "stages"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=(*OF_CLUSTER, *OF_JOB))
+    parser.add_argument(
+        "what", choices=(*OF_CLUSTER, *OF_JOB), metavar="WHAT", help="which metrics"
+    )
     parser.add_argument("job", nargs="?", metavar="JOB", help="for job and stages")
 
 

@@ -10,6 +10,13 @@ from typing import Any
 from minispark.cli.find import document_of, state_dir_of
 from minispark.cli.render import age, print_json, table
 
+EXAMPLES = """\
+examples:
+  minispark ps                        name, pid, state, memory, ports
+  minispark ps --json                 with the pids of executors
+"""
+SEE_ALSO = ("status", "logs", "restart")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass

@@ -14,11 +14,19 @@ examples:
   minispark restart                 the master and every worker
   minispark restart worker-2        one process
 """
+SEE_ALSO = ("ps", "scale", "chaos")
+EXITS = {1: "a process does not come back", 4: "timed out"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    parser.add_argument("--timeout", type=seconds, default=30.0, metavar="S", help="default: 30")
+    parser.add_argument("names", nargs="*", metavar="PROCESS", help="default: all of them")
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=30.0,
+        metavar="S",
+        help="how long they may take; default: 30",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ examples:
   minispark results last --top 10
   minispark results wordcount --format csv -o counts.csv
 """
+SEE_ALSO = ("jobs", "explain", "submit")
+EXITS = {1: "the job has no results"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,16 +24,18 @@ examples:
   minispark run join data/sales.csv data/products.csv --format csv -o joined.csv
   minispark run data/jobs/wordcount.json
 """
+SEE_ALSO = ("up", "submit", "results")
+EXITS = {1: "the job failed", 3: ""}
 THREADS_MAX_DEFAULT = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", metavar="JOB", help="wordcount, join, or a job file")
+    parser.add_argument("what", metavar="wordcount|join|FILE", help="what to run")
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files, directories or globs")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--threads", type=int, metavar="N", help="default: this machine's cores")
     parser.add_argument("--parallelism", type=int, metavar="P", help="default: all slots")
-    parser.add_argument("--plan", choices=("naive", "fused"))
+    parser.add_argument("--plan", choices=("naive", "fused"), help="default: fused")
     add_module_option(parser)
     add_output_options(parser)
 

@@ -14,11 +14,19 @@ EXAMPLES = """\
 examples:
   minispark scale 5                 start workers, or drain some, until there are five
 """
+SEE_ALSO = ("ps", "restart")
+EXITS = {1: "a process does not come up", 4: "timed out"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("count", type=int, metavar="N", help="workers")
-    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="default: 60")
+    parser.add_argument("count", type=int, metavar="N", help="how many workers there shall be")
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="how long it may take; default: 60",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

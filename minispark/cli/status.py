@@ -13,6 +13,13 @@ from minispark.cli.render import age, bar, colour, print_json, print_json_line, 
 from minispark.client import Client
 from minispark.model.safe_text import escaped
 
+EXAMPLES = """\
+examples:
+  minispark status                    workers and jobs
+  minispark status last --watch       the newest job, drawn again every second
+"""
+SEE_ALSO = ("jobs", "explain", "logs")
+EXITS = {1: "there is no such job"}
 WATCH_S = 1.0
 JOBS_SHOWN = 10
 ATTEMPTS_SHOWN = 100

@@ -19,10 +19,14 @@ examples:
   minispark submit data/jobs/wordcount.json       a job file
   minispark submit data/jobs/stems.yaml --module data/jobs/mytext.py    with functions of your own
 """
+SEE_ALSO = ("run", "status", "results", "explain")
+EXITS = {1: "with --wait: the job failed"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", nargs="?", metavar="JOB", help="a job file, JSON or YAML")
+    parser.add_argument(
+        "job", nargs="?", metavar="FILE", help="a job, JSON or YAML; default: a word count"
+    )
     parser.add_argument("-n", "--name", help="default: wordcount, or the file's")
     parser.add_argument("-p", "--parallelism", type=int, help="default: 4, or the file's")
     parser.add_argument("-i", "--input", metavar="FILE", help="default: data/input.csv")

@@ -22,14 +22,37 @@ examples:
   minispark up -d -c conf/3workers.yaml            detached; returns when every worker is Up
   minispark up --set workers.count=5 --set workers.threads=1
 """
+SEE_ALSO = ("down", "ps", "logs", "config")
+EXITS = {
+    1: "a process failed for good",
+    3: "a cluster runs here already",
+    4: "not every worker was Up in time",
+}
 POLL_S = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
     parser.add_argument("-d", "--detach", action="store_true", help="run in the background")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="default: 30")
+    add_config_options(parser)
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="how long workers may take; default: 30",
+    )
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """`-c` and `--set`."""
+    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of it; may be said several times",
+    )
 
 
 def config_of(args: argparse.Namespace) -> tuple[Config, bool]:

@@ -8,7 +8,7 @@ import socket
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from minispark.cli.up import config_of
+from minispark.cli.up import add_config_options, config_of
 from minispark.client import DEFAULT_URL, Client
 from minispark.config import WorkerSpec
 from minispark.errors import ConfigError, NoCluster
@@ -18,11 +18,12 @@ examples:
   WORKER_PORT=9000 WORKER_THREADS=2 minispark worker --master http://127.0.0.1:8080
   minispark worker --master 127.0.0.1:7077
 """
+SEE_ALSO = ("master", "up")
+EXITS = {1: "it could not start, or failed", 3: "the master cannot be reached"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="a YAML configuration")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config_options(parser)
     parser.add_argument("--name", help="default: the host's name and the port")
     parser.add_argument("--host", default=None, help="where to bind; default: master.host")
 

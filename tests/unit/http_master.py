@@ -12,10 +12,12 @@ from typing import Any
 
 from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
+from minispark.master.api_events import EventsApi
 from minispark.master.api_jobs import JobsApi
 from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
+from minispark.master.event_stream import EventStream
 from minispark.master.loop import MasterLoop
 from minispark.master.recovery import open_store
 from minispark.master.results import Results
@@ -82,6 +84,8 @@ class HttpMaster:
         self.sessions = PageSessions(TOKEN, self.port, owner_uid=owner_uid)
         PageApi(board, dict, self.sessions, str(state_dir)).add_routes(router)
         ActionsApi(str(state_dir)).add_routes(router)
+        self._events = EventStream(history)
+        EventsApi(self._events).add_routes(router)
         self._http = HttpServer(
             sock, router, token=TOKEN, http_auth=http_auth, sessions=self.sessions
         )
@@ -89,6 +93,7 @@ class HttpMaster:
         self._http.start()
 
     def close(self) -> None:
+        self._events.close()
         self._http.stop()
         self.loop.stop(5)
         self.store.close()

@@ -222,9 +222,9 @@ def test_f16_a_second_damage_does_not_mend_the_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("kill-master", "worker-1"), "kill-master takes no NAME"),
-        (("corrupt-shuffle", "worker-1"), "corrupt-shuffle takes no NAME"),
-        (("monkey", "worker-1"), "monkey takes no NAME"),
+        (("kill-master", "worker-1"), "kill-master takes no WORKER"),
+        (("corrupt-shuffle", "worker-1"), "corrupt-shuffle takes no WORKER"),
+        (("monkey", "worker-1"), "monkey takes no WORKER"),
         (("monkey", "--watch"), "monkey takes no --watch"),
         (("monkey", "--signal", "TERM"), "monkey takes no --signal"),
         (("pause-worker", "--signal", "KILL"), "pause-worker takes no --signal"),
@@ -261,7 +261,7 @@ def test_every_action_has_its_options() -> None:
     parser = argparse.ArgumentParser()
     chaos.add_arguments(parser)
     for action, options in chaos.TAKES.items():
-        given = {"NAME": ["w"], "--signal": ["--signal=STOP"], "--for": ["--for=1s"]}
+        given = {"WORKER": ["w"], "--signal": ["--signal=STOP"], "--for": ["--for=1s"]}
         given |= {"--every": ["--every=1s"], "--watch": ["--watch"], "--verify": ["--verify"]}
         words = [word for option in options for word in given[option]]
         chaos.check(parser.parse_args([action, *words, "--seed=1"]))

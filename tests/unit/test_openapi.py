@@ -101,7 +101,7 @@ def test_a_parameter_that_is_not_declared_cannot_be_read() -> None:
         router.add("GET", "/x", handle, summary="x", description=description)
         route = router.routes.pop()
         query, declared = {"limit": "7"}, route.description.parameters
-        route.handler(Request("GET", "/x", {}, query, {}, b"", "here", False, declared))
+        route.handler(Request("GET", "/x", {}, query, {}, b"", "here", False, declared=declared))
 
     call(Description(parameters=(limit,)))
     with pytest.raises(Exception, match="reads limit, and does not say so"):
