@@ -19,6 +19,7 @@ from minispark.master.documents import (
     system_document,
     worker_document,
 )
+from minispark.master.event_stream import EventStream
 from minispark.metrics.worker_load import WorkerLoad
 from minispark.supervisor.named_processes import SERVERS, is_paused
 from minispark.supervisor.state_dir import read_cluster_file
@@ -57,6 +58,7 @@ class PageApi:
         self,
         board: SnapshotBoard,
         loads: Callable[[], dict[str, WorkerLoad]],
+        events: EventStream,
         sessions: PageSessions,
         state_dir: str,
         is_open: bool = False,
@@ -64,6 +66,7 @@ class PageApi:
         """`loads`: what each worker uses, by its id. `is_open`: nobody needs a token."""
         self._board = board
         self._loads = loads
+        self._events = events
         self._sessions = sessions
         self._folder = Path(state_dir)
         self._is_open = is_open
@@ -144,6 +147,7 @@ class PageApi:
             "at": time.time(),
             "version": __version__,
             "started_at": self._started_at,
+            "last_event_id": self._events.last,
             "system": system_document(snapshot) | {"retries_total": snapshot.retries_total},
             "workers": workers,
             "waiting": [{"name": name, "process": entry} for name, entry in processes.items()],

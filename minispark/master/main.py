@@ -197,6 +197,7 @@ class _Master:
         page = PageApi(
             self._board,
             self._sessions.loads,
+            self._events,
             page_sessions,
             config.state_dir,
             is_open=http_auth == "never",

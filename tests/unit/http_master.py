@@ -63,16 +63,17 @@ class HttpMaster:
         self.write: Callable[[list[Fact | ForgetJob]], None] = self.store.write
         """How the journal is written: a test may put another one here."""
         self.has_failed = threading.Event()
+        history = JobHistory(self.store.path)
+        self._events = EventStream(history)
         board = SnapshotBoard()
         self.core = SchedulingCore(Limits(jobs_kept_max=jobs_kept_max))
         self.loop = MasterLoop(
             self.core,
-            lambda facts: self.write(facts),
+            self._write,
             lambda effects: None,
             board,
             self.has_failed.set,
         )
-        history = JobHistory(self.store.path)
         results = Results(history, str(state_dir), "here", TOKEN)
         submitter = Submitter(str(self.inputs), (str(self.inputs),), str(state_dir), PlanKind.FUSED)
         router = self.router = Router()
@@ -82,15 +83,18 @@ class HttpMaster:
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         self.sessions = PageSessions(TOKEN, self.port, owner_uid=owner_uid)
-        PageApi(board, dict, self.sessions, str(state_dir)).add_routes(router)
+        PageApi(board, dict, self._events, self.sessions, str(state_dir)).add_routes(router)
         ActionsApi(str(state_dir)).add_routes(router)
-        self._events = EventStream(history)
         EventsApi(self._events).add_routes(router)
         self._http = HttpServer(
             sock, router, token=TOKEN, http_auth=http_auth, sessions=self.sessions
         )
         self.loop.start([])
         self._http.start()
+
+    def _write(self, facts: list[Fact | ForgetJob]) -> None:
+        self.write(facts)
+        self._events.advance(self.store.last_event)
 
     def close(self) -> None:
         self._events.close()

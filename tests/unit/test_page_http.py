@@ -268,3 +268,14 @@ def test_the_overview_names_jobs_as_they_are(owned: HttpMaster) -> None:
     assert (job["name"], job["state"], job["tasks_total"]) == (name, "PENDING", 0)
     assert (overview["workers"], overview["waiting"]) == ([], [])
     assert overview["system"]["jobs_accepted"] == 1
+
+
+def test_the_page_follows_events_from_those_that_the_overview_knew(owned: HttpMaster) -> None:
+    browser = Browser(owned)
+    browser.open()
+    submitted(owned)
+    last_id = browser.act("GET", "/api/v1/overview")[1]["last_event_id"]
+    assert last_id > 0
+    later = submitted(owned)
+    _, page, _ = browser.call("GET", f"/api/v1/events?after={last_id}", Accept="application/json")
+    assert {event["job_id"] for event in page["events"]} == {later}

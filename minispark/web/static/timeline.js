@@ -95,7 +95,7 @@ function barButton(bar, begun, span, chosen) {
     {
       type: "button", "data-do": "attempt", "data-id": bar.key, "data-key": bar.key, title: words,
       "aria-label": words, "aria-pressed": bar === chosen ? "true" : "false",
-      class: `bar ${attempt.state} stage-${attempt.stage % 4}${bar.isCopy ? " copy" : ""}`,
+      class: `bar ${attempt.state}${bar.isCopy ? " copy" : ""}`,
       tabindex: (chosen === null ? left === 0 : bar === chosen) ? 0 : -1,
       style: { left: `${left}%`, width: `max(3px, ${width}%)` },
     },

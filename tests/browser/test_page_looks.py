@@ -1,0 +1,153 @@
+"""How the page looks and reads: for everybody, in both themes and languages, on small and large."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.gallery import HOSTILE, LONG, Gallery
+from tests.browser.pages import BIG, DESKTOP, PHONE, WAIT_MS, Visitor, go
+
+expect.set_options(timeout=WAIT_MS)
+SERIOUS = ("serious", "critical")
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']} ({one['impact']}): {one['nodes'][0]['html'][:200]}"
+        for one in found
+        if one["impact"] in SERIOUS
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_view(
+    gallery: Gallery, visitor: Visitor, theme: str
+) -> None:
+    page = visitor.visit(gallery.cluster, theme=theme)
+    for view in gallery.views():
+        go(page, gallery.cluster, view)
+        assert violations(page) == [], view
+    go(page, gallery.cluster, f"jobs/{gallery.jobs['failed']}")
+    page.locator("button.bar.FAILED").first.click()
+    page.locator(".errors summary").first.click()
+    assert violations(page) == [], "an error that is opened"
+    go(page, gallery.cluster, "jobs")
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator("pre.plan, form .error")).to_be_visible()
+    assert violations(page) == [], "a pasted job"
+    page.context.set_offline(True)
+    expect(page.locator("#banner")).to_contain_text("does not answer")
+    assert violations(page) == [], "a lost connection"
+    visitor.complaints = [c for c in visitor.complaints if "net::ERR_" not in c and "400" not in c]
+
+
+@pytest.mark.parametrize("language", ["en-US", "es-CO"])
+@pytest.mark.parametrize("size", [DESKTOP, BIG, PHONE])
+def test_nothing_is_wider_than_the_screen(
+    gallery: Gallery, visitor: Visitor, size: tuple[int, int], language: str
+) -> None:
+    page = visitor.visit(gallery.cluster, size=size, language=language)
+    for view in gallery.views():
+        go(page, gallery.cluster, view)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0], view
+
+
+def test_the_browsers_language_is_spoken(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster, language="es-CO")
+    assert page.locator("html").get_attribute("lang") == "es"
+    expect(page.get_by_role("link", name="Trabajos", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Matar worker-1")).to_be_visible()
+    page = visitor.visit(gallery.cluster, language="de-DE")
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_names_and_errors_of_jobs_are_never_markup(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster)
+    for view in gallery.views():
+        go(page, gallery.cluster, view)
+        assert page.locator("main img, main script, main b, main iframe").count() == 0, view
+        assert page.evaluate("window.pwned") is None, view
+    go(page, gallery.cluster, f"jobs/{gallery.jobs['failed']}")
+    expect(page.locator("h1")).to_have_text(HOSTILE)
+    expect(page.locator(".failure pre")).to_contain_text(HOSTILE)
+    go(page, gallery.cluster, f"jobs/{gallery.jobs['large']}")
+    expect(page.locator("[data-key=result]")).to_contain_text("<b>bold</b>")
+    expect(page.locator("[data-key=result]")).to_contain_text("&amp;")
+
+
+def test_markup_that_came_in_all_the_same_could_not_run(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster)
+    page.evaluate(f"document.querySelector('main').innerHTML = {HOSTILE!r}")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'),"
+        " {textContent: 'window.pwned = 3'}))"
+    )
+    assert page.evaluate("window.pwned") is None
+    assert any("Content Security Policy" in one for one in visitor.complaints)
+    visitor.complaints.clear()
+
+
+def test_a_long_name_leaves_room_for_the_rest(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster, "jobs")
+    row = page.get_by_role("row").filter(has_text=LONG[:20]).first
+    expect(row.locator(".badge")).to_be_in_viewport(ratio=1)
+
+
+def test_every_operator_is_a_node_with_its_progress(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster, f"jobs/{gallery.jobs['branched']}")
+    expect(page.locator(".node")).to_have_count(12)
+    expect(page.locator(".node .progress[aria-valuenow='100']")).to_have_count(12)
+    expect(page.locator(".dag-edges .edge")).to_have_count(12)
+    boxes = [node.bounding_box() for node in page.locator(".node").all()]
+    for index, one in enumerate(boxes):
+        for other in boxes[index + 1 :]:
+            assert one is not None and other is not None
+            is_apart = (
+                one["x"] + one["width"] <= other["x"]
+                or other["x"] + other["width"] <= one["x"]
+                or one["y"] + one["height"] <= other["y"]
+                or other["y"] + other["height"] <= one["y"]
+            )
+            assert is_apart, (one, other)
+
+
+def test_the_keyboard_reaches_everything(gallery: Gallery, visitor: Visitor) -> None:
+    page = visitor.visit(gallery.cluster, f"jobs/{gallery.jobs['large']}")
+    focused = "document.activeElement"
+    page.keyboard.press("Tab")
+    assert page.evaluate(f"{focused}.id") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate(f"{focused}.id") == "main"
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"{focused}.matches('button.bar')"):
+            break
+    first = page.evaluate(f"{focused}.dataset.id")
+    page.keyboard.press("ArrowRight")
+    second = page.evaluate(f"{focused}.dataset.id")
+    assert second not in (first, None)
+    page.keyboard.press("Enter")
+    expect(page.locator(".bar[aria-pressed=true]")).to_have_attribute("data-id", second)
+    assert page.evaluate(f"{focused}.dataset.id") == second, "drawing anew keeps the focus"
+
+
+def test_what_is_typed_stays_while_the_page_is_drawn_anew(
+    gallery: Gallery, visitor: Visitor
+) -> None:
+    page = visitor.visit(gallery.cluster, "jobs")
+    page.get_by_label("Name").fill("half a na")
+    seen = "document.querySelector('main [data-key]').isConnected"
+    drawn = page.evaluate(
+        """() => new Promise((done) => {
+            const watch = new MutationObserver(() => { watch.disconnect(); done(true); });
+            watch.observe(document.body, {childList: true, subtree: true, characterData: true});
+            document.querySelector('[data-do=theme]').click();
+        })"""
+    )
+    assert drawn and page.evaluate(seen)
+    assert page.get_by_label("Name").input_value() == "half a na"
