@@ -214,6 +214,23 @@ class Client:
         """Where the time of the complete stages went, phase by phase and operator by operator."""
         return self._dict(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/profile"))
 
+    def timeline(self, job_id: str) -> Iterator[bytes]:
+        """The job's attempts as Chrome trace events: one JSON document, in pieces.
+
+        Raises ClusterError when it breaks off.
+        """
+        path = f"/api/v1/jobs/{quote(job_id)}/timeline"
+        response = self._exchange("GET", path, None, None, lambda response: response)
+        try:
+            while piece := response.read1(READ_BYTES):
+                yield piece
+        except (OSError, HTTPException) as error:
+            why = "the timeline broke off; ask again"
+            raise ClusterError(why) from error
+        finally:
+            if not response.isclosed():
+                self._connection.close()  # the rest was not wanted
+
     def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The plan that a request would get."""
         return self._dict(self._call("POST", "/api/v1/explain", request))

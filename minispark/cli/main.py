@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("results", "records of a job's final stage"),
     "explain": ("explain", "the plan of a job, as text"),
     "metrics": ("metrics", "the documented metrics"),
+    "trace": ("trace", "what ran where and when, for Perfetto"),
     "run": ("run", "a private cluster, one job, its result, all stopped again"),
     "chaos": ("chaos", "break something, and watch"),
     "bench": ("bench", "measure this cluster beside its baselines"),

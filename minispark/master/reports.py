@@ -6,6 +6,7 @@ Must not know sessions, nor what the core makes of the events.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sized
 from dataclasses import asdict
 
@@ -21,13 +22,31 @@ COUNT_MAX = 2**40
 ENTRIES_MAX = 65_536
 """Of a list in one report. A task has at most 10,000 files, and 256 operators."""
 KIND_CHARS_MAX = 40
+OFFSETS_KEPT = 64
+"""Pages after which a clock that was set is believed."""
 
 
-def events_of(worker_id: str, page: msg.Reports, at_unix_s: float) -> list[ev.Event]:
+class WorkerClock:
+    """What leads from a worker's clock to UNIX time: the least that its last pages said. One that
+    waited on its way says more.
+    """
+
+    def __init__(self) -> None:
+        self._offsets_s: deque[float] = deque(maxlen=OFFSETS_KEPT)
+
+    def offset_s(self, page: msg.Reports, at_unix_s: float) -> float:
+        """As of this page, which comes now."""
+        self._offsets_s.append(at_unix_s - page.sent_s)
+        return min(self._offsets_s)
+
+
+def events_of(
+    worker_id: str, page: msg.Reports, at_unix_s: float, clock: WorkerClock
+) -> list[ev.Event]:
     """The events that a page of reports is. Raises ProtocolError."""
     if len(page.reports) > msg.REPORTS_MAX:
         raise ProtocolError(f"a page has at most {msg.REPORTS_MAX} reports", "bad_message")
-    offset_s = at_unix_s - page.sent_s
+    offset_s = clock.offset_s(page, at_unix_s)
     return [event_of(worker_id, report, at_unix_s, offset_s) for report in page.reports]
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 
 from minispark.errors import ProtocolError
 from minispark.master.registration import identity_of
-from minispark.master.reports import check_count, check_load, events_of
+from minispark.master.reports import WorkerClock, check_count, check_load, events_of
 from minispark.metrics.worker_load import WorkerLoad
 from minispark.model import events as ev
 from minispark.model.log_fields import about
@@ -59,6 +59,7 @@ class Session:
         self.name = peer
         self.load: WorkerLoad | None = None
         """What it uses, as it said last. Written by the sessions thread, read by any."""
+        self.clock = WorkerClock()
 
 
 class Sessions:
@@ -293,7 +294,7 @@ class Sessions:
                     session.load = load
                 self._post(ev.HeartbeatReceived(session.worker_id, active_tasks, now_unix_s))
             case msg.Reports():
-                for event in events_of(session.worker_id, message, now_unix_s):
+                for event in events_of(session.worker_id, message, now_unix_s, session.clock):
                     self._post(event)
                 worker_id, confirmed = session.worker_id, msg.Confirmed(message.number)
                 with self._lock:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from minispark.metrics.trace import Trace, TracedAttempt, TracedInstant
+from minispark.metrics.trace import Fetched, Trace, TracedAttempt, TracedInstant
 from minispark.model.ids import attempt_id
 from minispark.model.plan import PhysicalPlan
 from minispark.model.snapshot import JobView
+from minispark.scheduling.reads import reads_of
 from minispark.storage.job_history import AttemptRow, EventRow, JobHistory
 
 PAGE_ROWS = 1000
@@ -23,8 +24,7 @@ def timeline(
     job: JobView, plan: PhysicalPlan | None, history: JobHistory, now: float
 ) -> Iterator[bytes]:
     """The JSON document, a piece a page of attempts."""
-    parents = {stage.index: stage.parents for stage in plan.stages} if plan is not None else {}
-    trace = Trace(job.created_at, now, parents)
+    trace = Trace(job.request.name, job.created_at, now, _fetched(plan))
     head = {"job_id": job.job_id, "name": job.request.name, "begun_at_unix_s": job.created_at}
     yield f'{{"displayTimeUnit":"ms","otherData":{json.dumps(head)},"traceEvents":['.encode()
     attempts = (_attempt(job.job_id, row) for row in _attempts(job.job_id, history))
@@ -37,6 +37,19 @@ def timeline(
             yield "".join(piece).encode()
             piece.clear()
     yield ("".join(piece) + "]}\n").encode()
+
+
+def _fetched(plan: PhysicalPlan | None) -> Fetched:
+    """What each task reads of what others wrote."""
+    reads = {stage.index: reads_of(stage) for stage in plan.stages} if plan is not None else {}
+
+    def fetched(stage_index: int, partition: int) -> Iterator[tuple[int, int | None]]:
+        for group in reads.get(stage_index, ()):
+            if group.first <= partition < group.first + group.partitions:
+                own = group.own_partition(partition)
+                yield from ((index, None if every else own) for index, every in group.parts)
+
+    return fetched
 
 
 def _attempts(job_id: str, history: JobHistory) -> Iterator[AttemptRow]:

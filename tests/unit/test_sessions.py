@@ -14,9 +14,10 @@ import pytest
 
 from minispark.errors import ProtocolError
 from minispark.master.registration import identity_of
-from minispark.master.reports import COUNT_MAX, event_of, events_of
+from minispark.master.reports import COUNT_MAX, WorkerClock, event_of, events_of
 from minispark.master.sessions import CONNECTIONS_MAX, Sessions
 from minispark.model import events as ev
+from minispark.model.figures import Span
 from minispark.model.ids import NIL_ID
 from minispark.model.plan import OperatorCount, TaskOutcome
 from minispark.transport import messages as msg
@@ -298,9 +299,23 @@ def test_f50_reports_are_bounded() -> None:
     for report in (msg.Failed("a", text, text), msg.CommitFailed("a", text)):
         assert len(repr(event_of("w", report, 0.0, 0.0))) < msg.ERROR_CHARS_MAX + 500
     with pytest.raises(ProtocolError, match="1000 reports"):
-        events_of("w", msg.Reports((msg.Started("a"),) * 1001, 1), 0.0)
+        events_of("w", msg.Reports((msg.Started("a"),) * 1001, 1), 0.0, WorkerClock())
     with pytest.raises(ProtocolError, match="lost"):
         event_of("w", msg.FetchFailed("a", ("b",) * 100_000, "gone"), 0.0, 0.0)
+
+
+def test_a_page_that_waited_on_its_way_moves_no_span() -> None:
+    """Or attempts of one slot, told in two pages, would seem to overlap."""
+    clock = WorkerClock()
+    begun: list[float] = []
+    for number, (begun_s, sent_s, at_unix_s) in enumerate(
+        [(1.0, 2.0, 1002.001), (3.0, 4.0, 1004.5), (5.0, 6.0, 1006.002)], 1
+    ):
+        page = msg.Reports((msg.Started("a", Span(0, begun_s)),), number, sent_s)
+        (event,) = events_of("w", page, at_unix_s, clock)
+        assert isinstance(event, ev.AttemptStarted) and event.span is not None
+        begun.append(event.span.begun_s)
+    assert begun == pytest.approx([1001.001, 1003.001, 1005.001])
 
 
 def test_f50_a_heartbeat_of_a_worker_counts_what_it_can(make_port: Callable[..., Port]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from minispark.metrics.trace import Trace, TracedAttempt, TracedInstant
+from tests.trace_format import arrows, check_trace
 
 
 def attempt(stage: int, partition: int, worker: str, slot: int | None, **more: Any) -> Any:
@@ -16,8 +21,16 @@ def attempt(stage: int, partition: int, worker: str, slot: int | None, **more: A
     return TracedAttempt(stage, f"s{stage}", partition, worker=worker, slot=slot, **fields | more)
 
 
+def fetched(stage: int, partition: int) -> Iterator[tuple[int, int | None]]:
+    """Stage 1 reads all of stage 0, and stage 2 its own partition of stage 1."""
+    if stage:
+        yield stage - 1, None if stage == 1 else partition
+
+
 def traced(*attempts: TracedAttempt, instants: tuple[TracedInstant, ...] = ()) -> list[Any]:
-    return list(Trace(100.0, 110.0, {1: (0,)}).events(attempts, instants))
+    events = list(Trace("count", 100.0, 110.0, fetched).events(attempts, instants))
+    check_trace(events)
+    return events
 
 
 def of(events: list[Any], phase: str, **fields: Any) -> list[Any]:
@@ -27,12 +40,16 @@ def of(events: list[Any], phase: str, **fields: Any) -> list[Any]:
 def test_workers_are_processes_and_slots_threads() -> None:
     events = traced(attempt(0, 0, "a", 1), attempt(0, 1, "b", 0), attempt(0, 2, "a", 0))
     named = {(e["pid"], e["tid"]): e["args"]["name"] for e in of(events, "M", name="thread_name")}
-    assert named == {(1, 2): "slot 1", (2, 1): "slot 0", (1, 1): "slot 0"}
-    assert [e["args"]["name"] for e in of(events, "M", name="process_name")] == ["a", "b"]
+    assert named == {(2, 1): "slot 1", (3, 1): "slot 0", (2, 2): "slot 0"}
+    processes = [e["args"]["name"] for e in of(events, "M", name="process_name")]
+    assert processes == ["job count", "a", "b"]
     slices = of(events, "X", cat="attempt,SUCCEEDED")
     assert [(e["pid"], e["tid"], e["ts"], e["dur"]) for e in slices] == [
-        (1, 2, 1_000_000, 2_000_000), (2, 1, 1_000_000, 2_000_000), (1, 1, 1_000_000, 2_000_000),
+        (2, 1, 1_000_000, 2_000_000), (3, 1, 1_000_000, 2_000_000), (2, 2, 1_000_000, 2_000_000),
     ]  # fmt: skip
+    sorting = of(events, "M", name="thread_sort_index", pid=2)
+    order = {e["tid"]: e["args"]["sort_index"] for e in sorting}
+    assert order[2] < order[1]
 
 
 def test_phases_follow_each_other_within_their_attempt() -> None:
@@ -46,26 +63,83 @@ def test_phases_follow_each_other_within_their_attempt() -> None:
     ]
 
 
-def test_fetches_are_arrows_from_the_outputs_that_were_there() -> None:
+def test_fetches_are_arrows_from_the_end_of_each_output() -> None:
     maps = [attempt(0, 0, "a", 0, ended_at=103.0), attempt(0, 1, "b", 0, ended_at=104.0)]
-    events = traced(*maps, attempt(1, 0, "a", 1, begun_at=103.5, ended_at=106.0))
-    begins = [(e["pid"], e["ts"]) for e in of(events, "s")]
-    assert begins == [(1, 2_999_999), (2, 3_499_999)]  # the second was fetched as it was made
-    assert [(e["pid"], e["tid"], e["ts"]) for e in of(events, "f")] == [(1, 2, 3_500_000)] * 2
-    assert [e["id"] for e in of(events, "s")] == [e["id"] for e in of(events, "f")]
+    reduce = attempt(1, 0, "a", 1, begun_at=103.5, ended_at=106.0)
+    events = traced(*maps, reduce)
+    assert [(e["pid"], e["ts"]) for e in of(events, "s")] == [(2, 2_999_999), (3, 3_999_999)]
+    # it began early: the second was fetched as soon as it was made
+    assert [(e["pid"], e["tid"], e["ts"]) for e in of(events, "f")] == [
+        (2, 2, 3_500_000), (2, 2, 4_000_000),
+    ]  # fmt: skip
 
 
-def test_failures_kills_and_copies_are_marked() -> None:
+def test_arrows_come_only_from_what_was_read() -> None:
+    maps = [attempt(0, 0, "a", 0), attempt(0, 1, "b", 0, bytes_written=0)]
+    lost = attempt(0, 2, "b", 1, state="LOST")
+    again = attempt(0, 2, "b", 1, attempt=1, assigned_at=106.5, begun_at=107.0, ended_at=108.0)
+    reduces = [attempt(1, p, "c", p, begun_at=104.0, ended_at=105.0 + 4 * p) for p in (0, 1)]
+    own = [attempt(2, p, "d", p, begun_at=109.5, ended_at=109.9) for p in (0, 1)]
+    # the first reduce had ended before s0 p2 was made again
+    assert arrows(traced(*maps, lost, again, *reduces, *own)) == {
+        ("s0 p0", "s1 p0"), ("s0 p0", "s1 p1"), ("s0 p2", "s1 p1"),
+        ("s1 p0", "s2 p0"), ("s1 p1", "s2 p1"),
+    }  # fmt: skip
+
+
+def test_failures_kills_retries_and_copies_are_marked() -> None:
     failed = attempt(0, 0, "a", 0, state="FAILED", error="no number", cause="task")
-    copy = attempt(0, 0, "b", None, attempt=1, assigned_at=102.0, begun_at=None, ended_at=None)
+    again = attempt(0, 0, "a", 0, attempt=1, assigned_at=103.5, begun_at=104.0, ended_at=None)
+    copy = attempt(0, 0, "b", None, attempt=2, assigned_at=106.0, begun_at=None, ended_at=None)
     down = TracedInstant("worker DOWN", 105.0, "b", "its connection closed")
-    events = traced(failed, copy, instants=(down, TracedInstant("job FAILED", 109.0, None, "x")))
-    marks = [(e["name"], e["s"], e["ts"]) for e in of(events, "i")]
+    gone = TracedInstant("worker UP", 108.0, "c", None)
+    instants = (down, gone, TracedInstant("job FAILED", 109.0, None, "x"))
+    events = traced(failed, again, copy, instants=instants)
+    marks = [(e["name"], e["s"], e["pid"], e["ts"]) for e in of(events, "i")]
     assert marks == [
-        ("failed: s0 p0", "t", 3_000_000),
-        ("worker DOWN", "p", 5_000_000),
-        ("job FAILED", "g", 9_000_000),
+        ("failed: s0 p0", "t", 2, 3_000_000),
+        ("retry 1: s0 p0", "t", 2, 4_000_000),
+        ("worker DOWN", "p", 3, 5_000_000),
+        ("worker UP", "p", 4, 8_000_000),
+        ("job FAILED", "g", 1, 9_000_000),
     ]
     (shown,) = of(events, "X", name="s0 p0 (speculative)")
-    assert (shown["tid"], shown["dur"]) == (0, 8_000_000)  # it runs until now
-    assert of(events, "X", name="s0 p0")[0]["cname"] == "terrible"
+    assert shown["dur"] == 4_000_000 and shown["args"]["is_speculative"]  # it runs until now
+    assert of(events, "X", cat="attempt,FAILED")[0]["cname"] == "terrible"
+
+
+def test_attempts_of_one_slot_are_apart_though_clocks_disagree() -> None:
+    one = attempt(0, 0, "a", 0, begun_at=101.0, ended_at=102.002)
+    following = attempt(0, 1, "a", 0, begun_at=102.0, ended_at=103.0)
+    events = traced(one, following)
+    shown = [(e["tid"], e["ts"], e["ts"] + e["dur"]) for e in of(events, "X")]
+    assert shown == [(1, 1_000_000, 2_002_000), (1, 2_002_000, 3_000_000)]
+
+
+def test_attempts_without_a_slot_that_overlap_get_threads_of_their_own() -> None:
+    waited = [attempt(0, p, "a", None, begun_at=None, state="LOST") for p in range(3)]
+    events = traced(*waited)
+    names = [e["args"]["name"] for e in of(events, "M", name="thread_name")]
+    assert names == ["no slot", "no slot (2)", "no slot (3)"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_workers_report_the_trace_is_one(seed: int) -> None:
+    """Times that contradict each other, phases longer than their attempt, spans of no length."""
+    draw = random.Random(seed)
+    attempts: list[TracedAttempt] = []
+    for stage in range(3):
+        for partition in range(5):
+            for number in range(draw.choice([1, 1, 2, 3])):
+                begun = draw.choice([None, 100 + 10 * draw.random()])
+                some = attempt(
+                    stage, partition, draw.choice("abc"), draw.choice([None, 0, 1]), attempt=number,
+                    state=draw.choice(["SUCCEEDED", "SUCCEEDED", "FAILED", "LOST", "CANCELLED"]),
+                    assigned_at=100 + 10 * draw.random(), begun_at=begun,
+                    ended_at=draw.choice([None, begun, 100 + 10 * draw.random()]),
+                    bytes_written=draw.choice([0, 10]),
+                    phases_us={"read": draw.randrange(3_000_000), "wait": draw.randrange(100)},
+                )  # fmt: skip
+                attempts.append(some)
+    instants = [TracedInstant("worker DOWN", 105.0, draw.choice(["a", "z"]), None)]
+    assert len(of(traced(*attempts, instants=tuple(instants)), "X")) >= len(attempts)
