@@ -28,6 +28,7 @@ STATE_NAMES = {
 """As the documented metrics call them."""
 ATTEMPT_STATES = (
     AttemptState.ASSIGNED,
+    AttemptState.RUNNING,
     AttemptState.SUCCEEDED,
     AttemptState.FAILED,
     AttemptState.LOST,

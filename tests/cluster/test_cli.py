@@ -104,7 +104,7 @@ def test_explain_jobs_logs_doctor_config(shared_cluster: Cluster, job: str) -> N
     assert naive.startswith("naive plan: 5 stages")
     assert job in [j["id"] for j in json.loads(shared_cluster.cli("jobs", "--json").stdout)]
     logs = shared_cluster.cli("logs", "-n", "1000").stdout
-    assert f"job {job} SUCCEEDED" in logs and "worker-1" in logs
+    assert f"job SUCCEEDED job={job}" in logs and "worker-1" in logs
     assert shared_cluster.cli("logs", "nobody").returncode == 1
     doctor = shared_cluster.cli("doctor")
     assert doctor.returncode == 0, doctor.stdout

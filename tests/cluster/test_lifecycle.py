@@ -109,8 +109,11 @@ def test_f41_what_a_dead_agent_or_executor_server_leaves_is_gone(
     for depth in ("agent", "executor server"):
         before = cluster.process("worker-1")
         agent = psutil.Process(before["pid"])
+        wait_until(
+            lambda agent=agent: len(agent.children(recursive=True)) == 3,  # type: ignore[misc]
+            "the executor server and two executors",
+        )
         family = agent.children(recursive=True)
-        assert len(family) == 3  # the executor server and two executors
         victim = agent if depth == "agent" else agent.children()[0]
         if depth != "agent" and number is signal.SIGTERM:
             continue  # it leaves that to its agent

@@ -97,6 +97,20 @@ class Views:
                 documents.append(json.load(response))
         return documents
 
+    def events(self) -> list[dict[str, Any]]:
+        """All of the event stream so far."""
+        token = (self.cluster.state_dir / "token").read_text().strip()
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        events: list[dict[str, Any]] = []
+        while True:
+            after = events[-1]["id"] if events else 0
+            url = f"{self.url}/api/v1/events?after={after}&limit=1000"
+            with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
+                page = json.load(response)["events"]
+            if not page:
+                return events
+            events += page
+
     def cli(self, *words: str) -> Any:
         done = self.cluster.cli(*words, "--json")
         assert done.returncode == 0, done.stderr
@@ -312,6 +326,24 @@ def test_afterwards_the_workers_and_the_master_count_the_same_attempts(story: St
     assert records >= said.sum("minispark_records_processed_total")
 
 
+def test_the_event_stream_and_the_counts_are_equal(story: Story) -> None:
+    said, events = story.views.master(), story.views.events()
+    assert [event["id"] for event in events] == sorted({event["id"] for event in events})
+    kinds = Counter(event["kind"] for event in events)
+    for state in ("assigned", "running", "succeeded", "failed", "lost", "cancelled"):
+        counted = said.sum("minispark_attempts_total", state=state)
+        assert kinds[f"attempt {state.upper()}"] == counted, state
+    for state in ("succeeded", "failed", "cancelled"):
+        counted = said.sum("minispark_jobs_ended_total", state=state)
+        assert kinds[f"job {state.upper()}"] == counted == 1
+    assert kinds["job ACCEPTED"] == said.sum("minispark_jobs_submitted_total") == 3
+    failures = story.views.client.metrics("metrics/failures")["job_failures"]
+    failed = ("attempt FAILED", "attempt LOST")
+    assert failures == Counter(e["job_id"] for e in events if e["kind"] in failed) | {
+        job: 0 for job in failures if failures[job] == 0
+    }
+
+
 def entries(story: Story, pattern: str) -> list[dict[str, Any]]:
     found = []
     for path in sorted((story.views.cluster.state_dir / "logs").glob(pattern)):
@@ -329,7 +361,7 @@ def test_the_log_has_one_line_for_each_transition(story: Story) -> None:
         for entry in entries(story, "master.log*")
         if entry["msg"].startswith("attempt ")
     )
-    for state in ("assigned", "succeeded", "failed", "cancelled"):
+    for state in ("assigned", "running", "succeeded", "failed", "cancelled"):
         assert told[state] == said.sum("minispark_attempts_total", state=state) > 0, state
     for job_id in (story.slow, story.broken, story.endless):
         lines = [e for e in entries(story, "master.log*") if e.get("job") == job_id]
