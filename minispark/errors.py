@@ -87,6 +87,12 @@ class FetchError(MiniSparkError):
         self.attempt_ids = attempt_ids
 
 
+class CacheMissed(MiniSparkError):
+    """What a task was expected to find in its worker's cache is not there, and what it would make
+    that from was not made.
+    """
+
+
 class CorruptBlock(MiniSparkError):
     """The checksum or the structure of what a task wrote is wrong."""
 

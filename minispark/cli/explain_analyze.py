@@ -33,7 +33,7 @@ def _stage(stage: dict[str, Any]) -> str:
 def _took(stage: dict[str, Any]) -> str:
     figures = stage["figures"]
     if figures is None:
-        return "not complete"
+        return "skipped" if stage["tasks_skipped"] == stage["partitions"] else "not complete"
     seconds = figures["completed_at"] - (figures["first_started_at"] or figures["completed_at"])
     measured, total = figures["tasks"], stage["partitions"]
     tasks = f"{total} task{'s' if total != 1 else ''}"

@@ -80,6 +80,13 @@ def _job(client: Client, text: str) -> dict[str, Any]:
     return job
 
 
+def _tasks(stage: dict[str, Any]) -> str:
+    """How many are complete; what would be made of the others is cached."""
+    if stage["tasks_skipped"] and not stage["tasks_total"]:
+        return "skipped"
+    return f"{stage['tasks_completed']}/{stage['tasks_total']}"
+
+
 def _job_text(job: dict[str, Any]) -> str:
     lines = [f"{job['request']['name']}  {job['id']}  {job['state']}  {job['progress']:.0f}%"]
     if job["duration_ms"] is not None:
@@ -93,7 +100,7 @@ def _job_text(job: dict[str, Any]) -> str:
         (
             stage["node_id"],
             bar(stage["tasks_completed"], stage["tasks_total"]),
-            f"{stage['tasks_completed']}/{stage['tasks_total']}",
+            _tasks(stage),
             stage["records_processed"],
             stage["failed_attempts"] or "",
         )

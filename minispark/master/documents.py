@@ -162,6 +162,7 @@ def stage_document(stage: StageView) -> dict[str, Any]:
         "records_processed": stage.records,
         "tasks_running": stage.tasks_running,
         "failed_attempts": stage.failed_attempts,
+        "tasks_skipped": stage.tasks_skipped,
     }
 
 
@@ -169,6 +170,7 @@ def profile_document(
     job: JobView, plan: PhysicalPlan, figures: dict[int, StageFigures]
 ) -> dict[str, Any]:
     """Where the job's time went; of a stage that is not complete, `figures` is null."""
+    skipped = {stage.index: stage.tasks_skipped for stage in job.stages}
     stages = []
     for stage in plan.stages:
         took = figures.get(stage.index)
@@ -177,6 +179,7 @@ def profile_document(
             "id": stage.id,
             "partitions": stage.partitions,
             "parents": list(stage.parents),
+            "tasks_skipped": skipped.get(stage.index, 0),
             "figures": asdict(took) if took is not None else None,
             "operators": [asdict(line) for line in analyze(stage, took or StageFigures())],
         }

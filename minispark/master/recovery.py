@@ -111,12 +111,15 @@ class Found:
             text = "job %s (%s): %s"
             logger.error(text, row.job_id, row.name, error, extra=about(job=row.job_id))
         rows = self._history.stages(row.job_id)
+        # what did not run in a job that succeeded was skipped
+        is_whole = state is JobState.SUCCEEDED
         stages = tuple(
             StageView(
                 index=stage.stage_index,
                 id=stage.stage_id,
                 op=stage.op,
-                tasks_total=stage.partitions,
+                tasks_total=stage.completed if is_whole else stage.partitions,
+                tasks_skipped=stage.partitions - stage.completed if is_whole else 0,
                 tasks_completed=stage.completed,
                 records=stage.records,
                 failed_attempts=stage.failed_attempts,
@@ -137,7 +140,7 @@ class Found:
             updated_at=row.updated_at,
             started_at=row.started_at,
             ended_at=row.ended_at,
-            tasks_total=sum(stage.partitions for stage in rows),
+            tasks_total=sum(stage.tasks_total for stage in stages),
             tasks_completed=sum(stage.completed for stage in rows),
             failed_attempts=failed,
             retries=max(0, failed - (state is JobState.FAILED)),

@@ -68,6 +68,8 @@ def event_of(worker_id: str, report: msg.Report, at_unix_s: float, offset_s: flo
             _check_length("lost", lost)
             ran = _unix(span, offset_s)
             return ev.OutputsUnreadable(worker_id, attempt_id, lost, _clip(error), at_unix_s, ran)
+        case msg.CacheMissed(attempt_id, span):
+            return ev.CacheMissed(worker_id, attempt_id, at_unix_s, _unix(span, offset_s))
         case msg.Committed(attempt_id):
             return ev.OutputCommitted(worker_id, attempt_id, at_unix_s)
         case msg.CommitFailed(attempt_id, error):

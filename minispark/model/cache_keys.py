@@ -6,11 +6,17 @@ where anything is kept.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from minispark.model.plan import (
     DocumentedShuffle,
+    FetchShuffle,
     Join,
     PartitionFile,
+    ReadDocumentedShuffle,
     ReadPartitions,
+    ReadRows,
+    ReadSplits,
     Source,
     StageProgram,
     UnionAll,
@@ -43,7 +49,16 @@ def kept_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, 
 
 def chain_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, ...]:
     """What a task finds in its worker's cache, or makes and keeps there: the last place first."""
-    return _step_keys(program.source, program.steps, job_id, partition)
+    return tuple(key for key, _ in saved_reads(program, job_id, partition))
+
+
+def saved_reads(
+    program: StageProgram, job_id: str, partition: int
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The same keys, each with the stages that a task need not read whose worker has it: a later
+    place saves at least what an earlier one does.
+    """
+    return tuple(_places(program.source, program.steps, job_id, partition))
 
 
 def wanted_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str, ...]:
@@ -55,20 +70,37 @@ def wanted_keys(program: StageProgram, job_id: str, partition: int) -> tuple[str
     return keys
 
 
-def _step_keys(
+def _places(
     source: Source, steps: tuple[Step, ...], job_id: str, partition: int
-) -> tuple[str, ...]:
-    """Of the places in a chain, the last one first."""
+) -> list[tuple[str, tuple[int, ...]]]:
+    """The keys of a chain, and what each saves; the last place first."""
     keys = [step_key(s, job_id, partition) for s in reversed(steps) if isinstance(s, Cache)]
+    reads = _stages_read(source, partition) if keys else ()
+    places = [(key, reads) for key in keys]
     match source:
         case Join(left=left, left_steps=left_steps):
-            keys += _step_keys(left, left_steps, job_id, partition)
+            places += _places(left, left_steps, job_id, partition)
         case UnionAll():
             branch, own = source.locate(partition)
-            keys += _step_keys(branch.source, branch.steps, job_id, own)
+            places += _places(branch.source, branch.steps, job_id, own)
         case _:
             pass
-    return tuple(keys)
+    return places
+
+
+def _stages_read(source: Source, partition: int) -> tuple[int, ...]:
+    match source:
+        case ReadSplits() | ReadRows():
+            return ()
+        case FetchShuffle() | ReadPartitions() | ReadDocumentedShuffle():
+            return (source.stage_index,)
+        case Join(left=left, right=right):
+            return (*_stages_read(left, partition), *_stages_read(right, partition))
+        case UnionAll():
+            branch, own = source.locate(partition)
+            return _stages_read(branch.source, own)
+        case _:
+            assert_never(source)
 
 
 def uses_cache(program: StageProgram) -> bool:

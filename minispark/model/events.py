@@ -149,6 +149,16 @@ class OutputsUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheMissed:
+    """What an attempt was expected to find in its worker's cache is not there."""
+
+    worker_id: str
+    attempt_id: str
+    at_unix_s: float
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptsFound:
     """The directories of these attempts, of whatever worker, are on the worker's disk."""
 
@@ -218,6 +228,7 @@ Event: TypeAlias = (
     | AttemptSucceeded
     | AttemptFailed
     | OutputsUnreadable
+    | CacheMissed
     | AttemptsFound
     | OutputCommitted
     | CommitRefused

@@ -320,6 +320,10 @@ class TaskOrder:
     """(stage, partition) of outputs that it reads and that are still being made: it begins early,
     and is told of each (`messages.OutputsMade`).
     """
+    unmade: tuple[int, ...] = ()
+    """Stages that it would read if its worker's cache did not have what it makes of them: they are
+    skipped, and where the cache misses the task ends with CacheMissed.
+    """
 
 
 @dataclass(frozen=True, slots=True)

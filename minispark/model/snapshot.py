@@ -22,6 +22,7 @@ class StageView:
     id: str
     op: str
     tasks_total: int
+    """Of those that run: what is skipped is not among them."""
     tasks_completed: int = 0
     tasks_running: int = 0
     records: int = 0
@@ -29,6 +30,8 @@ class StageView:
     failed_attempts: int = 0
     started_at: float | None = None
     ended_at: float | None = None
+    tasks_skipped: int = 0
+    """Of which nobody needs the outputs: what would be made of them is cached."""
 
     @property
     def is_complete(self) -> bool:

@@ -75,6 +75,8 @@ class Cause(_Named):
     """The other of two speculative attempts was accepted."""
     ROOM = "room"
     """It began early, and gave its slot to a task that could run."""
+    CACHE = "cache"
+    """It was expected to find its records in its worker's cache, and did not."""
     PEER = "peer"
     """A foreign worker reported files that nobody asked for."""
 

@@ -30,21 +30,29 @@ from minispark.scheduling.limits import (
     RETRY_DELAY_S_MAX,
     RETRY_DELAY_S_MIN,
 )
+from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_run import Attempt
 
 AttemptReport: TypeAlias = (
-    ev.AttemptStarted | ev.AttemptSucceeded | ev.AttemptFailed | ev.OutputsUnreadable
+    ev.AttemptStarted
+    | ev.AttemptSucceeded
+    | ev.AttemptFailed
+    | ev.OutputsUnreadable
+    | ev.CacheMissed
 )
 
 
 class AttemptOutcomes:
     """The events that end an attempt, applied to the state."""
 
-    def __init__(self, state: ClusterState, endings: Endings, early: EarlyStarts) -> None:
+    def __init__(
+        self, state: ClusterState, endings: Endings, early: EarlyStarts, skipping: Skipping
+    ) -> None:
         self.state = state
         self._endings = endings
         self._early = early
+        self._skipping = skipping
 
     def held(self, event: AttemptReport) -> Attempt | None:
         """The live attempt that the event is about, if its worker holds it; None for a superseded
@@ -225,6 +233,24 @@ class AttemptOutcomes:
             cause = self._cause_of_loss(attempt, lost)
             if cause is not None and not self._forget(lost, cause, event.error, event, effects):
                 return
+        self.state.touch(job)
+
+    def cache_missed(self, event: ev.CacheMissed, effects: list[Effect]) -> None:
+        """It was to find its records in its worker's cache: what it would make them from is made
+        now, and its task waits for that. It happens once a task and is held against nobody.
+        """
+        attempt = self.held(event)
+        if attempt is None:
+            self.state.late_results += 1
+            return
+        stage, job, task = attempt.stage, attempt.stage.job, attempt.task
+        self.state.pool.remove(attempt)
+        job.release(attempt, AttemptState.CANCELLED, event)
+        effects.append(attempt_moved(attempt, event.at_unix_s, cause=Cause.CACHE))
+        self.state.cache_sites.forget(attempt)
+        self._skipping.open(job, tuple(stage.group_of(task).unmade))
+        if task.live is None:
+            job.send_back(stage, task, event)
         self.state.touch(job)
 
     def _cause_of_loss(self, reader: Attempt, lost: Attempt) -> Cause | None:

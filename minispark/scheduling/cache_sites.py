@@ -38,6 +38,21 @@ class CacheSites:
         while len(self._sites) > SITES_MAX:
             del self._sites[next(iter(self._sites))]
 
+    def forget(self, attempt: Attempt) -> None:
+        """What the attempt was expected to find is not there."""
+        stage = attempt.stage
+        for key in chain_keys(stage.stage.program, stage.job.id, attempt.task.partition):
+            if self._sites.get(key) == attempt.worker_id:
+                del self._sites[key]
+
+    def of(self, key: str) -> str | None:
+        """The worker that has what is kept under the key."""
+        return self._sites.get(key)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._sites
+
     def choose(self, group: TaskGroup, worker_id: str) -> int | None:
         """The partition of the group's ready task that is for that worker: the first whose records
         it has; else the first whose records nobody has. None: any is as good.

@@ -38,6 +38,7 @@ from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import CLOCK_GAP_S_MIN, Limits
 from minispark.scheduling.recovery import Recovery
+from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.worker_pool import Worker
 
@@ -50,8 +51,9 @@ class SchedulingCore:
         self.state = ClusterState(limits)
         self._endings = Endings(self.state)
         self._early = EarlyStarts(self.state, self._endings)
-        self._dispatcher = Dispatcher(self.state, self._early)
-        self._attempts = AttemptOutcomes(self.state, self._endings, self._early)
+        self._skipping = Skipping(self.state)
+        self._dispatcher = Dispatcher(self.state, self._early, self._skipping)
+        self._attempts = AttemptOutcomes(self.state, self._endings, self._early, self._skipping)
         self._last_tick: float | None = None
 
     def handle(self, event: ev.Event, now: float) -> list[Effect]:
@@ -117,6 +119,8 @@ class SchedulingCore:
                     self._attempts.fail(attempt, event.kind, event.error, now, event, effects)
             case ev.OutputsUnreadable():
                 self._attempts.fetch_failed(event, effects)
+            case ev.CacheMissed():
+                self._attempts.cache_missed(event, effects)
             case ev.OutputCommitted():
                 self._attempts.committed(event, effects)
             case ev.CommitRefused():
@@ -196,6 +200,7 @@ class SchedulingCore:
     def _choose(self, job: JobRun, kind: PlanKind, effects: list[Effect]) -> None:
         plan = next((plan for plan in job.plans if plan.kind is kind), job.plans[0])
         job.choose_plan(plan)
+        self._skipping.skip(job)
         self._record(PlanChosen(job.id, plan), effects)
         self.state.touch(job)
 

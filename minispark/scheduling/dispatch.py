@@ -37,6 +37,7 @@ from minispark.scheduling.limits import (
     SPECULATION_S_MIN,
 )
 from minispark.scheduling.locations import Locations
+from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun
@@ -56,9 +57,10 @@ class _Launch:
 class Dispatcher:
     """Gives ready tasks to workers with room."""
 
-    def __init__(self, state: ClusterState, early: EarlyStarts) -> None:
+    def __init__(self, state: ClusterState, early: EarlyStarts, skipping: Skipping) -> None:
         self._state = state
         self._early = early
+        self._skipping = skipping
         self._locations = Locations(state)
 
     # --- pushed ----------------------------------------------------------------------------
@@ -81,6 +83,8 @@ class Dispatcher:
             if worker is None:
                 break
             placed = self._place_for_first(group, worker, now)
+            if not group.is_runnable:
+                continue  # what it would read was skipped, and is to be made after all
             if placed is None and pool.waiting:
                 beside = worker.identity.worker_id
                 if self._early.make_room(ClockTicked(at_unix_s), effects, beside):
@@ -98,6 +102,8 @@ class Dispatcher:
         go first; None when AVOIDERS_MAX of them do. First is what the worker has in its cache; what
         another one has there waits in that one's queue, if there is room.
         """
+        if group.unmade:
+            return self._skipping.place(group)
         pool = self._state.pool
         worker_id = worker.identity.worker_id
         chosen = self._state.cache_sites.choose(group, worker_id)
@@ -105,10 +111,11 @@ class Dispatcher:
             group.ready.move_to_end(chosen, last=False)
         home = self._state.cache_sites.home(group)
         if home is not None and home != worker_id and pool.can_queue(home):
-            return pool.workers[home]
+            if not _avoids(group.first_ready, home, now):
+                return pool.workers[home]
         for _ in range(min(AVOIDERS_MAX, len(group.ready))):
             task = group.first_ready
-            if task.avoided_worker != worker_id or now >= task.avoid_until:
+            if not _avoids(task, worker_id, now):
                 return worker
             other = pool.other_than(worker_id)
             if other is not None or not pool.has_other(worker_id):
@@ -239,6 +246,11 @@ class Dispatcher:
         return AnswerTaskRequest(event.request_id, event.worker_id, True, None)
 
 
+def _avoids(task: TaskRun, worker_id: str, now: float) -> bool:
+    """Whether it failed there just now."""
+    return task.avoided_worker == worker_id and now < task.avoid_until
+
+
 def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
     """Whether it takes much longer than the median of its stage, of which enough is complete.
 
@@ -260,6 +272,7 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
 
 def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
     stage, partition = attempt.stage.stage, attempt.task.partition
+    unmade = attempt.stage.group_of(attempt.task).unmade
     return TaskOrder(
         attempt_id=attempt.id,
         job_id=attempt.stage.job.id,
@@ -271,6 +284,7 @@ def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
         splits=stage.splits[partition] if stage.splits else (),
         outputs_id=outputs_id,
         awaited=tuple(attempt.awaited),
+        unmade=tuple(unmade),
     )
 
 

@@ -84,6 +84,8 @@ def may_begin(group: TaskGroup) -> bool:
     job = group.stage.job
     if not group.missing or not group.ready or not group.reads.is_shared or job.is_saving:
         return False
+    if group.unmade or group.stage.is_skipped:
+        return False
     parents = [job.stages[index] for index, _ in group.reads.parts]
     if any(parent.completed + parent.running < len(parent.tasks) for parent in parents):
         return False

@@ -81,6 +81,9 @@ def _check_stage(stage: StageRun) -> None:
         and task.accepted.outcome is not None
     )
     _require(stage.records == records, f"{name} counts {stage.records} records, has {records}")
+    is_idle = all(task.state is TaskState.PENDING for task in stage.tasks)
+    can_skip = is_idle and not stage.stage.is_final
+    _require(not stage.is_skipped or can_skip, f"{name} is skipped, and runs or must run")
     for task in stage.tasks:
         where = f"{name}/{task.partition} is {task.state.value}"
         _require((task.live is not None) == (task.state in _BUSY), f"{where}, live {task.live}")
@@ -93,7 +96,9 @@ def _check_group(group: TaskGroup) -> None:
     stages, reads = group.stage.job.stages, group.reads
     name = f"group {group.place} of {group.stage.job.id}"
     whole = [stages[index] for index, is_every in reads.parts if is_every]
-    missing = sum(not parent.is_complete for parent in whole)
+    missing = sum(not (parent.is_complete or parent.is_skipped) for parent in whole)
+    unmade = [parent.stage.index for parent in whole if parent.is_skipped]
+    _require(sorted(group.unmade) == unmade, f"{name} takes {list(group.unmade)} for skipped")
     _require(group.missing == missing, f"{name} misses {missing} stages, counts {group.missing}")
     parts = [stages[index] for index, is_every in reads.parts if not is_every]
     waiting: list[int] = []

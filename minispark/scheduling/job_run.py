@@ -46,6 +46,8 @@ class StageRun:
         """Groups each of whose tasks reads all of this stage."""
         self.own_readers: list[TaskGroup] = []
         """Groups of whose tasks each reads only the output of its own partition."""
+        self.is_skipped = False
+        """Nobody needs its outputs, so far: what its readers make of them is cached."""
         self.completed = 0
         self.running = 0
         """Tasks with a live attempt, and tasks that commit."""
@@ -95,15 +97,28 @@ class StageRun:
         return self.groups[following - 1]
 
     def is_missing(self, task: TaskRun) -> bool:
-        """Whether an output that the task reads is still to be made, or to be made again."""
-        return bool(task.missing or self.group_of(task).missing)
+        """Whether an output that the task reads is still to be made, or to be made again, or is
+        made by nobody.
+        """
+        group = self.group_of(task)
+        return bool(task.missing or group.missing or group.unmade)
+
+    @property
+    def tasks_skipped(self) -> int:
+        """Tasks that are not to run; in a job that succeeded, those that did not. Of one that ended
+        otherwise nobody knows.
+        """
+        if self.job.state is JobState.SUCCEEDED:
+            return len(self.tasks) - self.completed
+        return len(self.tasks) if self.is_skipped and not self.job.state.is_terminal else 0
 
     def view(self) -> StageView:
         return StageView(
             index=self.stage.index,
             id=self.stage.id,
             op=self.stage.op,
-            tasks_total=len(self.tasks),
+            tasks_total=len(self.tasks) - self.tasks_skipped,
+            tasks_skipped=self.tasks_skipped,
             tasks_completed=self.completed,
             tasks_running=self.running,
             records=self.records,
@@ -185,6 +200,30 @@ class JobRun:
                     (parent.readers if is_every else parent.own_readers).append(group)
                 if group.is_runnable:
                     self._open(group)
+
+    def skip(self, stage: StageRun) -> None:
+        """The stage, which has not begun, need not run: its readers wait for it no longer."""
+        for group in stage.groups:
+            if group.is_runnable:
+                self._close(group)
+        stage.is_skipped = True
+        for group in stage.readers:
+            group.missing -= 1
+            group.unmade[stage.stage.index] = None
+            if group.is_runnable:
+                self._open(group)
+
+    def unskip(self, stage: StageRun) -> None:
+        """The skipped stage is to run after all, and its readers wait for it."""
+        stage.is_skipped = False
+        for group in stage.groups:
+            if group.is_runnable:
+                self._open(group)
+        for group in stage.readers:
+            if group.is_runnable:
+                self._close(group)
+            group.missing += 1
+            del group.unmade[stage.stage.index]
 
     def take_first(self, group: TaskGroup) -> TaskRun:
         """Remove and return the first ready task of a runnable group."""
@@ -404,7 +443,7 @@ class JobRun:
             updated_at=self.updated_at,
             started_at=self.started_at,
             ended_at=self.ended_at,
-            tasks_total=self.plan.tasks_total if self.plan is not None else 0,
+            tasks_total=sum(stage.tasks_total for stage in stages),
             tasks_running=sum(stage.running for stage in self.stages),
             tasks_completed=self.tasks_completed,
             tasks_failed=self.tasks_failed,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TaskGroup:
     """What of its tasks can be launched. Its counters are kept by `JobRun`."""
 
-    __slots__ = ("missing", "number", "reads", "ready", "stage")
+    __slots__ = ("missing", "number", "reads", "ready", "stage", "unmade")
 
     def __init__(self, stage: StageRun, number: int, reads: Reads) -> None:
         self.stage = stage
@@ -28,13 +28,17 @@ class TaskGroup:
         """Within its stage."""
         self.reads = reads
         self.missing = sum(is_every for _, is_every in reads.parts)
-        """Stages that all its tasks read and that are not complete; nothing is launched until it
-        is 0.
+        """Stages that all its tasks read and that are neither complete nor skipped; nothing is
+        launched until it is 0.
         """
         own = len(reads.parts) - self.missing
         tasks = stage.tasks[reads.first : reads.first + reads.partitions]
         for task in tasks:
             task.missing = own
+        self.unmade: dict[int, None] = {}
+        """Stages that all its tasks would read and that are skipped: a task goes to the worker
+        whose cache has what it makes of them.
+        """
         self.ready: OrderedDict[int, None] = OrderedDict()
         """Partitions of PENDING tasks that miss nothing of their own, in the order in which they
         will be launched.
@@ -44,7 +48,7 @@ class TaskGroup:
 
     @property
     def is_runnable(self) -> bool:
-        return self.missing == 0 and bool(self.ready)
+        return self.missing == 0 and bool(self.ready) and not self.stage.is_skipped
 
     @property
     def place(self) -> tuple[int, int]:

@@ -285,10 +285,19 @@ class WorkerPool:
         """Whether that worker may get one more task, as far as its queue and its load go. Nothing
         is queued while attempts wait, as in `other_than`.
         """
-        has_room = worker_id in self.available or (
-            worker_id in self.prefetchable and not self.waiting
-        )
-        return has_room and self._is_fair(self.workers[worker_id], self.least_load() or 0)
+        is_fair = self._is_fair(self.workers[worker_id], self.least_load() or 0)
+        return is_fair and self.has_room(worker_id)
+
+    def has_room(self, worker_id: str) -> bool:
+        """The same, however much more it has to do than others."""
+        return worker_id in self.available or (worker_id in self.prefetchable and not self.waiting)
+
+    def may_get(self, worker_id: str) -> bool:
+        """Whether tasks are pushed to that worker, now or when it has room."""
+        worker = self.workers.get(worker_id)
+        if worker is None or not worker.is_pushed:
+            return False
+        return worker.state is WorkerState.UP and not worker.is_draining
 
     def _is_fair(self, worker: Worker, least: int) -> bool:
         return len(worker.attempts) - least <= self._max_load_diff

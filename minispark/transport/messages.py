@@ -141,6 +141,14 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheMissed:
+    """What the order expected in the worker's cache is not there (`TaskOrder.unmade`)."""
+
+    attempt_id: str
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The files of the attempt carry their documented names."""
 
@@ -165,7 +173,9 @@ class Draining:
     """The worker finishes what it runs and then ends: it gets no more orders."""
 
 
-Report: TypeAlias = Started | Succeeded | Failed | FetchFailed | Committed | CommitFailed
+Ending: TypeAlias = Succeeded | Failed | FetchFailed | CacheMissed
+"""How an executor answers an order."""
+Report: TypeAlias = Started | Ending | Committed | CommitFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +315,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Agent -> executor: run one order. It answers with Succeeded, Failed or FetchFailed."""
+    """Agent -> executor: run one order. It answers with an `Ending`."""
 
     order: TaskOrder
     program: StageProgram | None
@@ -347,4 +357,5 @@ Message: TypeAlias = (
     | Succeeded
     | Failed
     | FetchFailed
+    | CacheMissed
 )

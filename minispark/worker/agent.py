@@ -302,7 +302,7 @@ class Agent:
             executor.is_retiring = True
             self._state.retiring(executor.slot)
             return
-        assert isinstance(message, (msg.Succeeded, msg.Failed, msg.FetchFailed))
+        assert isinstance(message, msg.Ending)
         place = self._state.slots[executor.slot]
         begun_at = place.started_at
         attempt_log.ended(place.run, message, now - begun_at)

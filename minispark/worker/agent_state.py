@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from minispark.model.figures import Span
 from minispark.transport.messages import (
+    Ending,
     Failed,
-    FetchFailed,
     OutputsMade,
     Report,
     Run,
@@ -219,9 +219,7 @@ class AgentState:
         self.slots[slot].is_ready = True
         return self._fill(now)
 
-    def finished(
-        self, slot: int, report: Succeeded | Failed | FetchFailed, now: float
-    ) -> list[Instruction]:
+    def finished(self, slot: int, report: Ending, now: float) -> list[Instruction]:
         """The slot's executor is done with its order, and runs the next one if it has one."""
         place = self.slots[slot]
         if place.run is None or place.killed_for or report.attempt_id != place.run.order.attempt_id:

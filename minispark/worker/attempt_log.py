@@ -22,9 +22,7 @@ def begun(run: msg.Run, slot: int) -> None:
         logger.debug("attempt sent to the executor of slot %d", slot, extra=_ids(run.order))
 
 
-def ended(
-    run: msg.Run | None, report: msg.Succeeded | msg.Failed | msg.FetchFailed, ran_s: float
-) -> None:
+def ended(run: msg.Run | None, report: msg.Ending, ran_s: float) -> None:
     """An executor reported. None: on what was taken from it meanwhile."""
     if run is None or run.order.attempt_id != report.attempt_id:
         return
@@ -32,6 +30,9 @@ def ended(
         if logger.isEnabledFor(logging.DEBUG):
             text = "attempt ran %.4f s: %d records"
             logger.debug(text, ran_s, report.outcome.records, extra=_ids(run.order))
+        return
+    if isinstance(report, msg.CacheMissed):
+        logger.info("attempt found nothing in the cache", extra=_ids(run.order))
         return
     kind = report.kind if isinstance(report, msg.Failed) else "fetch"
     first = report.error.partition("\n")[0]

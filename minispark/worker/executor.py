@@ -17,9 +17,10 @@ from dataclasses import replace
 from functools import partial
 
 from minispark.compute.user_functions import UserFunctions
-from minispark.errors import FetchError, MiniSparkError
+from minispark.errors import CacheMissed, FetchError, MiniSparkError
 from minispark.model.figures import Span
 from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
+from minispark.transport import messages as msg
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
     ERROR_CHARS_MAX,
@@ -77,9 +78,10 @@ def serve_orders(
         held: list[object] = []
         begun = time.monotonic()
         with _logging(message.order, program, logs) as log_failure:
-            inputs = TaskInputs(outputs, message.order.awaited, partial(_hear, connection))
-            report = _run(message.order, program, inputs, context, functions, held, channel)
-            if not isinstance(report, Succeeded):
+            order, listen = message.order, partial(_hear, connection)
+            inputs = TaskInputs(outputs, order.awaited, listen, order.unmade)
+            report = _run(order, program, inputs, context, functions, held, channel)
+            if isinstance(report, (Failed, FetchFailed)):
                 log_failure(report.error)
         ended = time.monotonic()
         report = replace(report, span=Span(slot, begun, ended))
@@ -130,13 +132,15 @@ def _run(
     functions: UserFunctions,
     held: list[object],
     channel: CacheChannel,
-) -> Succeeded | Failed | FetchFailed:
+) -> msg.Ending:
     attempt_id = order.attempt_id
     try:
         outcome = run_order(order, program, inputs, context, functions, held, channel)
         return Succeeded(attempt_id, outcome)
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
+    except CacheMissed:
+        return msg.CacheMissed(attempt_id)
     except MiniSparkError as error:
         return Failed(attempt_id, "error", str(error)[:ERROR_CHARS_MAX])
     except OSError as error:

@@ -19,6 +19,7 @@ from minispark.transport.host import addresses_of
 from minispark.transport.messages import (
     REPORTS_MAX,
     CommitFailed,
+    Ending,
     Failed,
     FetchFailed,
     Message,
@@ -188,9 +189,8 @@ class MasterLink:
     @property
     def unsent(self) -> tuple[str, ...]:
         """Attempts whose end the master has not confirmed yet: they are still this worker's."""
-        ends = (Succeeded, Failed, FetchFailed)
         pages = [report for page in self._unconfirmed for report in page.reports]
-        return tuple(r.attempt_id for r in (*pages, *self._reports) if isinstance(r, ends))
+        return tuple(r.attempt_id for r in (*pages, *self._reports) if isinstance(r, Ending))
 
     def report(self, report: Report) -> None:
         """Queue a report for the next `send_reports`."""
@@ -234,7 +234,7 @@ class MasterLink:
 
 def without_starts_of_ended(reports: tuple[Report, ...]) -> tuple[Report, ...]:
     """Without the starts of attempts whose end is told in the same breath."""
-    ended = {r.attempt_id for r in reports if isinstance(r, (Succeeded, Failed, FetchFailed))}
+    ended = {r.attempt_id for r in reports if isinstance(r, Ending)}
     return tuple(r for r in reports if not isinstance(r, Started) or r.attempt_id not in ended)
 
 

@@ -99,7 +99,7 @@ def run_order(
     much memory: to free it takes time, which the caller may have later. `channel`: to the worker's
     cache.
 
-    Raises TaskError, FetchError, OSError.
+    Raises TaskError, FetchError, CacheMissed, OSError.
     """
     was_collecting = gc.isenabled()
     gc.disable()  # a task makes millions of objects and no cycles

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minispark.errors import CacheMissed
 from minispark.model.plan import MadeOutput, OutputLocation
 
 
@@ -18,14 +19,22 @@ class TaskInputs:
         places: tuple[OutputLocation, ...],
         awaited: tuple[tuple[int, int], ...],
         listen: Callable[[], tuple[MadeOutput, ...]],
+        unmade: tuple[int, ...] = (),
     ) -> None:
-        """`listen` blocks until something awaited can be read."""
+        """`listen` blocks until something awaited can be read. `unmade`: stages whose outputs are
+        not made, as nobody was expected to read them.
+        """
         self._places = {(place.stage_index, place.partition): place for place in places}
         self._awaited = dict.fromkeys(awaited)
         self._listen = listen
+        self._unmade = unmade
 
     def partitions(self, stage_index: int) -> list[int]:
-        """Of the stage's outputs, those that have records or may have some, in order."""
+        """Of the stage's outputs, those that have records or may have some, in order. Raises
+        CacheMissed where the stage was skipped.
+        """
+        if stage_index in self._unmade:
+            raise CacheMissed(f"stage {stage_index} was skipped, and its records are not cached")
         known = {**dict.fromkeys(self._places), **self._awaited}
         return sorted(partition for index, partition in known if index == stage_index)
 

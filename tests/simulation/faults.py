@@ -16,6 +16,8 @@ class Faults:
     drain_every_s: float = 60.0
     fail: float = 0.05
     lose_output: float = 0.03
+    evict: float = 0.15
+    """What a worker's cache has is gone when a task looks for it."""
     duplicate: float = 0.05
     lose_message: float = 0.01
     """On a stream a lost message means a broken session."""
@@ -31,4 +33,4 @@ class Faults:
     """A foreign worker takes a task, and never says anything of it."""
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, late_disconnect=0, wrong_path=0, hang=0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, late_disconnect=0, wrong_path=0, hang=0)

@@ -23,6 +23,8 @@ from minispark.model.plan import (
     UnionAll,
 )
 from minispark.model.states import AttemptState, Cause, JobState, WorkerKind
+from minispark.model.steps import Cache as CacheStep
+from minispark.model.steps import Step
 
 Task = tuple[str, int, int]
 """Job, stage index, partition."""
@@ -53,7 +55,7 @@ class Ledger:
         """Accepted attempts whose files have no names yet, and their workers: ours."""
         self.causes: Counter[tuple[Task, Cause]] = Counter()
         self.launches: Counter[Task] = Counter()
-        """But for attempts that gave way."""
+        """But for attempts that gave way, or missed what they expected."""
         self.loads: dict[str, dict[str, None]] = {}
         """Live attempts by worker."""
         self.workers: dict[str, WorkerIdentity] = {}
@@ -107,7 +109,7 @@ class Ledger:
             del self.loads[fact.worker_id][attempt_id]
         if fact.cause is not None:
             self.causes[task, fact.cause] += 1
-            self.launches[task] -= fact.cause is Cause.ROOM
+            self.launches[task] -= fact.cause in (Cause.ROOM, Cause.CACHE)
         if fact.state is AttemptState.SUCCEEDED:
             self.accepted[task] = fact
             self.accepted_ids[attempt_id] = task
@@ -154,6 +156,24 @@ class Ledger:
                 inputs[job_id, parent, number] = None
         return list(inputs)
 
+    def caches_of(self, task: Task) -> dict[str, list[int]]:
+        """The keys under which the task keeps records, or finds them, and the stages that it need
+        not read then.
+        """
+        job_id, index, partition = task
+        program = self.stage_of(job_id, index).program
+        source = program.source
+        caches = {key: _reads(source, partition) for key in _keys(program.steps, partition)}
+        if isinstance(source, UnionAll):
+            branch, partition = source.locate(partition)
+            more = _keys(branch.steps, partition)
+            caches |= {k: _reads(branch.source, partition) for k in more if k not in caches}
+            source = branch.source
+        if isinstance(source, Join):
+            more = _keys(source.left_steps, partition)
+            caches |= {k: _reads(source.left, partition) for k in more if k not in caches}
+        return {key: [stage for stage, _ in reads] for key, reads in caches.items()}
+
     def documented_files(self, task: Task) -> tuple[str, ...]:
         """The documented names of what the task writes, in the order of API.md."""
         job_id, index, partition = task
@@ -169,6 +189,10 @@ class Ledger:
         """Whether its accepted output may be read: its files, if any, have their names."""
         fact = self.accepted.get(task)
         return fact is not None and fact.attempt_id not in self.uncommitted
+
+
+def _keys(steps: tuple[Step, ...], partition: int) -> list[str]:
+    return [f"{step.lineage}:{partition}" for step in steps if isinstance(step, CacheStep)]
 
 
 def _reads(source: Source, partition: int) -> list[tuple[int, int | None]]:

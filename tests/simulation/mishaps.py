@@ -53,7 +53,7 @@ class Mishaps:
         if is_busy or worker.paused_until > self._simulation.now:
             self._simulation.after(0.3, lambda: self._end_drained(worker))
             return
-        worker.is_alive = False
+        worker.is_alive, worker.cache = False, {}
         self._simulation.sessions.disconnected(worker, worker.session)
         self._simulation.after(
             self._simulation.rng.uniform(0.2, 6), lambda: self._simulation.sessions.start(worker)
@@ -66,7 +66,7 @@ class Mishaps:
         if worker.is_alive:
             worker.is_alive = False
             worker.running, worker.queue, worker.unconfirmed = {}, [], {}
-            worker.awaited = {}
+            worker.awaited, worker.cache = {}, {}
             if self._simulation.rng.random() < 0.3:
                 worker.directories = {}
             if worker.kind is WorkerKind.SOCKET:

@@ -146,7 +146,7 @@ class PlaceRules:
         wanted: list[tuple[int, int, str]] = []
         inputs = self._ledger.inputs_of((order.job_id, order.stage_index, order.partition))
         for _, index, partition in sorted(inputs):
-            if (index, partition) in order.awaited:
+            if (index, partition) in order.awaited or index in order.unmade:
                 continue
             accepted = self._ledger.accepted[order.job_id, index, partition].attempt_id
             if accepted not in self.empty:

@@ -5,6 +5,7 @@ leaves.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from minispark.model.job import Dag, JobRequest, PlanKind, ReaderOptions
 from minispark.model.plan import (
@@ -26,6 +27,7 @@ from minispark.model.plan import (
     StageProgram,
     UnionAll,
 )
+from minispark.model.steps import Cache, Step
 
 READ = ReadSplits("read", "text", ReaderOptions())
 
@@ -165,7 +167,26 @@ def random_plan(rng: random.Random) -> PhysicalPlan:
         else s
         for s in stages
     ]
-    return PhysicalPlan(PlanKind.FUSED, tuple(finals))
+    return PhysicalPlan(PlanKind.FUSED, tuple(_with_caches(rng, s) for s in finals))
+
+
+def _with_caches(rng: random.Random, plain: Stage) -> Stage:
+    """Some stages, and branches of unions, keep records that later jobs find: nobody looks at
+    records here, so those of any stage pass for those of another.
+    """
+    program = plain.program
+    source, steps = program.source, _cache_steps(rng)
+    if isinstance(source, UnionAll):
+        branches = [replace(branch, steps=_cache_steps(rng)) for branch in source.branches]
+        source = replace(source, branches=tuple(branches))
+    elif isinstance(source, Join):
+        source = replace(source, left_steps=_cache_steps(rng))
+    return replace(plain, program=replace(program, source=source, steps=steps))
+
+
+def _cache_steps(rng: random.Random) -> tuple[Step, ...]:
+    count = rng.choice((0, 0, 1, 1, 2))
+    return tuple(Cache("c", f"lineage{rng.randint(0, 1)}") for _ in range(count))
 
 
 def _random_union(rng: random.Random, stages: list[Stage], parents: tuple[int, ...]) -> UnionAll:

@@ -23,6 +23,7 @@ from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.locations import Locations
 from minispark.scheduling.recovery import Recovery
+from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import WorkerPool
@@ -190,7 +191,7 @@ def _no_giving_way(patch: pytest.MonkeyPatch) -> None:
 @bug("giving way counts as a lost worker", "lost its worker, which is Up")
 def _giving_way_is_a_loss(patch: pytest.MonkeyPatch) -> None:
     def give_way(_: Any, self: EarlyStarts, attempt: Any, event: Any, effects: Any) -> None:
-        outcomes = AttemptOutcomes(self._state, self._endings, self)
+        outcomes = AttemptOutcomes(self._state, self._endings, self, Skipping(self._state))
         outcomes.lose(attempt, "no room", event, effects)
 
     wrap(patch, EarlyStarts, "give_way", give_way)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 HEARTBEAT_S = 0.5
+ENDINGS = (ev.AttemptSucceeded, ev.AttemptFailed, ev.OutputsUnreadable, ev.CacheMissed)
+"""How our workers say that an attempt ended."""
 
 
 class Sessions:
@@ -174,7 +176,7 @@ class Sessions:
         end of an attempt is repeated in the next session, until the master calls it durable.
         """
         session = worker.session
-        if isinstance(event, (ev.AttemptSucceeded, ev.AttemptFailed, ev.OutputsUnreadable)):
+        if isinstance(event, ENDINGS):
             worker.unconfirmed[event.attempt_id] = event
         if self._simulation.happens(self._simulation.faults.lose_message):
             self._break_session(worker, session)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 
 from minispark.model import events as ev
+from minispark.model.plan import PhysicalPlan
 from minispark.model.states import WorkerKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
@@ -28,6 +29,8 @@ from tests.simulation.watch import Watch
 from tests.simulation.worker import SimulatedWorker
 
 TICK_S = 0.25
+SUBMITTED_S = 25.0
+"""Jobs are submitted until then."""
 FAULTS_END_S = 60.0
 """Faults stop then; from then on every job must end."""
 END_S = 600.0
@@ -82,8 +85,10 @@ class Simulation:
         }
         self.job_ids: list[str] = []
         self.master.begin()
+        self._plans: list[PhysicalPlan] = []
+        """Of the jobs so far: others like them find what they cached."""
         for _ in range(jobs):
-            self.at(self.rng.uniform(0, 10), self._submit)
+            self.at(self.rng.uniform(0, SUBMITTED_S), self._submit)
         for worker in self.workers.values():
             self.at(self.rng.uniform(0, 1), lambda worker=worker: self.sessions.start(worker))
             self.mishaps.plan(worker)
@@ -135,7 +140,7 @@ class Simulation:
         what()
 
     def _is_over(self) -> bool:
-        return self.now > 11 and self.master.is_up and not self.core.state.jobs
+        return self.now > SUBMITTED_S + 1 and self.master.is_up and not self.core.state.jobs
 
     @property
     def is_faulty(self) -> bool:
@@ -160,7 +165,9 @@ class Simulation:
         if not self.master.is_up:
             self.after(0.5, self._submit)  # the client could not connect: it tries again
             return
-        plan = random_plan(self.rng)
+        if not self._plans or self.rng.random() < 0.3:
+            self._plans.append(random_plan(self.rng))
+        plan = self.rng.choice(self._plans)
         limit_s = 300.0 if self.rng.random() < 0.2 else None
         wanted = request(f"job{len(self.job_ids)}", limit_s)
         self.master.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now))

@@ -208,7 +208,7 @@ class TaskRules:
         stage = ledger.stage_of(order.job_id, order.stage_index)
         inputs = ledger.inputs_of((order.job_id, order.stage_index, order.partition))
         awaited = {(order.job_id, *output): None for output in order.awaited}
-        missing = [task for task in inputs if not ledger.is_readable(task)]
+        missing = [t for t in inputs if not ledger.is_readable(t) and t[1] not in order.unmade]
         unsaid = [task for task in missing if task not in awaited]
         assert not unsaid, f"{order} is launched before {unsaid} can be read"
         assert len(missing) == len(awaited), f"{order} waits for more than {missing}"

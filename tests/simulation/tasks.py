@@ -18,6 +18,7 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.model.states import WorkerKind
+from tests.simulation.ledger import Task
 from tests.simulation.worker import SimulatedWorker
 
 if TYPE_CHECKING:
@@ -103,12 +104,18 @@ class Tasks:
         worker.awaited.pop(order.attempt_id, None)
         worker.outputs_of.pop(order.attempt_id, None)
         who, attempt_id = worker.worker_id, order.attempt_id
+        found = self._look_into_cache(worker, order)
         event: ev.Event
-        if lost:
+        if not found.issuperset(order.unmade):
+            event = ev.CacheMissed(who, attempt_id, self._simulation.now)
+        elif lost:
             event = ev.OutputsUnreadable(who, attempt_id, lost, "gone", self._simulation.now)
         elif self._simulation.happens(self._simulation.faults.fail):
             event = ev.AttemptFailed(who, attempt_id, "error", "boom", self._simulation.now)
         else:
+            worker.cache.update(
+                dict.fromkeys(self._simulation.watch.ledger.caches_of(_task_of(order)))
+            )
             outcome = self._outcome(order)
             if outcome.bytes_written:
                 worker.directories[attempt_id] = True
@@ -120,6 +127,16 @@ class Tasks:
             self._delete(worker, (attempt_id,))
         self._simulation.sessions.report(worker, event)
         self._fill(worker)
+
+    def _look_into_cache(self, worker: SimulatedWorker, order: TaskOrder) -> set[int]:
+        """The stages that it need not read, for what it makes of them is there."""
+        found: set[int] = set()
+        for key, saved in self._simulation.watch.ledger.caches_of(_task_of(order)).items():
+            if self._simulation.happens(self._simulation.faults.evict):
+                worker.cache.pop(key, None)
+            if key in worker.cache:
+                found.update(saved)
+        return found
 
     def _is_unreadable(self, reader: SimulatedWorker, place: OutputLocation) -> bool:
         """Not on the reader's own disk, nor served at that address."""
@@ -178,3 +195,7 @@ class Tasks:
 
     def _on_disk_of(self, worker: SimulatedWorker) -> list[SimulatedWorker]:
         return [other for other in self._simulation.workers.values() if other.host == worker.host]
+
+
+def _task_of(order: TaskOrder) -> Task:
+    return order.job_id, order.stage_index, order.partition

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minispark.model.states import JobState
-from tests.simulation.faults import NO_FAULTS
+from tests.simulation.faults import NO_FAULTS, Faults
 from tests.simulation.simulator import Simulation
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +45,17 @@ def test_f61_every_job_ends_and_nothing_contradicts_itself(first: int) -> None:
     assert retries > 0
     assert begun > given_way > 0
     assert ended.count(JobState.SUCCEEDED) > len(ended) // 2
+
+
+def test_f61_stages_are_skipped_and_run_after_all_where_caches_lost_what_was_expected() -> None:
+    expected = missed = 0
+    rare = Faults(60.0, pause_every_s=0.0, drain_every_s=0.0, kill_master=0.0, evict=0.3)
+    for seed in range(20):
+        simulation = Simulation(seed, jobs=5, faults=rare)
+        simulation.run()
+        expected += simulation.watch.caches.expected
+        missed += simulation.watch.caches.missed
+    assert expected > missed > 5
 
 
 def test_f61_freshly_drawn_seeds() -> None:

@@ -9,6 +9,7 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, WorkerKind
 from minispark.scheduling.limits import AVOID_S
+from tests.simulation.cache_rules import CacheRules
 from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import LIVE, Ledger, Task, task_of
 
@@ -16,8 +17,8 @@ from tests.simulation.ledger import LIVE, Ledger, Task, task_of
 class WaitingRules:
     """Checked at every tick, when all that it asks for is done."""
 
-    def __init__(self, ledger: Ledger, early: EarlyRules) -> None:
-        self._ledger, self._early = ledger, early
+    def __init__(self, ledger: Ledger, early: EarlyRules, caches: CacheRules) -> None:
+        self._ledger, self._early, self._caches = ledger, early, caches
         self._draining: dict[str, None] = {}
         self._failed_at: dict[Task, float] = {}
         """A task that failed waits, and avoids a worker after that."""
@@ -43,8 +44,11 @@ class WaitingRules:
     def end_turn(self, event: ev.Event | None, now: float) -> None:
         if not isinstance(event, ev.ClockTicked) or not any(map(self._has_room, self._ledger.up)):
             return
-        waiting = [task for task in self._tasks() if self._can_run(task, now)]
+        idle = [task for task in self._tasks() if self._is_idle(task, now)]
+        waiting = [task for task in idle if self._can_run(task)]
         assert not waiting, f"{waiting} can run, and wait while slots are free"
+        for task in idle:
+            self._check_expecting(task)
 
     def _has_room(self, worker_id: str) -> bool:
         """Whether a slot is free, or would be if those that only wait gave way."""
@@ -62,10 +66,25 @@ class WaitingRules:
             for partition in range(stage.partitions)
         ]
 
-    def _can_run(self, task: Task, now: float) -> bool:
-        ledger = self._ledger
-        if task in ledger.accepted or ledger.live_of.get(task):
+    def _is_idle(self, task: Task, now: float) -> bool:
+        """Whether nobody works on it, nor should wait before they do; it is not skipped."""
+        if task in self._ledger.accepted or self._ledger.live_of.get(task):
             return False
-        if now - self._failed_at.get(task, -AVOID_S) <= AVOID_S:
-            return False
-        return all(map(ledger.is_readable, ledger.inputs_of(task)))
+        is_delayed = now - self._failed_at.get(task, -AVOID_S) <= AVOID_S
+        return not is_delayed and not self._caches.is_skipped(task)
+
+    def _can_run(self, task: Task) -> bool:
+        return all(map(self._ledger.is_readable, self._ledger.inputs_of(task)))
+
+    def _check_expecting(self, task: Task) -> None:
+        """It waits for what somebody makes, or for room where its records are cached."""
+        inputs = self._ledger.inputs_of(task)
+        skipped = [other for other in inputs if self._caches.is_skipped(other)]
+        made = [other for other in inputs if other not in skipped]
+        if not skipped or not all(map(self._ledger.is_readable, made)):
+            return
+        homes = self._caches.homes_of(task, dict.fromkeys(index for _, index, _ in skipped))
+        there = [home for home in homes if home in self._ledger.up and home not in self._draining]
+        assert there, f"{task} waits for what nobody makes, and {homes} cannot take it"
+        roomy = list(filter(self._has_room, there))
+        assert not roomy, f"{task} waits, and {roomy} have its records and room"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import JobState, WorkerKind
+from tests.simulation.cache_rules import CacheRules
 from tests.simulation.count_rules import CountRules
 from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import Ledger
@@ -35,10 +36,11 @@ class Watch:
         self._simulation = simulation
         self.ledger = Ledger()
         self.tasks = TaskRules(self.ledger, simulation.limits)
-        self.workers = WorkerRules(self.ledger, simulation.limits)
+        self.caches = CacheRules(simulation, self.ledger)
+        self.workers = WorkerRules(self.ledger, simulation.limits, self.caches)
         self.places = PlaceRules(simulation, self.ledger)
         self.early = EarlyRules(self.ledger)
-        self.waiting = WaitingRules(self.ledger, self.early)
+        self.waiting = WaitingRules(self.ledger, self.early, self.caches)
         self.counts = CountRules()
         self._event: ev.Event | None = None
         self._kept: dict[str, None] = {}
@@ -52,6 +54,7 @@ class Watch:
         self.workers.master_began(self._simulation.now)
         self.places.master_began()
         self.early.master_began()
+        self.caches.master_began()
         self.waiting.master_began()
         self.counts.master_began()
 
@@ -92,11 +95,13 @@ class Watch:
         self.workers.see(effect)
         self.places.see(effect)
         self.early.see(effect, self.places.empty)
+        self.caches.see(effect)
 
     def _see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
         self.tasks.see_fact(fact)
         self.workers.see_fact(fact)
         self.early.see_fact(fact)
+        self.caches.see_fact(fact)
         self.ledger.see(fact, self._simulation.now)
         self.places.see_fact(fact)
         self.waiting.see_fact(fact, self._simulation.now)

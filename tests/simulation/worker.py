@@ -42,5 +42,7 @@ class SimulatedWorker:
     outputs_of: dict[str, tuple[OutputLocation, ...]] = field(default_factory=dict)
     awaited: dict[str, dict[tuple[int, int], None]] = field(default_factory=dict)
     """What attempts that began early have not heard of, by attempt."""
+    cache: dict[str, None] = field(default_factory=dict)
+    """Under which keys it keeps records."""
     unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
     """Ends of attempts that the master has not called durable, by attempt."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from minispark.model import effects as fx
 from minispark.model import events as ev
-from minispark.model.states import AttemptState, WorkerKind
-from minispark.scheduling.limits import AVOID_S, Limits
+from minispark.model.states import AttemptState, Cause, WorkerKind
+from minispark.scheduling.limits import AVOID_S, QUICK_COMPLETED_MIN, QUICK_PREFETCH, Limits
+from tests.simulation.cache_rules import CacheRules
 from tests.simulation.ledger import Ledger, Task, task_of
 
 CLOCK_GAP_S_MIN = 1.0
@@ -18,8 +19,8 @@ CLOCK_GAP_S_MIN = 1.0
 class WorkerRules:
     """Checked at every fact, before the ledger takes it in, and at the end of every turn."""
 
-    def __init__(self, ledger: Ledger, limits: Limits) -> None:
-        self._ledger, self._limits = ledger, limits
+    def __init__(self, ledger: Ledger, limits: Limits, caches: CacheRules) -> None:
+        self._ledger, self._limits, self._caches = ledger, limits, caches
         self._event: ev.Event | None = None
         self._now = 0.0
         self._sessions: dict[str, int] = {}
@@ -146,19 +147,30 @@ class WorkerRules:
             return
         assert worker_id in ledger.up, f"{who.name} is Down and gets a task"
         assert worker_id not in self._draining, f"{who.name} drains and gets a task"
-        extra = 2 * who.slots if self._limits.prefetch is None else self._limits.prefetch
-        assert load < who.slots + extra, f"{who.name} holds {load} and gets another task"
         task = task_of(fact)
+        room = who.slots + self._extra(who.slots, task)
+        assert load < room, f"{who.name} holds {load} and gets another task"
         is_avoiding = self._now - self._failed_at.get(task, -AVOID_S) < AVOID_S
         if is_avoiding or ledger.live_of.get(task):
             return  # it goes where it is not, whatever the loads
+        if self._caches.is_expecting(task):
+            return  # it goes where its records are
         free = [n for n in map(self._free_load, ledger.up) if n is not None]
         if load >= who.slots:
-            assert not free, f"{who.name} queues a task while others have free slots"
+            is_at_home = self._caches.is_kept_by(worker_id, task)
+            said = f"{who.name} queues a task while others have free slots"
+            assert is_at_home or not free, said
             return
         excess = load - min(free)
         said = f"{who.name} has {excess} more than the least loaded worker and gets a task"
         assert excess <= self._limits.max_load_diff, said
+
+    def _extra(self, slots: int, task: Task) -> int:
+        """How much a worker may queue; more of a stage of which enough ended, perhaps quickly."""
+        if self._limits.prefetch is not None:
+            return self._limits.prefetch
+        ended = sum(other[:2] == task[:2] for other in self._ledger.accepted)
+        return QUICK_PREFETCH if ended >= QUICK_COMPLETED_MIN else 2 * slots
 
     def _free_load(self, worker_id: str) -> int | None:
         """How much the worker holds, if it has a free slot."""
@@ -169,7 +181,8 @@ class WorkerRules:
 
     def _see_ended(self, fact: fx.AttemptMoved) -> None:
         if fact.state is AttemptState.CANCELLED:
-            if fact.worker_id in self._ledger.up and self._ledger.is_ours(fact.worker_id):
+            is_there = fact.worker_id in self._ledger.up and self._ledger.is_ours(fact.worker_id)
+            if is_there and fact.cause is not Cause.CACHE:  # which the worker itself said
                 self._to_tell[fact.worker_id, fact.attempt_id] = None
         elif fact.state is not AttemptState.SUCCEEDED:
             self._failed_at[task_of(fact)] = self._now

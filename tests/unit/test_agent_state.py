@@ -16,6 +16,7 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.transport.messages import (
+    CacheMissed,
     Failed,
     FetchFailed,
     OutputsMade,
@@ -90,7 +91,11 @@ def test_nothing_runs_before_an_executor_is_ready() -> None:
 
 
 def test_what_a_failed_attempt_wrote_is_deleted() -> None:
-    for report in (Failed(id_of(1), "error", "why"), FetchFailed(id_of(1), (id_of(9),), "gone")):
+    for report in (
+        Failed(id_of(1), "error", "why"),
+        FetchFailed(id_of(1), (id_of(9),), "gone"),
+        CacheMissed(id_of(1)),
+    ):
         state = agent()
         state.launched([run(1)], 0.0)
         assert state.finished(0, report, 1.0) == [DropFiles(id_of(1)), SendReport(report)]

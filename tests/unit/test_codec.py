@@ -44,6 +44,7 @@ MESSAGES = [
             msg.Succeeded("a", TaskOutcome(5, 6, files=(("x", "y"),))),
             msg.Failed("a", "error", "why"),
             msg.FetchFailed("a", ("b", "c"), "gone"),
+            msg.CacheMissed("a"),
             msg.Committed("a"),
             msg.CommitFailed("a", "full"),
         ),

@@ -252,10 +252,19 @@ def test_what_did_not_run_has_its_lines_alone() -> None:
 def test_the_table_says_what_was_measured() -> None:
     figures = {"tasks": 3, "first_started_at": 1.0, "completed_at": 1.5}
     line = {"what": "read", "records": None, "bytes": 1500, "us": 2500, "bytes_spilled": None}
-    shown = {"index": 0, "id": "read+map", "partitions": 4, "figures": figures, "operators": [line]}
-    text = analyzed({"stages": [shown, {**shown, "index": 1, "figures": None}]})
+    shown = {
+        "index": 0,
+        "id": "read+map",
+        "partitions": 4,
+        "tasks_skipped": 0,
+        "figures": figures,
+        "operators": [line],
+    }
+    idle = {**shown, "index": 1, "figures": None}
+    text = analyzed({"stages": [shown, idle, {**idle, "index": 2, "tasks_skipped": 4}]})
     assert "stage 0: read+map (3 of 4 tasks measured, 0.500 s from its first to its last)" in text
     assert "stage 1: read+map (not complete)" in text
+    assert "stage 2: read+map (skipped)" in text
     assert text.splitlines()[3].split() == ["read", "1.5", "kB", "2.5", "ms"]
 
 

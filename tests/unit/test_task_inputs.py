@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import pytest
 
 from minispark.compute.blocks import encode_block
 from minispark.compute.user_functions import UserFunctions
-from minispark.errors import FetchError
+from minispark.errors import CacheMissed, FetchError
 from minispark.model.plan import (
     FetchShuffle,
+    Join,
     MadeOutput,
     OutputLocation,
     PartitionFile,
@@ -25,6 +27,7 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, write_shuffle_file
+from minispark.transport import messages as msg
 from minispark.transport.connection import Connection
 from minispark.transport.messages import OutputsMade, Run, Succeeded
 from minispark.worker.cache_channel import CacheChannel
@@ -124,6 +127,16 @@ def test_nobody_waits_for_more_once_something_cannot_be_read(tmp_path: Path) -> 
     assert caught.value.attempt_ids == (id_of(1), id_of(3))
 
 
+def test_a_task_that_needs_what_was_skipped_says_so(tmp_path: Path) -> None:
+    joined = Join("j", FetchShuffle(0), FetchShuffle(1))
+    program = StageProgram(joined, (), PartitionFile("n"))
+    inputs = TaskInputs((made(tmp_path, 0),), (), tuple, unmade=(1,))
+    with pytest.raises(CacheMissed, match="stage 1 was skipped"):
+        run_order(
+            order(), program, inputs, context(tmp_path), UserFunctions(), [], CacheChannel(None)
+        )
+
+
 # --- the executor ------------------------------------------------------------------------------
 
 
@@ -161,3 +174,10 @@ def test_an_executor_hears_of_outputs_within_a_task_and_forgets_them_after_it(
 
 def test_an_executor_that_waits_ends_with_its_agent(tmp_path: Path, executor: Connection) -> None:
     executor.send(Run(order(0), PROGRAM, ()))
+
+
+def test_an_executor_reports_a_miss_and_goes_on(tmp_path: Path, executor: Connection) -> None:
+    executor.send(Run(replace(order(), unmade=(0,)), PROGRAM, ()))
+    assert executor.receive(5.0) == msg.CacheMissed(ME)
+    executor.send(Run(order(attempt_id=id_of(98)), None, (made(tmp_path, 0),)))
+    assert isinstance(executor.receive(5.0), Succeeded)
