@@ -253,6 +253,14 @@ def test_a_miss_has_the_maps_run_and_is_held_against_nobody() -> None:
     assert skipped(talk, talk.job(3, cached_reduce())) == [0]  # it is cached again
 
 
+def test_what_was_missed_is_expected_no_more() -> None:
+    talk = after_one()
+    job = talk.job(2, cached_reduce())
+    miss(talk, 1, 1)
+    talk.tell(ev.JobCancelRequested(job, "enough", 0.0))
+    assert skipped(talk, talk.job(3, cached_reduce())) == []
+
+
 def test_two_that_miss_open_the_maps_once_and_a_late_miss_changes_nothing() -> None:
     talk = after_one()
     job = talk.job(2, cached_reduce())
