@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minispark.model import effects as fx
 from minispark.model.plan import TaskOrder
 from minispark.model.states import AttemptState, Cause
-from tests.simulation.ledger import LIVE, Ledger, Task, task_of
+from tests.simulation.ledger import Ledger, Task, task_of
 
 if TYPE_CHECKING:
     from tests.simulation.simulator import Simulation
@@ -57,7 +57,9 @@ class CacheRules:
         if not isinstance(fact, fx.AttemptMoved):
             return
         task = task_of(fact)
-        if fact.state in LIVE:
+        if fact.state is AttemptState.RUNNING:
+            return
+        if fact.state is AttemptState.ASSIGNED:
             beside = [i for i in self._ledger.live_of.get(task, {}) if i in self._expecting]
             is_lone = not beside or not self.is_expecting(task)
             assert is_lone, f"{beside} of {task} is copied, and its input is skipped"
