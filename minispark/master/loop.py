@@ -236,13 +236,19 @@ class MasterLoop:
                 if self.blocked_by is None:
                     logger.error("the journal cannot be written, work is held: %s", error)
                 self.blocked_by = str(error)
-                if self._is_stopping.wait(WRITE_RETRY_S):
+                if self.pause():
                     raise
             else:
                 if self.blocked_by is not None:
                     logger.info("the journal can be written again")
                     self.blocked_by = None
                 return
+
+    def pause(self) -> bool:
+        """Wait until the journal is tried again; whether the loop is to stop instead. The
+        simulation has its own, in which only virtual time passes.
+        """
+        return self._is_stopping.wait(WRITE_RETRY_S)
 
     def _publish(self, effects: list[Effect], is_awaited: bool) -> None:
         if not self._core.is_changed:

@@ -1,4 +1,4 @@
-"""What the core counts for its readers is what its journal says, at the end of every turn.
+"""What the core counts for its readers is what its journal says, at the end of every batch.
 
 Must not know how the core counts.
 """
@@ -48,7 +48,7 @@ class CountRules:
             case _:
                 pass
 
-    def end_turn(self, core: SchedulingCore) -> None:
+    def end_batch(self, core: SchedulingCore) -> None:
         totals = core.state.totals.view()
         said, counted = totals.attempts, self._attempts
         assert all(said[state] == counted[state] for state in AttemptState), (

@@ -24,6 +24,8 @@ class Faults:
     cancel: float = 0.1
     kill_master: float = 0.002
     """Per event: before its facts are durable, or after that and before anything is sent."""
+    full_disk: float = 0.005
+    """Per batch: the journal cannot be written for a while."""
     late_disconnect: float = 0.2
     """The end of a session is noticed only when the worker may have begun another one."""
     delay_s: float = 0.05
@@ -33,4 +35,6 @@ class Faults:
     """A foreign worker takes a task, and never says anything of it."""
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, late_disconnect=0, wrong_path=0, hang=0)
+NO_FAULTS = Faults(
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, full_disk=0, late_disconnect=0, wrong_path=0, hang=0
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minispark.master.loop import Reply
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from tests.simulation.worker import SimulatedWorker
@@ -28,14 +29,16 @@ class ForeignTasks:
     def poll(self, worker: SimulatedWorker, session: int) -> None:
         if not worker.is_alive or worker.session != session:
             return
-        if worker.paused_until <= self._simulation.now and len(worker.running) < worker.slots:
-            event = ev.TaskRequested(
-                worker.worker_id, str(self._simulation.now), self._simulation.now
-            )
-            for effect in self._simulation.master.feed(event):
-                if isinstance(effect, fx.AnswerTaskRequest) and effect.task is not None:
-                    self._run_foreign(worker, effect.task)
+        is_free = len(worker.running) < worker.slots and self._simulation.master.is_open
+        if is_free and worker.paused_until <= self._simulation.now:
+            now = self._simulation.now
+            event = ev.TaskRequested(worker.worker_id, f"{worker.name} {now}", now)
+            self._simulation.master.feed(event, lambda reply: self._answered(worker, reply))
         self._simulation.after(0.3, lambda: self.poll(worker, session))
+
+    def _answered(self, worker: SimulatedWorker, reply: Reply) -> None:
+        if reply.is_complete and reply.answer is not None and reply.answer.task is not None:
+            self._run_foreign(worker, reply.answer.task)
 
     def _run_foreign(self, worker: SimulatedWorker, task: fx.HttpTask) -> None:
         order = task.order

@@ -6,6 +6,7 @@ from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.plan import PhysicalPlan
 from minispark.model.records import JobRecord
+from minispark.model.snapshot import Snapshot
 from minispark.model.states import JobState
 
 
@@ -39,6 +40,15 @@ class Journal:
                     self.workers[fact.worker.worker_id] = fact.worker
                 case _:
                     pass
+
+    def check_published(self, snapshot: Snapshot) -> None:
+        """Readers see of every job what is durable."""
+        for view in snapshot.jobs.values():
+            durable = self.states.get(view.job_id)
+            assert view.job_id in self.jobs, f"readers see job {view.job_id}, which is not durable"
+            state = durable.state if durable is not None else JobState.PENDING
+            said = f"readers see {view.job_id} {view.state.value}, and durable is {state.value}"
+            assert view.state is state, said
 
     def unfinished(self) -> list[JobRecord]:
         return [

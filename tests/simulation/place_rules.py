@@ -53,14 +53,14 @@ class PlaceRules:
 
     def see_gap(self) -> None:
         """The master was stopped: all deadlines begin anew."""
-        self._left_at = dict.fromkeys(self._left_at, self._simulation.now)
+        self._left_at = dict.fromkeys(self._left_at, self._simulation.watch.now)
 
     def _change(self, host: str) -> None:
         self._changes[host] = self._changes.get(host, 0) + 1
         if self._up.get(host):
             self._left_at.pop(host, None)
         else:
-            self._left_at[host] = self._simulation.now
+            self._left_at[host] = self._simulation.watch.now
 
     # --- turns ---------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class PlaceRules:
         unasked = [host for host in self._to_ask if self._up.get(host)]
         assert not unasked, f"nobody is asked what lies on {unasked}"
         if isinstance(event, ev.ClockTicked) and self._simulation.core.state.pool.slots_total:
-            self._looked_at = self._simulation.now
+            self._looked_at = self._simulation.watch.now
 
     def see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
         match fact:
@@ -135,7 +135,7 @@ class PlaceRules:
         for place in places:
             if not self._ledger.is_ours(place.worker_id):
                 continue
-            left_at = self._left_at.get(place.host_id, self._simulation.now)
+            left_at = self._left_at.get(place.host_id, self._simulation.watch.now)
             assert left_at >= given_up, f"{place} is gone since {left_at}"
             up = self._up.get(place.host_id, {})
             ports = [self._ledger.workers[worker_id].port for worker_id in up]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from minispark.master.loop import MasterLoop
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, Cause
@@ -22,7 +21,6 @@ from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun, StageRun
 from minispark.scheduling.locations import Locations
-from minispark.scheduling.recovery import Recovery
 from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
@@ -381,46 +379,3 @@ def _drop_accepted(patch: pytest.MonkeyPatch) -> None:
 @bug("an old job leaves the history, and its files stay", "ended jobs are kept")
 def _no_forgetting(patch: pytest.MonkeyPatch) -> None:
     without(patch, Endings, "end", fx.ForgetJob)
-
-
-# --- the master ------------------------------------------------------------------------------
-
-
-@bug("messages are sent before the journal is written", "is not durable")
-def _hasty_sending(patch: pytest.MonkeyPatch) -> None:
-    def carry_out(_: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
-        self._perform(effects)
-        self._make_durable([e.fact for e in effects if hasattr(e, "fact")])
-        for reply in replies:
-            reply.complete()
-
-    wrap(patch, MasterLoop, "carry_out", carry_out)
-
-
-@bug("a submit is acknowledged before the journal is written", "was acknowledged, and is unknown")
-def _hasty_answer(patch: pytest.MonkeyPatch) -> None:
-    def carry_out(original: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
-        for reply in replies:
-            reply.complete()
-        original(self, effects, [])
-
-    wrap(patch, MasterLoop, "carry_out", carry_out)
-
-
-@bug("a restarted master forgets accepted outputs", "though it has an output")
-def _forget_outputs(patch: pytest.MonkeyPatch) -> None:
-    def restore(original: Any, self: Recovery, record: Any, *more: Any) -> None:
-        kept = [f for f in record.attempts if f.state is not AttemptState.SUCCEEDED]
-        original(self, replace(record, attempts=tuple(kept)), *more)
-
-    wrap(patch, Recovery, "restore", restore)
-
-
-@bug("a restarted master takes every output for committed", "is not told to commit")
-def _all_committed(patch: pytest.MonkeyPatch) -> None:
-    def accept(
-        original: Any, self: Recovery, stage: Any, task: Any, worker: Any, fact: Any
-    ) -> None:
-        original(self, stage, task, worker, replace(fact, is_committed=True))
-
-    wrap(patch, Recovery, "_accept", accept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from minispark.master.loop import Reply
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import WorkerKind
@@ -94,7 +95,7 @@ class Sessions:
         if self._simulation.happens(self._simulation.faults.cancel):
             cancel = ev.JobCancelRequested(job_id, "test", self._simulation.now)
             after_s = self._simulation.rng.uniform(0, 2)
-            self._simulation.after(after_s, lambda: self._simulation.master.feed(cancel) and None)
+            self._simulation.after(after_s, lambda: self._simulation.master.feed(cancel))
         self._simulation.after(self._simulation.rng.uniform(0, 2), done)
 
     def _send(self, worker_id: str, deliver: Callable[[SimulatedWorker], None]) -> None:
@@ -191,22 +192,21 @@ class Sessions:
         if self._simulation.happens(self._simulation.faults.duplicate):
             self._simulation.after(
                 delay_s + self._simulation.rng.random(),
-                lambda: self._simulation.master.feed(event) and None,
+                lambda: self._simulation.master.feed(event),
             )
 
     def _take_report(self, worker: SimulatedWorker, session: int, event: ev.Event) -> None:
-        life = self._simulation.master.life
-        self._simulation.master.feed(event)
-        if (
-            self._simulation.master.is_up
-            and self._simulation.master.life == life
-            and worker.session == session
-        ):
-            attempt_id = getattr(event, "attempt_id", "")
-            if isinstance(event, ev.AttemptStarted):
-                worker.said[attempt_id] = None
-            else:
-                worker.unconfirmed.pop(attempt_id, None)
+        def confirmed(reply: Reply) -> None:
+            if not (reply.is_complete and self._simulation.master.is_up):
+                return
+            if worker.session == session:
+                attempt_id = getattr(event, "attempt_id", "")
+                if isinstance(event, ev.AttemptStarted):
+                    worker.said[attempt_id] = None
+                else:
+                    worker.unconfirmed.pop(attempt_id, None)
+
+        self._simulation.master.feed(event, confirmed)
 
     def _accepted(self, worker: SimulatedWorker, forget: tuple[str, ...]) -> None:
         """The master registered it: it forgets what nobody waits for, and repeats itself."""

@@ -12,6 +12,7 @@ import random
 import uuid
 from collections.abc import Callable
 
+from minispark.master.loop import Reply
 from minispark.model import events as ev
 from minispark.model.plan import PhysicalPlan
 from minispark.model.states import WorkerKind
@@ -142,6 +143,13 @@ class Simulation:
     def _is_over(self) -> bool:
         return self.now > SUBMITTED_S + 1 and self.master.is_up and not self.core.state.jobs
 
+    def pass_time(self, seconds: float) -> None:
+        """The master waits; everybody else goes on."""
+        end = self.now + seconds
+        while self._heap[0][0] <= end:
+            self._step()
+        self.now = end
+
     @property
     def is_faulty(self) -> bool:
         return self.now < self._faults_end_s
@@ -153,26 +161,28 @@ class Simulation:
         return 0.001 + (self.rng.random() * self.faults.delay_s if self.is_faulty else 0.0)
 
     def _tick(self) -> None:
-        self.master.feed(ev.ClockTicked(self.now))
+        if not self.master.is_busy:  # it is its own clock
+            self.master.feed(ev.ClockTicked(self.now))
         gap = TICK_S
         if self.happens(self.faults.lose_message):  # a stopped master
             gap = 4.0
-            self.after(gap, self.watch.places.see_gap)
         self.after(gap, self._tick)
 
     def _submit(self) -> None:
         job_id = self._uuid()
-        if not self.master.is_up:
-            self.after(0.5, self._submit)  # the client could not connect: it tries again
+        if not self.master.is_open:
+            self.after(0.5, self._submit)  # nobody there, or nothing is taken in: it tries again
             return
         if not self._plans or self.rng.random() < 0.3:
             self._plans.append(random_plan(self.rng))
         plan = self.rng.choice(self._plans)
         limit_s = 300.0 if self.rng.random() < 0.2 else None
         wanted = request(f"job{len(self.job_ids)}", limit_s)
-        self.master.feed(ev.JobSubmitted(job_id, wanted, (plan,), self.now))
-        assert self.master.reply is not None
-        if not self.master.reply.is_complete:
+        submitted = ev.JobSubmitted(job_id, wanted, (plan,), self.now)
+        self.master.feed(submitted, lambda reply: self._answered(job_id, reply))
+
+    def _answered(self, job_id: str, reply: Reply) -> None:
+        if not reply.is_complete:
             # not acknowledged. The client repeats it with its key, and gets the job if it is there
             if job_id in self.journal.jobs:
                 self.job_ids.append(job_id)
@@ -182,4 +192,4 @@ class Simulation:
         self.job_ids.append(job_id)
         if self.rng.random() < self.faults.cancel:
             event = ev.JobCancelRequested(job_id, "test", self.now)
-            self.after(self.rng.uniform(0, 5), lambda: self.master.feed(event) and None)
+            self.after(self.rng.uniform(0, 5), lambda: self.master.feed(event))

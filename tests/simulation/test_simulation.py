@@ -33,7 +33,7 @@ def run(seed: int, **options: int) -> Simulation:
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_f61_every_job_ends_and_nothing_contradicts_itself(first: int) -> None:
     ended: list[JobState] = []
-    retries = begun = given_way = 0
+    retries = begun = given_way = held = batched = 0
     for seed in range(first, first + CHUNK):
         simulation = run(seed)
         snapshot = simulation.core.snapshot()
@@ -41,9 +41,12 @@ def test_f61_every_job_ends_and_nothing_contradicts_itself(first: int) -> None:
         retries += snapshot.retries_total
         begun += simulation.watch.early.begun
         given_way += simulation.watch.early.given_way
+        held += simulation.master.held
+        batched += simulation.master.batched
     # the faults did something, and most jobs survived them
     assert retries > 0
     assert begun > given_way > 0
+    assert held > 0 and batched > 0
     assert ended.count(JobState.SUCCEEDED) > len(ended) // 2
 
 

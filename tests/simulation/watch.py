@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Watch:
     """The ledger, and the rules that are checked against it.
 
-    A turn is one event that the core takes in, and what it asks for; None for what a master asks
-    for when it starts.
+    A turn is one event that the core takes in, and what it asks for; the last one of a batch has
+    the launches of all. None for what a master asks for when it starts.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -43,31 +43,36 @@ class Watch:
         self.waiting = WaitingRules(self.ledger, self.early, self.caches)
         self.counts = CountRules()
         self._event: ev.Event | None = None
+        self.now = 0.0
         self._kept: dict[str, None] = {}
         """What a worker that drains in this turn runs, and said so."""
         self._durable: deque[fx.Fact | fx.ForgetJob] = deque()
         """Written, and not carried out yet."""
 
     def master_began(self) -> None:
+        self.now = self._simulation.now
         self.ledger.master_began()
-        self.tasks.master_began(self._simulation.now)
-        self.workers.master_began(self._simulation.now)
+        self.tasks.master_began(self.now)
+        self.workers.master_began(self.now)
         self.places.master_began()
         self.early.master_began()
         self.caches.master_began()
         self.waiting.master_began()
         self.counts.master_began()
 
-    def begin_turn(self, event: ev.Event | None) -> None:
-        self._event = event
+    def begin_turn(self, event: ev.Event | None, now: float) -> None:
+        """`now`: when the core took it in, which is earlier than this while a batch was held."""
+        self._event, self.now = event, now
         self._kept = {}
         if isinstance(event, ev.WorkerDraining):
             worker = self._simulation.workers[event.worker_id]
             running = (i for i in worker.running if i in worker.said)
             self._kept = dict.fromkeys(i for i in running if i not in self.early.waiting)
-        self.tasks.begin_turn(event, self._simulation.now)
-        self.workers.begin_turn(event, self._simulation.now)
+        self.tasks.begin_turn(event, self.now)
+        self.workers.begin_turn(event, self.now)
         self.places.begin_turn(event)
+        if self.workers.is_gap:
+            self.places.see_gap()
         self.early.begin_turn(event)
         self.waiting.begin_turn(event)
 
@@ -75,10 +80,12 @@ class Watch:
         """They are durable."""
         self._durable.extend(facts)
 
-    def master_died(self) -> None:
-        """Nothing more of this turn is carried out; what is durable stays so."""
-        while self._durable:
-            self._see_fact(self._durable.popleft())
+    def master_died(self, turns: list[tuple[ev.Event | None, list[fx.Effect]]], now: float) -> None:
+        """Nothing of these turns is carried out; what is durable stays so."""
+        for event, effects in turns:
+            self.begin_turn(event, now)
+            for _ in filter(_fact_of, effects):
+                self._see_fact(self._durable.popleft())
 
     def see(self, effect: fx.Effect) -> None:
         """It is about to be carried out."""
@@ -102,9 +109,9 @@ class Watch:
         self.workers.see_fact(fact)
         self.early.see_fact(fact)
         self.caches.see_fact(fact)
-        self.ledger.see(fact, self._simulation.now)
+        self.ledger.see(fact, self.now)
         self.places.see_fact(fact)
-        self.waiting.see_fact(fact, self._simulation.now)
+        self.waiting.see_fact(fact, self.now)
         self.counts.see_fact(fact)
 
     def end_turn(self) -> None:
@@ -112,8 +119,11 @@ class Watch:
         self.workers.end_turn()
         self.places.end_turn(self._event)
         self.early.end_turn()
-        self.waiting.end_turn(self._event, self._simulation.now)
-        self.counts.end_turn(self._simulation.core)
+        self.waiting.end_turn(self._event, self.now)
+
+    def end_batch(self) -> None:
+        """What the core counts, it counts for a batch."""
+        self.counts.end_batch(self._simulation.core)
 
     # --- when all is over ------------------------------------------------------------------------
 

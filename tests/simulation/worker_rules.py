@@ -9,7 +9,13 @@ from __future__ import annotations
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, Cause, WorkerKind
-from minispark.scheduling.limits import AVOID_S, QUICK_COMPLETED_MIN, QUICK_PREFETCH, Limits
+from minispark.scheduling.limits import (
+    AVOID_S,
+    QUICK_COMPLETED_MIN,
+    QUICK_PREFETCH,
+    QUICK_S_MAX,
+    Limits,
+)
 from tests.simulation.cache_rules import CacheRules
 from tests.simulation.ledger import Ledger, Task, task_of
 
@@ -29,8 +35,14 @@ class WorkerRules:
         self._patience_from = 0.0
         """The present master's start, or the last gap of its clock: silence counts from then."""
         self._last_tick: float | None = None
+        self.is_gap = False
+        """This turn is a tick that comes so late that all deadlines begin anew."""
         self._draining: dict[str, None] = {}
         self._started: dict[str, None] = {}
+        self._begun_at: dict[str, float] = {}
+        """When the present master first heard that the attempt runs."""
+        self._durations: dict[tuple[str, int], list[float]] = {}
+        """Of accepted attempts of each stage, as the present master saw them."""
         self._failed_at: dict[Task, float] = {}
         self._told: dict[tuple[str, str], None] = {}
         """(worker, attempt) that this turn tells to stop."""
@@ -43,13 +55,14 @@ class WorkerRules:
     def master_began(self, now: float) -> None:
         self._sessions, self._draining = {}, {}
         self._patience_from, self._last_tick = now, None
+        self._begun_at, self._durations = {}, {}
 
     # --- events --------------------------------------------------------------------------------
 
     def begin_turn(self, event: ev.Event | None, now: float) -> None:
         self._event, self._now = event, now
         self._told, self._to_tell, self._to_close = {}, {}, {}
-        self._committing, self._forgotten = {}, None
+        self._committing, self._forgotten, self.is_gap = {}, None, False
         match event:
             case ev.WorkerRegistered(worker, session):
                 self._sessions[worker.worker_id] = session
@@ -62,9 +75,11 @@ class WorkerRules:
                     self._draining[worker_id] = None
             case ev.AttemptStarted(attempt_id=attempt_id):
                 self._started[attempt_id] = None
+                self._begun_at.setdefault(attempt_id, now)
             case ev.ClockTicked():
                 gap_s = max(self._limits.heartbeat_timeout_s / 2, CLOCK_GAP_S_MIN)
-                if self._last_tick is not None and now - self._last_tick > gap_s:
+                self.is_gap = self._last_tick is not None and now - self._last_tick > gap_s
+                if self.is_gap:
                     self._patience_from = now
                 self._last_tick = now
             case _:
@@ -148,8 +163,10 @@ class WorkerRules:
         assert worker_id in ledger.up, f"{who.name} is Down and gets a task"
         assert worker_id not in self._draining, f"{who.name} drains and gets a task"
         task = task_of(fact)
-        room = who.slots + self._extra(who.slots, task)
-        assert load < room, f"{who.name} holds {load} and gets another task"
+        extra = 2 * who.slots if self._limits.prefetch is None else self._limits.prefetch
+        if self._limits.prefetch is None and self._is_quick(task):
+            extra = QUICK_PREFETCH
+        assert load < who.slots + extra, f"{who.name} holds {load} and gets another task"
         is_avoiding = self._now - self._failed_at.get(task, -AVOID_S) < AVOID_S
         if is_avoiding or ledger.live_of.get(task):
             return  # it goes where it is not, whatever the loads
@@ -165,12 +182,12 @@ class WorkerRules:
         said = f"{who.name} has {excess} more than the least loaded worker and gets a task"
         assert excess <= self._limits.max_load_diff, said
 
-    def _extra(self, slots: int, task: Task) -> int:
-        """How much a worker may queue; more of a stage of which enough ended, perhaps quickly."""
-        if self._limits.prefetch is not None:
-            return self._limits.prefetch
-        ended = sum(other[:2] == task[:2] for other in self._ledger.accepted)
-        return QUICK_PREFETCH if ended >= QUICK_COMPLETED_MIN else 2 * slots
+    def _is_quick(self, task: Task) -> bool:
+        """Whether half of the task's stage took no time: starts and ends came in one batch."""
+        durations = sorted(self._durations.get(task[:2], []))
+        stage = [one for one in self._ledger.accepted if one[:2] == task[:2]]
+        is_known = bool(durations) and len(stage) >= QUICK_COMPLETED_MIN
+        return is_known and durations[len(durations) // 2] <= QUICK_S_MAX
 
     def _free_load(self, worker_id: str) -> int | None:
         """How much the worker holds, if it has a free slot."""
@@ -184,6 +201,11 @@ class WorkerRules:
             is_there = fact.worker_id in self._ledger.up and self._ledger.is_ours(fact.worker_id)
             if is_there and fact.cause is not Cause.CACHE:  # which the worker itself said
                 self._to_tell[fact.worker_id, fact.attempt_id] = None
+        elif fact.state is AttemptState.SUCCEEDED and not fact.is_committed:
+            begun = self._begun_at.get(fact.attempt_id, self._now)
+            if not self._ledger.is_ours(fact.worker_id):
+                begun = self._ledger.assigned_at[fact.attempt_id]
+            self._durations.setdefault(task_of(fact)[:2], []).append(self._now - begun)
         elif fact.state is not AttemptState.SUCCEEDED:
             self._failed_at[task_of(fact)] = self._now
 
