@@ -103,7 +103,7 @@ class Sessions:
         worker = self._simulation.workers[worker_id]
         session = worker.session
         if self._simulation.happens(self._simulation.faults.lose_message):
-            self._simulation.after(0.01, lambda: self._break_session(worker, session))
+            self._simulation.after(0.01, lambda: self.break_session(worker, session))
             return
 
         # the oldest one first, though pauses of the worker overlap
@@ -121,7 +121,7 @@ class Sessions:
         self._simulation.at(worker.arrives_at, arrive)
 
     def start(self, worker: SimulatedWorker) -> None:
-        worker.is_alive, worker.is_draining = True, False
+        worker.is_alive, worker.is_draining, worker.tables = True, False, {}
         if not (self._simulation.has_fixed_ports and worker.port):
             self._ports += 1
             worker.port = self._ports
@@ -136,7 +136,7 @@ class Sessions:
             return
         self._count += 1
         worker.session = self._count
-        worker.said, worker.tables = {}, {}
+        worker.said = {}
         identity = ev.WorkerIdentity(
             worker_id=worker.worker_id,
             kind=worker.kind,
@@ -180,7 +180,7 @@ class Sessions:
         if isinstance(event, ENDINGS):
             worker.unconfirmed[event.attempt_id] = event
         if self._simulation.happens(self._simulation.faults.lose_message):
-            self._break_session(worker, session)
+            self.break_session(worker, session)
             return
 
         def arrive() -> None:
@@ -210,6 +210,7 @@ class Sessions:
 
     def _accepted(self, worker: SimulatedWorker, forget: tuple[str, ...]) -> None:
         """The master registered it: it forgets what nobody waits for, and repeats itself."""
+        worker.tables = {}
         self._simulation.tasks.cancelled(worker, forget)
         for attempt_id in forget:
             worker.unconfirmed.pop(attempt_id, None)
@@ -231,7 +232,7 @@ class Sessions:
                 when, lambda: self._register(worker) if worker.session == 0 else None
             )
 
-    def _break_session(self, worker: SimulatedWorker, session: int) -> None:
+    def break_session(self, worker: SimulatedWorker, session: int) -> None:
         if not worker.is_alive or worker.session != session or worker.kind is WorkerKind.HTTP:
             return
         worker.session = 0

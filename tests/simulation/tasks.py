@@ -38,6 +38,11 @@ class Tasks:
     def launched(self, worker: SimulatedWorker, launch: fx.LaunchAttempts) -> None:
         worker.tables.update(launch.tables)
         known = {**worker.tables, **launch.outputs}
+        named = [order.outputs_id for order in launch.orders if order.outputs_id is not None]
+        if any(name not in known for name in named):
+            # sent before the master took in that the worker began anew: it breaks the protocol
+            self._simulation.sessions.break_session(worker, worker.session)
+            return
         for order in launch.orders:
             if order.outputs_id is not None:
                 worker.outputs_of[order.attempt_id] = known[order.outputs_id]
