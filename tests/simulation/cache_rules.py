@@ -83,6 +83,7 @@ class CacheRules:
 
     def _see_order(self, order: TaskOrder, worker_id: str) -> None:
         task = (order.job_id, order.stage_index, order.partition)
+        assert task not in self._missed, f"{task} is sent to a cache again, where it missed"
         inputs = self._ledger.inputs_of(task)
         for index in order.unmade:
             made = [t for t in inputs if t[1] == index and self._ledger.is_readable(t)]
@@ -90,6 +91,5 @@ class CacheRules:
         saving = [k for k, s in self._ledger.caches_of(task).items() if set(order.unmade) <= set(s)]
         homes = [self._sites.get(key) for key in saving]
         assert worker_id in homes, f"{order} is sent to {worker_id}; its records are at {homes}"
-        assert task not in self._missed, f"{task} is sent to a cache again, where it missed"
         self._expecting[order.attempt_id] = None
         self.expected += 1
