@@ -37,8 +37,8 @@ def cluster(gallery: Gallery) -> Cluster:
 
 @pytest.fixture
 def visitor(browser: Browser) -> Iterator[Visitor]:
-    """Its pages' consoles must be silent at the end; who expects complaints takes them away."""
+    """Its pages' consoles must be silent at the end, but for what a test expects."""
     visitor = Visitor(browser)
     yield visitor
     visitor.close()
-    assert visitor.complaints == []
+    assert visitor.unexpected() == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.cluster.harness import Cluster
 
@@ -45,6 +45,8 @@ class Visitor:
         self._browser = browser
         self._contexts: list[Any] = []
         self.complaints: list[str] = []
+        self.expected: list[str] = []
+        """Parts of complaints that belong to what a test does."""
 
     def visit(
         self,
@@ -75,6 +77,9 @@ class Visitor:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.text} ({message.location.get('url')})")
 
+    def unexpected(self) -> list[str]:
+        return [one for one in self.complaints if not any(part in one for part in self.expected)]
+
     def close(self) -> None:
         for context in self._contexts:
             context.close()
@@ -85,8 +90,8 @@ def url_of(cluster: Cluster) -> str:
 
 
 def go(page: Page, cluster: Cluster, view: str) -> None:
-    """Load a view anew, and wait until it shows something."""
-    page.goto("about:blank")
+    """Go to a view, and wait until it shows something."""
     page.goto(f"{url_of(cluster)}#/{view}")
-    page.wait_for_selector("main .panel")
-    page.wait_for_function("document.querySelector('.loading') === null")
+    key = view.replace("jobs/", "job/") if "/" in view else f"{view or 'cluster'}/"
+    page.wait_for_selector(f"main .view[data-key='{key}'] .panel, main .token")
+    expect(page.locator(".loading")).to_have_count(0, timeout=WAIT_MS)
