@@ -97,7 +97,7 @@ function barButton(bar, begun, span, chosen) {
       "aria-label": words, "aria-pressed": bar === chosen ? "true" : "false",
       class: `bar ${attempt.state}${bar.isCopy ? " copy" : ""}`,
       tabindex: (chosen === null ? left === 0 : bar === chosen) ? 0 : -1,
-      style: { left: `${left}%`, width: `max(3px, ${width}%)` },
+      style: { left: `${left}%`, width: `max(${isFailed || bar.isCopy ? 13 : 3}px, ${width}%)` },
     },
     isFailed ? "✕" : bar.isCopy ? "⧉" : null,
   );

@@ -40,13 +40,14 @@ function workersOf(overview) {
 function figures({ system, workers }, all) {
   const up = workers.filter((worker) => worker.status === "Up");
   const slots = up.reduce((sum, worker) => sum + worker.slots, 0);
+  const busy = up.reduce((sum, worker) => sum + Math.min(worker.slots, worker.active_tasks), 0);
   const loads = up.map((worker) => worker.load).filter((load) => load !== null);
   const cpu = loads.reduce((sum, load) => sum + load.cpu_percent, 0);
   const rss = loads.reduce((sum, load) => sum + load.rss_bytes, 0);
   const items = [
     [t("figure.workers"), `${count(system.workers_up)} / ${count(all.length)}`],
-    [t("figure.slots"), count(slots)],
-    [t("figure.running"), count(system.tasks_running)],
+    [t("figure.slots"), `${count(busy)} / ${count(slots)}`],
+    [t("figure.assigned"), count(system.tasks_running)],
     [t("figure.queued"), count(system.tasks_queued)],
     [t("figure.jobs"), count(system.jobs_running + system.jobs_accepted)],
     [t("figure.retries"), count(system.retries_total)],

@@ -26,7 +26,7 @@ export function jobsView(store) {
   const overview = store.overview;
   return [
     h("h1", { class: "visually-hidden" }, t("nav.jobs")),
-    h("div", { class: "columns jobs" },
+    h("div", { class: `columns jobs ${store.submit.kind}` },
       panel(t("submit.title"), { class: "submit" }, submitForm(store)),
       panel(t("nav.jobs"), { class: "wide" },
         overview === null ? loading() : overview.jobs.length ? jobTable(overview, store)

@@ -8,8 +8,7 @@ export function tokenView(store) {
   return [
     h("section", { class: "panel token" },
       h("h1", {}, t("token.title")),
-      h("p", {}, t("token.text")),
-      h("p", { class: "hint" }, t("token.where"), " ", h("code", {}, "cat /tmp/minispark/token")),
+      h("p", {}, t("token.text"), " ", t("token.where"), " ", h("code", {}, "/tmp/minispark/token"), "."),
       h("form", { "data-do": "token" },
         h("label", { class: "field" }, h("span", {}, t("token.label")),
           h("input", {
