@@ -46,7 +46,9 @@ class WorkerUse:
     slots: int
     active_tasks: int
     executors: int
-    executors_rss_bytes: int
+    cpu_percent: float
+    """Of one processor: the agent and its executors together; see `WorkerLoad`."""
+    rss_bytes: int
     host: HostFigures
     cache: CacheUse
 
@@ -96,7 +98,8 @@ class WorkerCounters:
                 "memory_percent": host.memory_percent,
                 "process_cpu_percent": host.process_cpu_percent,
                 "process_rss_mb": host.process_rss_bytes / MB,
-                "executors_rss_mb": use.executors_rss_bytes / MB,
+                "worker_cpu_percent": use.cpu_percent,
+                "worker_rss_mb": use.rss_bytes / MB,
             },
             "tasks": {
                 "total_executed": succeeded + failed,
@@ -128,9 +131,15 @@ class WorkerCounters:
             *process_families(f"{name}_process_", own, use.host),
             gauge(f"{name}_executors", "Executor processes.", use.executors, own),
             gauge(
-                f"{name}_executors_resident_memory_bytes",
-                "Memory of its executors together, shared pages in each of them.",
-                use.executors_rss_bytes,
+                f"{name}_cpu_ratio",
+                "Of one processor, used by the agent and its executors together.",
+                use.cpu_percent / 100.0,
+                own,
+            ),
+            gauge(
+                f"{name}_resident_memory_bytes",
+                "Memory of the agent and its executors together; what they share counts once.",
+                use.rss_bytes,
                 own,
             ),
         ]

@@ -13,6 +13,7 @@ import time
 from typing import assert_never
 
 from minispark.errors import ProtocolError
+from minispark.metrics.worker_load import WorkerLoad
 from minispark.metrics.worker_metrics import WorkerCounters
 from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
@@ -73,6 +74,8 @@ class Agent:
         self._counters = counters
         self._cache = cache
         self._load_meter = LoadMeter(cache)
+        self.load: WorkerLoad | None = None
+        """What its processes used at the last heartbeat. Any thread may ask."""
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lifeline = lifeline
         self._notifier = notifier
@@ -96,9 +99,8 @@ class Agent:
         return self._state.active
 
     @property
-    def executor_pids(self) -> list[int]:
-        """Any thread may ask."""
-        return [executor.pid for executor in list(self._executors.values())]
+    def executors(self) -> int:
+        return len(self._executors)
 
     def run(self) -> int:
         """Serve until a signal, or the end of whoever started this worker."""
@@ -174,10 +176,10 @@ class Agent:
                 self._server.fork(slot, now)
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
-            load = self._load_meter.measure(
+            self.load = self._load_meter.measure(
                 {one.pid: one.inherited_bytes for one in self._executors.values()}
             )
-            self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active, load))
+            self._link.send(msg.Heartbeat(self._worker_id.value, self._state.active, self.load))
         for executor in self._executors.values():
             executor.send()
         self._link.send_reports(now, self._state.is_full)

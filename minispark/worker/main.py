@@ -131,8 +131,7 @@ def run_worker(
         worker_id,
         counters,
         cache,
-        lambda: agent.active_tasks,
-        lambda: agent.executor_pids,
+        lambda: (agent.active_tasks, agent.executors, agent.load),
     )
     http = HttpServer(
         metrics_sock,

@@ -97,16 +97,20 @@ class Views:
                 documents.append(json.load(response))
         return documents
 
-    def events(self) -> list[dict[str, Any]]:
-        """All of the event stream so far."""
+    def get(self, path: str) -> Any:
+        """What only holders of the token read."""
         token = (self.cluster.state_dir / "token").read_text().strip()
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All of the event stream so far."""
         events: list[dict[str, Any]] = []
         while True:
             after = events[-1]["id"] if events else 0
-            url = f"{self.url}/api/v1/events?after={after}&limit=1000"
-            with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
-                page = json.load(response)["events"]
+            page = self.get(f"events?after={after}&limit=1000")["events"]
             if not page:
                 return events
             events += page
@@ -269,6 +273,14 @@ def check_cluster(views: Views, accept: str) -> None:
     assert said.sum("minispark_worker_load") == 0
     assert scheduler["next_index"] == said.sum("minispark_scheduler_next_index")
     assert sum(failures["job_failures"].values()) == said.failed()
+    overview = views.get("overview")
+    assert overview["system"] == system | {"retries_total": failures["retries_total"]}
+    assert [job["id"] for job in overview["jobs"]] == [job["id"] for job in client.jobs()]
+    for of_page, job in zip(overview["jobs"], client.jobs(), strict=True):
+        for name in ("state", "progress", "retries"):
+            assert of_page[name] == job[name]
+        assert of_page["tasks_completed"] == job["tasks"]["completed"]
+        assert of_page["failed_attempts"] == failures["job_failures"][job["id"]]
     retries = sum(job["retries"] for job in client.jobs())
     assert failures["retries_total"] == said.sum("minispark_retries_total") == retries
     for state in ("pending", "running", "completed", "failed"):

@@ -42,7 +42,7 @@ from minispark.transport.accept import preferred
 MB = 2**20
 HOST = HostFigures(25.0, 2 * MB, 8 * MB, 25.0, 150.0, 6.5, 3 * MB)
 CACHE = CacheUse(hits=3, misses=1, memory_bytes=3 * MB, spilled_bytes=MB // 2)
-USE = WorkerUse("worker-1", "id-1", 2, 1, 2, 5 * MB, HOST, CACHE)
+USE = WorkerUse("worker-1", "id-1", 2, 1, 2, 50.0, 5 * MB, HOST, CACHE)
 PARSERS = {TEXT_TYPE: parse_text, OPENMETRICS_TYPE: parse_openmetrics}
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -137,7 +137,8 @@ def test_worker_metrics_add_up() -> None:
         "memory_percent": 25.0,
         "process_cpu_percent": 150.0,
         "process_rss_mb": 3.0,
-        "executors_rss_mb": 5.0,
+        "worker_cpu_percent": 50.0,
+        "worker_rss_mb": 5.0,
     }
     assert (document["cache_hits"], document["cache_misses"]) == (3, 1)
     assert (document["cache_memory_mb"], document["cache_spilled_mb"]) == (3.0, 0.5)
