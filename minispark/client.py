@@ -190,17 +190,24 @@ class Client:
         return self._list(self._call("GET", f"/api/v1/jobs/{quote(job_id)}/stages"))
 
     def tasks(
-        self, job_id: str, limit: int = 100, offset: int = 0, state: str | None = None
+        self, job_id: str, limit: int = 100, offset: int = 0, state: str | None = None, **only: Any
     ) -> Any:
-        """One page of attempts: `{"tasks": [...], "total": n}`."""
-        query = {"limit": limit, "offset": offset} | ({} if state is None else {"state": state})
+        """One page of attempts: `{"tasks": [...], "total": n}`. `only`: of a `stage`, and of a
+        `partition` of it; `order="newest"`: those that ended last come first.
+        """
+        query = {"limit": limit, "offset": offset, "state": state, **only}
+        query = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", f"/api/v1/jobs/{quote(job_id)}/tasks?{urlencode(query)}")
 
-    def attempts(self, job_id: str, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """Every attempt of the job, however many pages they fill."""
+    def attempts(
+        self, job_id: str, state: str | None = None, **only: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Every attempt of the job, or of those that `tasks` may be asked for, however many pages
+        they fill.
+        """
         offset = 0
         while True:
-            page = self.tasks(job_id, PAGE_ATTEMPTS, offset, state)
+            page = self.tasks(job_id, PAGE_ATTEMPTS, offset, state, **only)
             yield from page["tasks"]
             offset += len(page["tasks"])
             if not page["tasks"] or offset >= page["total"]:
@@ -230,6 +237,24 @@ class Client:
         finally:
             if not response.isclosed():
                 self._connection.close()  # the rest was not wanted
+
+    def events(
+        self, job_id: str, stage: str | None = None, partition: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """What became of the job and of all workers, or of one of its stages or tasks, oldest
+        first. Needs the token.
+        """
+        after = 0
+        named = {"job": job_id, "stage": stage, "partition": partition}
+        while True:
+            asked = {"after": after, "limit": PAGE_ATTEMPTS, **named}
+            query = urlencode({name: value for name, value in asked.items() if value is not None})
+            headers = {"Accept": "application/json"}
+            page = self._dict(self._call("GET", f"/api/v1/events?{query}", headers=headers))
+            yield from page["events"]
+            after = page["last_id"]
+            if len(page["events"]) < PAGE_ATTEMPTS:
+                return
 
     def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The plan that a request would get."""

@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "the plan of a job, as text"),
     "metrics": ("metrics", "the documented metrics"),
     "trace": ("trace", "what ran where and when, for Perfetto"),
+    "story": ("story", "what became of one task, and why"),
+    "replay": ("replay", "run one task again, here, under a debugger"),
     "run": ("run", "a private cluster, one job, its result, all stopped again"),
     "chaos": ("chaos", "break something, and watch"),
     "bench": ("bench", "measure this cluster beside its baselines"),

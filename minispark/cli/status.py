@@ -1,4 +1,4 @@
-"""`status`: workers and jobs; of one job its stages with bars, its attempts and errors."""
+"""`status`: workers and jobs; of one job its stages with bars, why it waits, and why it retried."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from minispark.cli.find import find_client
+from minispark.cli.job_reasons import why_retried, why_waiting
 from minispark.cli.jobs import jobs_table
 from minispark.cli.render import age, bar, colour, print_json, print_json_line, table
 from minispark.client import Client
@@ -23,6 +24,10 @@ EXITS = {1: "there is no such job"}
 WATCH_S = 1.0
 JOBS_SHOWN = 10
 ATTEMPTS_SHOWN = 100
+RETRIES_SHOWN = 10
+"""Tasks, those that failed last."""
+RETRIES_LOOKED_AT = 200
+"""Failed and lost attempts among which these tasks are found."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +80,18 @@ def _state(status: str) -> str:
 
 def _job(client: Client, text: str) -> dict[str, Any]:
     job = client.find_job(text)
-    job["stages"] = client.stages(job["id"])
-    job["attempts"] = client.tasks(job["id"], limit=ATTEMPTS_SHOWN)["tasks"]
+    job_id = job["id"]
+    job["stages"] = client.stages(job_id)
+    job["attempts"] = client.tasks(job_id, limit=ATTEMPTS_SHOWN)["tasks"]
+    retried, more = _retried(client, job_id)
+    limits = client.cluster()
+    job["retried"] = {"tasks": why_retried(retried, limits), "more": more}
+    job["waits"] = []
+    if job["state"] in ("PENDING", "RUNNING"):
+        planned = client.profile(job_id)["stages"] if job["stages"] else []
+        stages = [s | stats for s, stats in zip(planned, job["stages"], strict=False)]
+        workers, jobs = client.workers(), client.jobs()
+        job["waits"] = why_waiting(job, stages, workers, jobs, retried, time.time())
     return job
 
 
@@ -87,12 +102,31 @@ def _tasks(stage: dict[str, Any]) -> str:
     return f"{stage['tasks_completed']}/{stage['tasks_total']}"
 
 
+def _retried(client: Client, job_id: str) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """All attempts of the tasks that failed or were lost last, the newest last; and how many more
+    attempts failed or were lost. What succeeded in between is not asked for.
+    """
+    failed: list[dict[str, Any]] = []
+    total = 0
+    for state in ("FAILED", "LOST"):
+        page = client.tasks(job_id, RETRIES_LOOKED_AT, state=state, order="newest")
+        failed += page["tasks"]
+        total += page["total"]
+    failed.sort(key=lambda attempt: attempt["ended_at"] or 0.0, reverse=True)
+    places = dict.fromkeys((one["node_id"], one["partition_id"]) for one in failed)
+    newest = list(places)[:RETRIES_SHOWN]
+    shown = {
+        f"{stage}/{partition}": list(client.attempts(job_id, stage=stage, partition=partition))
+        for stage, partition in reversed(newest)
+    }
+    told = sum(a["state"] in ("FAILED", "LOST") for tries in shown.values() for a in tries)
+    return shown, max(0, total - told)
+
+
 def _job_text(job: dict[str, Any]) -> str:
     lines = [f"{job['request']['name']}  {job['id']}  {job['state']}  {job['progress']:.0f}%"]
     if job["duration_ms"] is not None:
         lines[0] += f"  {job['duration_ms'] / 1000:.2f} s"
-    if job["note"]:
-        lines.append(job["note"])
     if isinstance(job["status"], dict):
         lines.append(job["status"]["Failed"])
     lines = [escaped(line) for line in lines]
@@ -107,17 +141,18 @@ def _job_text(job: dict[str, Any]) -> str:
         for stage in job["stages"]
     ]
     lines += ["", table(rows, ("stage", "progress", "tasks", "records", "failed"))]
-    failed = [attempt for attempt in job["attempts"] if attempt["error"]]
-    if failed:
-        rows = [
-            (
-                f"{a['node_id']}/{a['partition_id']}",
-                a["attempt"],
-                a["worker"],
-                a["state"],
-                a["error"].splitlines()[0][:80],
-            )
-            for a in failed
-        ]
-        lines += ["", table(rows, ("task", "attempt", "worker", "state", "error"))]
+    if job["waits"]:
+        lines += ["", "Why it waits:", *(f"  {escaped(line)}" for line in job["waits"])]
+    lines += _retried_lines(job["retried"])
     return "\n".join(lines)
+
+
+def _retried_lines(retried: dict[str, Any]) -> list[str]:
+    if not retried["tasks"]:
+        return []
+    lines = ["", "Why tasks were tried again, the newest last (`story TASK` tells more):"]
+    if retried["more"]:
+        lines.append(f"  ({retried['more']} attempts of other tasks failed or were lost before)")
+    for name, attempts in retried["tasks"].items():
+        lines += [f"  {name}", *(f"    {escaped(line)}" for line in attempts)]
+    return lines

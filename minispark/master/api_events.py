@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from minispark.errors import InvalidRequest
 from minispark.master.event_stream import EventStream, event_document
+from minispark.master.task_query import PARTITION, STAGE, stage_and_partition
 from minispark.transport.api_schema import (
     COUNT,
     JSON_TYPE,
@@ -22,13 +23,11 @@ from minispark.transport.api_schema import (
     Problem,
     Real,
     Text,
-    TextQuery,
     WholeQuery,
 )
 from minispark.transport.router import Access, Request, Response, Router, json_response
 
 EVENT_IDS_MAX = 2**62
-STAGE_CHARS_MAX = 20_000
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 AFTER = OptionalWhole(
     "after",
@@ -38,8 +37,6 @@ AFTER = OptionalWhole(
 )
 LIMIT = WholeQuery("limit", "of a page: at most so many", 100, 1, 1000)
 JOB = OptionalId("job", "the id of a job: only its events, and those of workers")
-STAGE = TextQuery("stage", "of a page: only this stage of the job", STAGE_CHARS_MAX, "")
-PARTITION = OptionalWhole("partition", "of a page: only this one of the stage", 0, 2**31)
 LAST_EVENT_ID = Header("Last-Event-ID", "what a browser sends instead of `after`", 200)
 EVENT = Object(
     "Event",
@@ -101,11 +98,9 @@ class EventsApi:
 
     def _page(self, request: Request, job_id: str | None) -> Response:
         after, limit = request.optional_number(AFTER) or 0, request.number(LIMIT)
-        stage_id, partition = request.text(STAGE) or None, request.optional_number(PARTITION)
+        stage_id, partition = stage_and_partition(request)
         if stage_id is not None and job_id is None:
             raise InvalidRequest("a stage is one of a job: give `job` too", "job")
-        if partition is not None and stage_id is None:
-            raise InvalidRequest("a partition is one of a stage: give `stage` too", "stage")
         last = self._events.last
         rows = self._events.page(after, limit, job_id, stage_id, partition)
         documents = [event_document(row) for row in rows]

@@ -35,6 +35,7 @@ from minispark.master.idempotency import IdempotencyKeys
 from minispark.master.loop import EventHeld, JournalBlocked, MasterLoop
 from minispark.master.results import FORMATS, Results, render, render_lines
 from minispark.master.submission import Submitter
+from minispark.master.task_query import PARTITION, STAGE, stage_and_partition
 from minispark.master.timeline import timeline
 from minispark.model.events import JobCancelRequested, JobSubmitted
 from minispark.model.plan import PhysicalPlan
@@ -79,6 +80,9 @@ JOB = Id("id", "the id of a job")
 WAIT_S = WholeQuery("wait_s", "answer when state or progress changed, or after so long", 0, 0, 30)
 PAGE = WholeQuery("limit", "at most so many", 100, 1, 1000)
 STATE = ChoiceQuery("state", "only attempts in this state", ATTEMPT_STATES)
+ORDER = ChoiceQuery(
+    "order", "by stage, partition and number, or those that ended last first", ("task", "newest")
+)
 OFFSET = WholeQuery("offset", "from this one on, counted from 0", 0, 0, RECORDS_MAX)
 FORMAT = ChoiceQuery("format", "the records of the final stages, in this format", FORMATS)
 RECORDS = WholeQuery("limit", "at most so many records", RECORDS_MAX, 0, RECORDS_MAX)
@@ -212,7 +216,9 @@ class JobsApi:
             f"{job}/tasks",
             self.tasks,
             summary="Attempts, a page at a time",
-            description=_of_job(json_answer(ATTEMPTS), PAGE, OFFSET, STATE),
+            description=_of_job(
+                json_answer(ATTEMPTS), PAGE, OFFSET, STATE, ORDER, STAGE, PARTITION
+            ),
         )
         router.add(
             "GET",
@@ -319,10 +325,14 @@ class JobsApi:
         return plan
 
     def tasks(self, request: Request) -> Response:
+        """Of all, or those of a `stage`, a `partition` of it, or in a `state`."""
         job = self._find(request)
         limit, offset = request.number(PAGE), request.number(OFFSET)
-        state = request.choice(STATE)
-        rows, total = self._history.attempts(job.job_id, state, limit, offset)
+        stage_id, partition = stage_and_partition(request)
+        is_newest_first = request.choice(ORDER) == "newest"
+        rows, total = self._history.attempts(
+            job.job_id, request.choice(STATE), limit, offset, stage_id, partition, is_newest_first
+        )
         return json_response(
             {"tasks": [attempt_document(job.job_id, row) for row in rows], "total": total}
         )

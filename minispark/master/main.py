@@ -182,6 +182,8 @@ class _Master:
             "http_port": http_sock.getsockname()[1],
             "socket_port": worker_sock.getsockname()[1],
             "state_dir": config.state_dir,
+            "task_retries_max": config.scheduler.task_retries_max,
+            "worker_losses_max": config.scheduler.worker_losses_max,
         }
         cluster = ClusterApi(
             self._board,

@@ -153,11 +153,13 @@ _text = partial(str, encoding="utf-8", errors="replace")
 class JobHistory:
     """Questions to the database at `path`."""
 
-    def __init__(self, path: Path, connections_kept: int = 0) -> None:
+    def __init__(self, path: Path, connections_kept: int = 0, is_read_only: bool = False) -> None:
         """So many connections wait for the next questions: to open one takes longer than most
-        questions. They hold the database until `close`.
+        questions. They hold the database until `close`. `is_read_only`: whoever asks leaves no file
+        as it was not, whether or not a master writes it; otherwise the last to close one tidies up.
         """
         self.path = path
+        self._is_read_only = is_read_only
         self._connections_kept = connections_kept
         self._lock = threading.Lock()
         # Protected by self._lock:
@@ -239,15 +241,32 @@ class JobHistory:
         return [AttemptRow(*row) for row in self._rows(sql, (job_id,))]
 
     def attempts(
-        self, job_id: str, state: str | None, limit: int, offset: int
+        self,
+        job_id: str,
+        state: str | None,
+        limit: int,
+        offset: int,
+        stage_id: str | None = None,
+        partition: int | None = None,
+        is_newest_first: bool = False,
     ) -> tuple[list[AttemptRow], int]:
-        """One page of the job's attempts by (stage, partition, attempt), and how many there are."""
-        where, values = ("", ()) if state is None else (" AND a.state = ?", (state,))
-        order = " ORDER BY a.stage_index, a.partition, a.attempt LIMIT ? OFFSET ?"
-        sql = _ATTEMPT_COLUMNS + where + order
-        page = [AttemptRow(*row) for row in self._rows(sql, (job_id, *values, limit, offset))]
-        count = "SELECT count(*) FROM attempts a JOIN jobs j USING (job_no) WHERE j.job_id = ?"
-        ((total,),) = self._rows(count + where, (job_id, *values))
+        """One page of the job's attempts, and how many there are: of all, of one stage or of one
+        task; by (stage, partition, attempt), or those that ended last first.
+        """
+        where, values = "", list[object]([job_id])
+        conditions = (("a.state", state), ("s.stage_id", stage_id), ("a.partition", partition))
+        for column, value in conditions:
+            if value is not None:
+                where, values = f"{where} AND {column} = ?", [*values, value]
+        by = "a.stage_index, a.partition, a.attempt"
+        order = f"a.ended_at DESC, {by}" if is_newest_first else by
+        sql = f"{_ATTEMPT_COLUMNS}{where} ORDER BY {order} LIMIT ? OFFSET ?"
+        page = [AttemptRow(*row) for row in self._rows(sql, (*values, limit, offset))]
+        count = (
+            "SELECT count(*) FROM attempts a JOIN jobs j USING (job_no)"
+            " JOIN stages s USING (job_no, stage_index) WHERE j.job_id = ?"
+        )
+        ((total,),) = self._rows(count + where, tuple(values))
         return page, total
 
     def events(
@@ -348,8 +367,7 @@ class JobHistory:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-            connection.text_factory = _text
+            connection = self._connect()
         is_kept = False
         try:
             rows = connection.execute(sql, values).fetchall()
@@ -361,3 +379,16 @@ class JobHistory:
         finally:
             if not is_kept:
                 connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        name: str | Path = self.path
+        if self._is_read_only:
+            # a database without a log was closed in order, and SQLite need not make one to read it
+            is_closed = not self.path.with_name(f"{self.path.name}-wal").exists()
+            how = "mode=ro&immutable=1" if is_closed else "mode=ro"
+            name = f"{self.path.absolute().as_uri()}?{how}"
+        connection = sqlite3.connect(
+            name, timeout=BUSY_TIMEOUT_S, check_same_thread=False, uri=self._is_read_only
+        )
+        connection.text_factory = _text
+        return connection
