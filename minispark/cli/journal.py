@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from minispark.cli.find import find_client, state_dir_of
 from minispark.client import Client
-from minispark.errors import ClusterError, NoCluster
+from minispark.errors import ClusterError, NoCluster, NotFound
 from minispark.storage.job_history import JobHistory, JobRow
 
 EVENTS_PER_PAGE = 1000
@@ -108,15 +108,18 @@ class DiskJournal:
         self._history = history
 
     def names(self) -> list[tuple[str, str]]:
-        return [(job.job_id, job.name) for job in self._history.jobs()]
+        return self._history.job_names()
 
     def job(self, job_id: str) -> KnownJob:
         row = self.row(job_id)
         return KnownJob(job_id, row.name, row.state, row.message, row.created_at, row.ended_at)
 
     def row(self, job_id: str) -> JobRow:
-        """With its request and its plan."""
-        return next(job for job in self._history.jobs() if job.job_id == job_id)
+        """With its request and its plan. Raises NotFound."""
+        row = self._history.job(job_id)
+        if row is None:
+            raise NotFound(f"job {job_id} is no longer kept")
+        return row
 
     def stages(self, job_id: str) -> list[KnownStage]:
         stages = self._history.stages(job_id)

@@ -16,7 +16,7 @@ from minispark.model.states import Cause
 from minispark.scheduling.attempts import retry_delay_s
 from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX
 
-LINE_CHARS_MAX = 160
+LINE_CHARS_MAX = 100
 _LIVE = ("ASSIGNED", "RUNNING")
 _COMPLETE = ("SUCCEEDED", "COMMITTED")
 
@@ -120,7 +120,7 @@ class _Teller:
         self.used[cause] = self.used.get(cause, 0) + 1
         text = f"{first_line(event['text'])}; " if event["text"] else ""
         budget = counted(cause, self.used[cause], self.limits)
-        return f"{whose(cause)}: {text}{budget}{self._next(cause)}"
+        return f"{whose(cause)}: {text}{budget}{self._next(event['attempt'], cause)}"
 
     def _why_stopped(self, event: Document) -> str:
         ended_at = self.job.ended_at
@@ -128,12 +128,13 @@ class _Teller:
             return f"its job {self.job.state}: nobody needs it any more"
         return "its worker was to be emptied; counts against nothing"
 
-    def _next(self, cause: Cause) -> str:
+    def _next(self, number: int, cause: Cause) -> str:
         """What follows the end of an attempt."""
         if self.live:
             return f"; attempt {next(iter(self.live))} goes on"
-        retries = self.limits.get("task_retries_max")
-        if cause is Cause.TASK and (retries is None or self.used[cause] <= retries):
+        retries = self.limits.get("task_retries_max", -1)
+        is_retried = self.used[cause] <= retries or number < max(self.attempts)
+        if cause is Cause.TASK and is_retried:
             return f", after {retry_delay_s(self.used[cause]):g} s"
         return ""
 
@@ -214,6 +215,10 @@ def clause(attempt: Document) -> str:
             assert_never(cause)
 
 
+def counted_records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count} records"
+
+
 def first_line(text: str) -> str:
     line = text.partition("\n")[0]
     return line if len(line) <= LINE_CHARS_MAX else f"{line[: LINE_CHARS_MAX - 1]}…"
@@ -232,7 +237,7 @@ def _figures(attempt: Document) -> str:
         return "accepted"
     phases = sorted(attempt["phases_ms"].items(), key=lambda phase: -float(phase[1]))
     took = ", ".join(f"{name} {duration(round(1000 * ms))}" for name, ms in phases[:3])
-    made = f"{attempt['records_processed']} records, {size(attempt['bytes_written'])}"
+    made = f"{counted_records(attempt['records_processed'])}, {size(attempt['bytes_written'])}"
     return f"accepted: {made}{f' ({took})' if took else ''}"
 
 
@@ -265,7 +270,7 @@ def _ending(
     limits: Mapping[str, int],
 ) -> str:
     ended = [a for a in attempts if a["state"] not in (*_LIVE, "SUCCEEDED")]
-    before = _listed([f"attempt {a['attempt']} {clause(a)}" for a in ended])
+    before = _listed(ended)
     after = f", after {before}" if before else ""
     last = next((a for a in reversed(attempts) if a["state"] == state), None)
     match state:
@@ -275,7 +280,9 @@ def _ending(
             return f"{task} SUCCEEDED {how}, on {last['worker']}{after}."
         case "FAILED":
             most = limits.get("task_retries_max")
-            allowed = "" if most is None else f"; {most} retries are allowed"
+            failures = sum(attempt["cause"] == Cause.TASK.value for attempt in ended)
+            is_out = most is not None and failures > most
+            allowed = f"; no more than {most} retries are allowed" if is_out else ""
             return f"{task} FAILED, and its job with it: {before}{allowed}."
         case "CANCELLED":
             why = f": {first_line(job.message)}" if job.message else ""
@@ -291,7 +298,15 @@ def _ending(
             return f"{task} is PENDING{after or ': it was never assigned'}; `status` says why."
 
 
-def _listed(clauses: list[str]) -> str:
-    if len(clauses) < 2:
-        return "".join(clauses)
-    return f"{', '.join(clauses[:-1])} and {clauses[-1]}"
+def _listed(ended: list[Document]) -> str:
+    """How attempts ended; those that ended alike together."""
+    alike: dict[str, list[str]] = {}
+    for attempt in ended:
+        alike.setdefault(clause(attempt), []).append(str(attempt["attempt"]))
+    return _and([f"attempt{'s' * (len(n) > 1)} {_and(n)} {how}" for how, n in alike.items()])
+
+
+def _and(parts: list[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

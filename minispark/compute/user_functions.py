@@ -119,7 +119,7 @@ def user_errors(name: str, record: Callable[[], str] | None) -> Iterator[None]:
 
 def describe(name: str, error: BaseException, record: Callable[[], str] | None) -> str:
     """The user's file and line first, then the traceback of their own frames, then the record."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_users_file(f.filename)]
     last = frames[-1] if frames else None
     where = f"{last.filename}, line {last.lineno}, in {last.name}" if last is not None else name
     what = "".join(traceback.format_exception_only(error)).strip()
@@ -131,7 +131,7 @@ def describe(name: str, error: BaseException, record: Callable[[], str] | None) 
     return "\n".join(lines)
 
 
-def _is_users(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
     return filename == "<expr>" or not filename.startswith(("/", "<"))
 
 

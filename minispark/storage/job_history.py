@@ -120,6 +120,10 @@ class WorkerRow:
     seen_at: float
 
 
+_JOBS = (
+    "SELECT job_id, name, CAST(request AS BLOB), CAST(plan AS BLOB), CAST(candidates AS BLOB),"
+    " state, message, created_at, updated_at, started_at, ended_at FROM jobs"
+)
 _ATTEMPT_COLUMNS = """
 SELECT a.stage_index, s.stage_id, a.partition, a.attempt, a.worker_id, a.state, a.assigned_at,
     a.ended_at, a.error, a.records, a.bytes_written, w.name, w.host, w.port, w.host_id, w.state_dir,
@@ -174,15 +178,15 @@ class JobHistory:
 
     def jobs(self) -> list[JobRow]:
         """Every job, oldest submission first."""
-        return [
-            JobRow(*row)
-            for row in self._rows(
-                "SELECT job_id, name, CAST(request AS BLOB), CAST(plan AS BLOB),"
-                " CAST(candidates AS BLOB), state, message, created_at, updated_at, started_at,"
-                " ended_at FROM jobs ORDER BY job_no",
-                (),
-            )
-        ]
+        return [JobRow(*row) for row in self._rows(f"{_JOBS} ORDER BY job_no", ())]
+
+    def job(self, job_id: str) -> JobRow | None:
+        rows = self._rows(f"{_JOBS} WHERE job_id = ?", (job_id,))
+        return JobRow(*rows[0]) if rows else None
+
+    def job_names(self) -> list[tuple[str, str]]:
+        """(id, name) of every job, oldest submission first."""
+        return [(i, n) for i, n in self._rows("SELECT job_id, name FROM jobs ORDER BY job_no", ())]
 
     def job_of_key(self, idempotency_key: str) -> str | None:
         """The id of the job that was submitted under that key."""

@@ -92,6 +92,11 @@ def _claim_one(path: str, job_id: str, field: str) -> None:
         raise InputRefused(f"{path} cannot be written: {error.strerror}", field) from error
 
 
+def make_staging(path: str, job_id: str) -> None:
+    """The place that `claim` makes, in a directory that nobody else knows. Raises OSError."""
+    _staging(path, job_id).mkdir(parents=True)
+
+
 # --- while it runs -----------------------------------------------------------------------------
 
 
