@@ -156,6 +156,8 @@ def whose(cause: Cause) -> str:
             return "it had begun early, and gave its slot to a task that could run"
         case Cause.PEER:
             return "its foreign worker reported files that nobody asked for"
+        case Cause.CACHE:
+            return "what it was expected to find in the cache was not there"
         case _:
             assert_never(cause)
 
@@ -171,7 +173,7 @@ def counted(cause: Cause, used: int, limits: Mapping[str, int]) -> str:
             return _budget("failed fetch", used, FETCH_FAILURES_MAX)
         case Cause.OUTPUT:
             return _budget("lost output", used, RECOMPUTES_MAX)
-        case Cause.RACE | Cause.ROOM | Cause.PEER:
+        case Cause.RACE | Cause.ROOM | Cause.PEER | Cause.CACHE:
             return "counts against nothing"
         case _:
             assert_never(cause)
@@ -211,6 +213,8 @@ def clause(attempt: Document) -> str:
             return "gave its slot away"
         case Cause.PEER:
             return f"was refused, with what {worker} reported"
+        case Cause.CACHE:
+            return "found nothing in the cache"
         case _:
             assert_never(cause)
 
