@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from minispark.model.cache_keys import chain_keys, kept_keys, wanted_keys
-from minispark.scheduling.job_run import StageRun
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt
 

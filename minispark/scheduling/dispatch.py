@@ -27,7 +27,7 @@ from minispark.model.plan import (
 )
 from minispark.model.states import JobState, WorkerState
 from minispark.scheduling.early import EarlyStarts, can_begin
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.journal import attempt_moved
 from minispark.scheduling.limits import (
     AVOIDERS_MAX,
@@ -38,6 +38,7 @@ from minispark.scheduling.limits import (
 )
 from minispark.scheduling.locations import Locations
 from minispark.scheduling.skipping import Skipping
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun

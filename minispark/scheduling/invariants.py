@@ -9,7 +9,8 @@ from __future__ import annotations
 from minispark.errors import InvariantViolation
 from minispark.model.states import TaskState, WorkerState
 from minispark.scheduling.core import SchedulingCore
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt

@@ -1,4 +1,4 @@
-"""The core's mutable state of a job: its stages, their tasks, and each task's attempts.
+"""The core's mutable state of a job: its stages, and how their tasks and attempts move.
 
 Counters are kept, never counted, so that no event costs more as the number of tasks grows.
 Must not know workers beyond their ids, nor effects.
@@ -6,19 +6,16 @@ Must not know workers beyond their ids, nor effects.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import insort
 
-from minispark.model.cache_keys import keeps_for_job, uses_cache
 from minispark.model.effects import PartFolder
 from minispark.model.job import JobRequest
 from minispark.model.plan import (
     PartitionFile,
     PhysicalPlan,
-    ShuffleBlocks,
-    Stage,
     TaskOutcome,
 )
-from minispark.model.snapshot import JobView, StageView
+from minispark.model.snapshot import JobView
 from minispark.model.states import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
@@ -27,105 +24,9 @@ from minispark.model.states import (
     TaskState,
     check_transition,
 )
-from minispark.scheduling.limits import DURATIONS_MAX, QUICK_COMPLETED_MIN, QUICK_S_MAX
-from minispark.scheduling.reads import reads_of
-from minispark.scheduling.stage_figures import StageSums
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import Attempt, TaskRun
-
-
-class StageRun:
-    """One stage of a running job."""
-
-    def __init__(self, job: JobRun, stage: Stage) -> None:
-        self.job = job
-        self.stage = stage
-        self.tasks = [TaskRun(partition) for partition in range(stage.partitions)]
-        self.groups = [TaskGroup(self, n, reads) for n, reads in enumerate(reads_of(stage))]
-        self.readers: list[TaskGroup] = []
-        """Groups each of whose tasks reads all of this stage."""
-        self.own_readers: list[TaskGroup] = []
-        """Groups of whose tasks each reads only the output of its own partition."""
-        self.is_skipped = False
-        """Nobody needs its outputs, so far: what its readers make of them is cached."""
-        self.completed = 0
-        self.running = 0
-        """Tasks with a live attempt, and tasks that commit."""
-        self.records = 0
-        self.failed_attempts = 0
-        self.started_at: float | None = None
-        self.ended_at: float | None = None
-        self.outputs_version = 0
-        """Grows when the set of outputs that can be read changes."""
-        self.durations: list[float] = []
-        """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
-        self.sums = StageSums()
-        self.uses_cache = uses_cache(stage.program)
-        self.keeps_for_job = keeps_for_job(stage.program)
-        """Its workers have something in their caches until the job ends."""
-
-    def note_duration(self, seconds: float) -> None:
-        if len(self.durations) < DURATIONS_MAX:
-            insort(self.durations, seconds)
-
-    @property
-    def median_s(self) -> float | None:
-        """How long its accepted attempts ran; None while there are none."""
-        return self.durations[len(self.durations) // 2] if self.durations else None
-
-    @property
-    def is_quick(self) -> bool:
-        return (
-            self.completed >= QUICK_COMPLETED_MIN
-            and self.median_s is not None
-            and self.median_s <= QUICK_S_MAX
-        )
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether its outputs are documented files, which stay when the job ended."""
-        return not isinstance(self.stage.program.sink, ShuffleBlocks)
-
-    @property
-    def is_complete(self) -> bool:
-        return self.completed == len(self.tasks)
-
-    def group_of(self, task: TaskRun) -> TaskGroup:
-        if len(self.groups) == 1:
-            return self.groups[0]
-        following = bisect_right(self.groups, task.partition, key=lambda g: g.reads.first)
-        return self.groups[following - 1]
-
-    def is_missing(self, task: TaskRun) -> bool:
-        """Whether an output that the task reads is still to be made, or to be made again, or is
-        made by nobody.
-        """
-        group = self.group_of(task)
-        return bool(task.missing or group.missing or group.unmade)
-
-    @property
-    def tasks_skipped(self) -> int:
-        """Tasks that are not to run; in a job that succeeded, those that did not. Of one that ended
-        otherwise nobody knows.
-        """
-        if self.job.state is JobState.SUCCEEDED:
-            return len(self.tasks) - self.completed
-        return len(self.tasks) if self.is_skipped and not self.job.state.is_terminal else 0
-
-    def view(self) -> StageView:
-        return StageView(
-            index=self.stage.index,
-            id=self.stage.id,
-            op=self.stage.op,
-            tasks_total=len(self.tasks) - self.tasks_skipped,
-            tasks_skipped=self.tasks_skipped,
-            tasks_completed=self.completed,
-            tasks_running=self.running,
-            records=self.records,
-            failed_attempts=self.failed_attempts,
-            started_at=self.started_at,
-            ended_at=self.ended_at,
-        )
 
 
 class JobRun:

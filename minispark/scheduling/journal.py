@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from minispark.model.effects import AppendJournal, AttemptMoved, StageMeasured
 from minispark.model.states import Cause
-from minispark.scheduling.job_run import StageRun
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.task_run import Attempt
 
 

@@ -15,7 +15,8 @@ from minispark.model.records import JobRecord
 from minispark.model.states import AttemptState, Cause, JobState
 from minispark.scheduling.attempts import expected_files
 from minispark.scheduling.endings import Endings
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_run import Attempt, TaskRun
 from minispark.scheduling.worker_pool import Worker

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from minispark.model.cache_keys import saved_reads
 from minispark.scheduling.cache_sites import SCAN_MAX
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import Worker

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 from minispark.model.snapshot import JobView, Snapshot, Totals, WorkerView
 from minispark.scheduling.cache_sites import CacheSites
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.limits import Limits
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.task_run import TaskRun
 from minispark.scheduling.totals import RunningTotals
 from minispark.scheduling.worker_pool import Presence, Worker, WorkerPool

@@ -14,7 +14,7 @@ from minispark.scheduling.reads import Reads
 from minispark.scheduling.task_run import TaskRun
 
 if TYPE_CHECKING:
-    from minispark.scheduling.job_run import StageRun
+    from minispark.scheduling.stage_run import StageRun
 
 
 class TaskGroup:

@@ -14,7 +14,7 @@ from minispark.model.states import ATTEMPT_TRANSITIONS, AttemptState, TaskState,
 from minispark.scheduling.limits import HISTORY_MAX
 
 if TYPE_CHECKING:
-    from minispark.scheduling.job_run import StageRun
+    from minispark.scheduling.stage_run import StageRun
 
 
 _NOTHING: dict[tuple[int, int], None] = {}

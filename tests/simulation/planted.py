@@ -19,9 +19,10 @@ from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.dispatch import Dispatcher
 from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.locations import Locations
 from minispark.scheduling.skipping import Skipping
+from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import WorkerPool

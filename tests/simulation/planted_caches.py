@@ -10,8 +10,8 @@ import pytest
 from minispark.scheduling import dispatch
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.cache_sites import CacheSites
-from minispark.scheduling.job_run import StageRun
 from minispark.scheduling.skipping import Skipping
+from minispark.scheduling.stage_run import StageRun
 from tests.simulation.planting import bug, nothing, wrap
 
 

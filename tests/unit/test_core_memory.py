@@ -10,7 +10,8 @@ import pytest
 
 from minispark.model import events as ev
 from minispark.model.states import JobState
-from minispark.scheduling.job_run import JobRun, StageRun
+from minispark.scheduling.job_run import JobRun
+from minispark.scheduling.stage_run import StageRun
 from tests.simulation.plans import map_reduce
 from tests.unit.test_core import COMMITTED, Dialogue
 
