@@ -14,6 +14,8 @@ examples:
   minispark trace last -o trace.json     then open the file at https://ui.perfetto.dev
   minispark trace last | gzip > trace.json.gz
 """
+SEE_ALSO = ("status", "explain", "metrics")
+EXITS = {1: "there is no such job, or the file cannot be written"}
 VIEWER = "https://ui.perfetto.dev"
 
 

@@ -27,7 +27,8 @@ from minispark.transport.api_schema import (
 )
 from minispark.transport.router import Access, Request, Response, Router, json_response
 
-EVENT_IDS_MAX = 2**62
+EVENT_IDS_MAX = 10**18 - 1
+"""All that fits into `DIGITS_MAX`."""
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 AFTER = OptionalWhole(
     "after",

@@ -159,6 +159,7 @@ STAGE_STATS = Object(
         "records_processed": COUNT,
         "tasks_running": COUNT,
         "failed_attempts": COUNT,
+        "tasks_skipped": COUNT,
     },
 )
 PLAN = Object(
@@ -200,6 +201,7 @@ PROFILE = Object(
                     "id": Text(),
                     "partitions": COUNT,
                     "parents": ListOf(COUNT),
+                    "tasks_skipped": COUNT,
                     "figures": Nullable(
                         Object(
                             "StageFigures",

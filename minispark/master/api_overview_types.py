@@ -57,6 +57,7 @@ OVERVIEW = Object(
         "at": Real(),
         "version": Text(),
         "started_at": Real(),
+        "last_event_id": COUNT,
         "system": Object("OverviewSystem", {**SYSTEM_METRICS.fields, "retries_total": COUNT}),
         "workers": ListOf(
             Object(

@@ -42,7 +42,8 @@ WORKER_METRICS = Object(
                 "memory_percent": _FIGURE,
                 "process_cpu_percent": _FIGURE,
                 "process_rss_mb": _FIGURE,
-                "executors_rss_mb": _FIGURE,
+                "worker_cpu_percent": _FIGURE,
+                "worker_rss_mb": _FIGURE,
             },
         ),
         "tasks": Object(

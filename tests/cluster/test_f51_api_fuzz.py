@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 from minispark.model.ids import NIL_ID
@@ -25,6 +25,8 @@ FUZZ_S = float(os.environ.get("SOAK_FUZZ_S", "10"))
 CALLS = 10
 """Of each operation in a round, and BODY_CALLS of those that take a body."""
 BODY_CALLS = 40
+TARGET = "worker-3"
+"""The one that actions are drawn for: it may be away while other calls are made."""
 TEXT = "a b a\nc a\n"
 WORDS = {"a": "3", "b": "1", "c": "1"}
 MODULES = {
@@ -48,7 +50,12 @@ JOBS = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """In a directory of its own: jobs write where they are told to."""
-    made = Cluster("retention.jobs_max=30", "restart.attempts_max=1000")
+    made = Cluster(
+        "retention.jobs_max=30",
+        "restart.attempts_max=1000",
+        "restart.backoff_max_s=1",
+        "scheduler.heartbeat_timeout_s=3",
+    )
     made.cwd = made.folder / "work"
     (made.cwd / "data").mkdir(parents=True)
     for name in ("in.txt", "data/input.csv"):
@@ -77,7 +84,7 @@ def master_api(cluster: Cluster) -> Api:
         "uuid": st.sampled_from([job_id, job_id.upper(), *workers]),
         "id": st.sampled_from([job_id, "r", "m"]),
         "JobRequest": st.sampled_from(JOBS),
-        "name": st.just("worker-3"),
+        "name": st.just(TARGET),
         "wait_s": st.sampled_from([0, 1]),
         "parallelism": few,
         "partitions": few,
@@ -89,7 +96,7 @@ def master_api(cluster: Cluster) -> Api:
         "edges": st.just([["r", "m"]]),
     }
     token = (cluster.state_dir / "token").read_text().strip()
-    return Api(port, document_of(port), token, hints)
+    return Api(port, document_of(port), token, hints, expected_503=("not_ready",))
 
 
 def worker_api(cluster: Cluster) -> Api:
@@ -105,6 +112,7 @@ def fuzz(api: Api, number: int) -> None:
         @settings(
             max_examples=BODY_CALLS if "requestBody" in operation.what else CALLS,
             phases=[Phase.generate],  # what a call finds depends on the ones before it
+            verbosity=Verbosity.quiet,  # what is asserted says enough
             suppress_health_check=list(HealthCheck),
         )
         @given(call=api.calls_of(operation))
@@ -125,6 +133,7 @@ def test_f51_no_call_is_answered_otherwise_than_documented(cluster: Cluster) -> 
             break
         api = master_api(cluster)
         fuzz(api, number + further)
+        resume(api)
         seen += api.seen
         print(f"round {further}: {sum(seen.values())} calls", flush=True)
     fuzz(worker_api(cluster), number)
@@ -142,6 +151,15 @@ def test_f51_no_call_is_answered_otherwise_than_documented(cluster: Cluster) -> 
         job = client.wait(client.submit(word_count("in.txt", 3))["id"], timeout_s=30)
         assert job["state"] == "SUCCEEDED", job
         assert dict(client.results(job["id"])) == WORDS
+
+
+def resume(api: Api) -> None:
+    """Whatever was done to TARGET last: it goes on, or is started again by itself."""
+    path = "/api/v1/workers/{name}/resume"
+    (operation,) = (one for one in api.operations if one.name == f"POST {path}")
+    headers = {"Authorization": f"Bearer {api.token}"}
+    status, _ = api.check(Call(operation, path.replace("{name}", TARGET), headers, None, None))
+    assert status in (200, 409)
 
 
 def ours(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
