@@ -70,7 +70,9 @@ def _by_attempt(journal: Journal, prefix: str) -> TaskName:
         if found and is_uuid(prefix):
             break
     if not found:
-        raise NotFound(f"no attempt has an id that begins with {prefix}; `status JOB` shows tasks")
+        raise NotFound(
+            f"no attempt has an id that begins with {prefix}; name it as JOB/STAGE/PARTITION"
+        )
     if len(found) > 1:
         raise NotFound(f"{len(found)} tasks have such an id; write more than {prefix}")
     return next(iter(found))

@@ -108,6 +108,17 @@ def test_f51_a_number_in_the_query_that_is_none_is_refused(master: HttpMaster, d
         assert (status, answer["error"]["code"]) == (400, "invalid_query")
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("partition=0", "stage"), ("order=oldest", "order"), ("stage=r&partition=x", "partition")],
+)
+def test_f51_attempts_that_cannot_be_asked_for(master: HttpMaster, query: str, field: str) -> None:
+    job_id = master.submit()[1]["id"]
+    status, answer = master.call("GET", f"{JOBS}/{job_id}/tasks?{query}")
+    assert (status, answer["error"]["field"]) == (400, field)
+    assert master.call("GET", f"{JOBS}/{job_id}/tasks?stage=r&partition=0&order=newest")[0] == 200
+
+
 def register(master: HttpMaster, worker_id: str = NIL_ID) -> tuple[int, Any]:
     body = {"id": worker_id, "host": "h", "port": 9500}
     return master.call("POST", f"{WORKERS}/register", body)
