@@ -10,7 +10,7 @@ from typing import Any
 
 from minispark.cli.task_story import clause, counted, first_line
 from minispark.model.states import Cause
-from minispark.scheduling.attempts import retry_delay_s
+from minispark.scheduling.limits import retry_delay_s
 
 OTHERS_SHOWN = 5
 

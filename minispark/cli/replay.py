@@ -36,6 +36,8 @@ examples:
   minispark replay last/read+words/3            run it again, and see what it prints and writes
   minispark replay last/read+words/3 --pdb      stop where its function fails, or at breakpoint()
 """
+SEE_ALSO = ("story", "logs", "status")
+EXITS = {1: "the task failed again, or there is none", 3: "no cluster has run here"}
 HEAD_RECORDS = 10
 
 

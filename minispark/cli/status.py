@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from minispark.cli.find import find_client
-from minispark.cli.job_reasons import why_retried, why_waiting
 from minispark.cli.jobs import jobs_table
 from minispark.cli.render import age, bar, colour, print_json, print_json_line, table
 from minispark.client import Client
@@ -79,6 +78,8 @@ def _state(status: str) -> str:
 
 
 def _job(client: Client, text: str) -> dict[str, Any]:
+    from minispark.cli.job_reasons import why_retried, why_waiting
+
     job = client.find_job(text)
     job_id = job["id"]
     job["stages"] = client.stages(job_id)

@@ -17,6 +17,8 @@ examples:
   minispark story wordcount/read+flatmap+map/3         of the newest job of that name
   minispark story 5d0c2f9e                             the task of an attempt
 """
+SEE_ALSO = ("status", "replay", "trace")
+EXITS = {1: "there is no such job or task", 3: "no cluster runs here, and none has run"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

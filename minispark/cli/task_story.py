@@ -13,8 +13,7 @@ from minispark.cli.explain_analyze import duration, size
 from minispark.cli.journal import KnownJob
 from minispark.cli.task_names import TaskName
 from minispark.model.states import Cause
-from minispark.scheduling.attempts import retry_delay_s
-from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX
+from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX, retry_delay_s
 
 LINE_CHARS_MAX = 100
 _LIVE = ("ASSIGNED", "RUNNING")

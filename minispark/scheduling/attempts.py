@@ -27,8 +27,7 @@ from minispark.scheduling.limits import (
     AVOID_S,
     FETCH_FAILURES_MAX,
     RECOMPUTES_MAX,
-    RETRY_DELAY_S_MAX,
-    RETRY_DELAY_S_MIN,
+    retry_delay_s,
 )
 from minispark.scheduling.skipping import Skipping
 from minispark.scheduling.state import ClusterState
@@ -345,11 +344,6 @@ class AttemptOutcomes:
         else:
             outcome = TaskOutcome(event.records, event.bytes_written)
             self.accept(attempt, outcome, now, event, effects)
-
-
-def retry_delay_s(failures: int) -> float:
-    """How long a task waits after its n-th failure: it grows, up to RETRY_DELAY_S_MAX."""
-    return min(RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN * 2.0 ** (failures - 1))
 
 
 def expected_files(attempt: Attempt) -> tuple[str, ...]:

@@ -67,3 +67,8 @@ class Limits:
     jobs_kept_max: int = 100
     result_bytes_max: int = 10 * 2**30
     speculation: bool = True
+
+
+def retry_delay_s(failures: int) -> float:
+    """How long a task waits after its n-th failure: it grows, up to RETRY_DELAY_S_MAX."""
+    return min(RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN * 2.0 ** (failures - 1))

@@ -49,7 +49,7 @@ def completed(script: Path, line: str, cwd: Path) -> set[str]:
     ("line", "offered"),
     [
         ("minispark", set()),
-        ("minispark st", {"status"}),
+        ("minispark st", {"status", "story"}),
         ("minispark subm", {"submit", "submit-join"}),
         ("minispark --state-dir /nowhere -q sca", {"scale"}),
         ("minispark help sca", {"scale"}),
