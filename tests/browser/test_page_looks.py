@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -124,6 +127,55 @@ def test_every_operator_is_a_node_with_its_progress(gallery: Gallery, visitor: V
                 or other["y"] + other["height"] <= one["y"]
             )
             assert is_apart, (one, other)
+
+
+def attempt(partition: int, number: int, state: str, at: float, **changes: Any) -> dict[str, Any]:
+    """A row of `/tasks`: it ran for a second from `at`, in a slot that is its partition's."""
+    row = {
+        "id": str(uuid.uuid4()), "node_id": "read+words+pair", "stage": 0,
+        "partition_id": partition, "attempt": number, "state": state, "worker_id": "w",
+        "worker": f"worker-{partition}", "slot": partition, "assigned_at": at, "started_at": at,
+        "finished_at": at + 1, "ended_at": at + 1, "error": None, "records_processed": 1,
+        "bytes_written": 1, "cause": None, "phases_ms": {},
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def test_attempts_are_told_apart_by_state_and_mark(gallery: Gallery, visitor: Visitor) -> None:
+    at = 1_790_000_000.0
+    attempts = [
+        attempt(0, 0, "SUCCEEDED", at),
+        attempt(1, 0, "FAILED", at, error="it broke"),
+        attempt(1, 1, "SUCCEEDED", at + 2),
+        attempt(2, 0, "CANCELLED", at, finished_at=at + 4, ended_at=at + 4),
+        attempt(2, 1, "SUCCEEDED", at + 3, worker="worker-0", slot=0),
+        attempt(3, 0, "LOST", at, error="its worker went down"),
+        attempt(3, 1, "LOST", at + 2, started_at=None, finished_at=None),
+    ]
+    page = visitor.visit(gallery.cluster)
+    page.route("**/tasks?*", lambda route: route.fulfill(json={"tasks": attempts, "total": 7}))
+    go(page, gallery.cluster, f"jobs/{gallery.jobs['large']}")
+    bars = {bar.get_attribute("data-id"): bar for bar in page.locator("button.bar").all()}
+    classes = {key: str(bar.get_attribute("class")).split()[1:] for key, bar in bars.items()}
+    assert classes == {
+        "0/0/0": ["SUCCEEDED"],
+        "0/1/0": ["FAILED"],
+        "0/1/1": ["SUCCEEDED"],
+        "0/2/0": ["CANCELLED"],
+        "0/2/1": ["SUCCEEDED", "copy"],
+        "0/3/0": ["LOST"],
+    }
+    assert [bars[key].inner_text() for key in ("0/1/0", "0/2/1", "0/3/0")] == ["✕", "⧉", "✕"]
+    colours = {
+        bars[key].evaluate("bar => getComputedStyle(bar).background")
+        for key in ("0/0/0", "0/1/0", "0/2/0", "0/3/0")
+    }
+    assert len(colours) == 4
+    expect(page.locator(".lane:not(.axis)")).to_have_count(4)
+    expect(page.locator(".legend")).to_contain_text("1 never began or wait")
+    first, copy = bars["0/0/0"].bounding_box(), bars["0/2/1"].bounding_box()
+    assert first is not None and copy is not None
+    assert copy["x"] == pytest.approx(first["x"] + 3 * first["width"], abs=3)
 
 
 def test_the_keyboard_reaches_everything(gallery: Gallery, visitor: Visitor) -> None:

@@ -83,7 +83,9 @@ class HttpMaster:
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         self.sessions = PageSessions(TOKEN, self.port, owner_uid=owner_uid)
-        PageApi(board, dict, self._events, self.sessions, str(state_dir)).add_routes(router)
+        PageApi(
+            board, dict, self._events, self.sessions, str(state_dir), is_open=http_auth == "never"
+        ).add_routes(router)
         ActionsApi(str(state_dir)).add_routes(router)
         EventsApi(self._events).add_routes(router)
         self._http = HttpServer(

@@ -232,6 +232,16 @@ def test_f54_a_page_of_another_site_or_port_has_no_session(owned: HttpMaster, si
     assert browser.call("POST", KILL, **guard, **{"Sec-Fetch-Site": "same-origin"})[0] == 409
 
 
+def test_where_nobody_needs_a_token_no_cookie_stands_in_the_way(
+    make_master: Callable[..., HttpMaster],
+) -> None:
+    browser = Browser(make_master(http_auth="never"))
+    browser.give(TOKEN)
+    assert browser.call("POST", KILL)[0] == 409  # there is no supervisor here
+    browser.cookie = None
+    assert browser.open()
+
+
 def test_f54_a_foreign_origin_is_refused_whatever_it_sends(owned: HttpMaster) -> None:
     browser = Browser(owned)
     browser.open()

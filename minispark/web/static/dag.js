@@ -5,7 +5,7 @@ import { h, own, s } from "./dom.js";
 import { count } from "./format.js";
 import { progress } from "./parts.js";
 import { stageState } from "./stages.js";
-import { t } from "./words.js";
+import { stateWord, t } from "./words.js";
 
 const WIDTH = 158, HEIGHT = 76, GAP_ALONG = 42, GAP_ACROSS = 16, EDGE = 8;
 const SWEEPS = 4;
@@ -54,8 +54,8 @@ function isShuffle(from, to, stagesOf) {
 
 function nodeCard(node, place, stages, jobState) {
   const total = sum(stages, "tasks_total"), done = sum(stages, "tasks_completed");
-  const whole = { tasks_total: total, tasks_completed: done, tasks_running: sum(stages, "tasks_running"), failed_attempts: sum(stages, "failed_attempts") };
-  const state = total ? stageState(whole, jobState) : "PENDING";
+  const whole = { tasks_total: total, tasks_completed: done, tasks_running: sum(stages, "tasks_running"), tasks_skipped: sum(stages, "tasks_skipped"), failed_attempts: sum(stages, "failed_attempts") };
+  const state = stages.length ? stageState(whole, jobState) : "PENDING";
   const what = [node.op, node.fn_name ?? node.expr ?? null].filter(Boolean).join(" · ");
   return h(
     "li",
@@ -66,7 +66,7 @@ function nodeCard(node, place, stages, jobState) {
     own(what, { class: "node-what", title: what }),
     progress(total ? (100 * done) / total : 0, `${node.id}: ${done}/${total}`, state),
     h("div", { class: "line small" },
-      h("span", {}, total ? `${count(done)} / ${count(total)}` : t("dag.waits")),
+      h("span", {}, !stages.length ? t("dag.waits") : state === "SKIPPED" ? stateWord(state) : `${count(done)} / ${count(total)}`),
       whole.failed_attempts ? h("span", { class: "failed" }, `✕ ${count(whole.failed_attempts)}`) : null),
   );
 }

@@ -18,8 +18,9 @@ export function stageTable(stages, profile, jobState, until) {
   return table(t("stages"), columns, stages.map((stage, index) => stageRow(stage, index, profile?.stages[index], jobState, until)));
 }
 
-/** Of a stage whose job is over, nothing runs any more. */
+/** Of a stage whose job is over, nothing runs any more; a skipped one is read from the cache. */
 export function stageState(stage, jobState) {
+  if (stage.tasks_total === 0 && stage.tasks_skipped) return "SKIPPED";
   if (stage.tasks_completed === stage.tasks_total) return "SUCCEEDED";
   if (jobState === "FAILED") return stage.failed_attempts ? "FAILED" : "CANCELLED";
   if (jobState === "CANCELLED") return "CANCELLED";
@@ -35,7 +36,7 @@ function stageRow(stage, index, measured, jobState, until) {
     h("td", { class: "number" }, index),
     h("th", { scope: "row", class: "name" }, own(stage.node_id, { title: stage.node_id })),
     h("td", {}, badge(state)),
-    h("td", { class: "part" }, progress((100 * stage.tasks_completed) / Math.max(1, stage.tasks_total), stage.node_id, state)),
+    h("td", { class: "part" }, progress(stage.tasks_total ? (100 * stage.tasks_completed) / stage.tasks_total : 0, stage.node_id, state)),
     h("td", { class: "number" }, `${count(stage.tasks_completed)} / ${count(stage.tasks_total)}`),
     h("td", { class: stage.failed_attempts ? "number failed" : "number" }, count(stage.failed_attempts)),
     h("td", { class: "number" }, count(stage.records_processed)),

@@ -45,7 +45,7 @@ export class EventStream {
     const source = new EventSource(`/api/v1/events?after=${this.lastId}`);
     this.source = source;
     const take = (message) => {
-      this.lastId = Math.max(this.lastId, Number(message.lastEventId));
+      this.lastId = Number(message.lastEventId);
       return JSON.parse(message.data);
     };
     source.addEventListener("open", () => { this.retryMs = RETRY_MS_MIN; });

@@ -86,6 +86,7 @@ function barButton(bar, begun, span, chosen) {
   const left = (100 * (bar.from - begun)) / span;
   const width = (100 * (bar.to - bar.from)) / span;
   const isFailed = attempt.state === "FAILED" || attempt.state === "LOST";
+  const least = isFailed || bar.isCopy ? 13 : 3; // pixels: room for its mark, or to be seen
   const words = [
     `${attempt.node_id}/${attempt.partition_id}`, t("attempt.number", { number: attempt.attempt }),
     stateWord(attempt.state), bar.isCopy ? t("attempt.copy") : null, duration(bar.to - bar.from),
@@ -97,7 +98,7 @@ function barButton(bar, begun, span, chosen) {
       "aria-label": words, "aria-pressed": bar === chosen ? "true" : "false",
       class: `bar ${attempt.state}${bar.isCopy ? " copy" : ""}`,
       tabindex: (chosen === null ? left === 0 : bar === chosen) ? 0 : -1,
-      style: { left: `${left}%`, width: `max(${isFailed || bar.isCopy ? 13 : 3}px, ${width}%)` },
+      style: { left: `min(${left}%, 100% - ${least}px)`, width: `max(${least}px, ${width}%)` },
     },
     isFailed ? "✕" : bar.isCopy ? "⧉" : null,
   );

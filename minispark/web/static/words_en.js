@@ -172,6 +172,7 @@ export const EN = {
   "state.FAILED": "failed",
   "state.CANCELLED": "cancelled",
   "state.LOST": "lost",
+  "state.SKIPPED": "skipped, cached",
   "state.Up": "up",
   "state.Down": "down",
   "state.UP": "up",

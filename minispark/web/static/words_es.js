@@ -172,6 +172,7 @@ export const ES = {
   "state.FAILED": "fallido",
   "state.CANCELLED": "cancelado",
   "state.LOST": "perdido",
+  "state.SKIPPED": "omitida, en caché",
   "state.Up": "activo",
   "state.Down": "caído",
   "state.UP": "activo",
