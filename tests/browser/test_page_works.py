@@ -158,6 +158,10 @@ def test_events_are_not_lost_while_the_master_is_killed(whole: Gallery, visitor:
     visitor.expected = ["net::ERR_"]
     page = visitor.visit(cluster, "events")
     page.get_by_label("About").select_option("job")
+    with cluster.client() as client:
+        client.wait(client.submit(word_count(whole.path, "before the kill", 2))["id"])
+    earlier = page.locator("main .event", has_text="before the kill")
+    expect(earlier.filter(has_text="Job succeeded")).to_have_count(1)
     page.evaluate("window.isSamePage = true")
     before = restarts(cluster, "master")
     os.kill(cluster.process("master")["pid"], signal.SIGKILL)
@@ -168,6 +172,7 @@ def test_events_are_not_lost_while_the_master_is_killed(whole: Gallery, visitor:
     named = page.locator("main .event", has_text="after the master")
     expect(named.filter(has_text="Job succeeded")).to_have_count(1)
     expect(named.filter(has_text="Job accepted")).to_have_count(1)
+    expect(earlier.filter(has_text="Job succeeded")).to_have_count(1)
     expect(page.locator("#banner")).to_be_empty()
     assert page.evaluate("window.isSamePage")
 
