@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
         print(f"minispark: {error}", file=sys.stderr)
         return 2
     if args.list:
-        show_list(measures)
+        show_list(measures, args.json)
         return 0
     found = versions(site.peers, site.peer_python) if site.peers else {}
 
@@ -91,11 +91,15 @@ def site_of(args: argparse.Namespace) -> Site:
     return Site(args.data, args.scale, peers, args.peer_python)
 
 
-def show_list(measures: list[Measure]) -> None:
+def show_list(measures: list[Measure], as_json: bool) -> None:
+    headers = ("measure", "target", "baseline", "what")
     rows = [
         (m.name, m.target.text(m.unit) if m.target else "", m.baseline, m.what) for m in measures
     ]
-    print(report.tabulate(rows, headers=("measure", "target", "baseline", "what")))
+    if as_json:
+        print(json.dumps([dict(zip(headers, row, strict=True)) for row in rows], indent=2))
+    else:
+        print(report.tabulate(rows, headers=headers))
 
 
 def measure(

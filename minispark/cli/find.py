@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,15 @@ def document_of(folder: Path) -> dict[str, Any]:
 def find_client(args: argparse.Namespace) -> Client:
     """A client of the cluster. The token of a state directory goes only to that directory's master.
 
-    Raises NoCluster.
+    With `-v` it is said which cluster that is. Raises NoCluster.
     """
+    client = _client(args)
+    if args.verbose:
+        print(f"minispark: the master is {client.master_url}", file=sys.stderr)
+    return client
+
+
+def _client(args: argparse.Namespace) -> Client:
     url = args.master or (None if args.state_dir else os.environ.get("MASTER_URL"))
     token = token_of_environment()
     if url is None:

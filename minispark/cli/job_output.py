@@ -118,7 +118,12 @@ def _separated(rows: Iterable[Row], separator: str) -> Iterator[str]:
 
 
 def show_end(
-    client: Client, job: dict[str, Any], format: str | None, top_n: int | None, path: str | None
+    client: Client,
+    job: dict[str, Any],
+    format: str | None,
+    top_n: int | None,
+    path: str | None,
+    is_quiet: bool,
 ) -> int:
     """Show an ended job's result, or on stderr why there is none; returns the exit status."""
     if job["state"] != "SUCCEEDED":
@@ -129,7 +134,7 @@ def show_end(
     if format is None and top_n is None and path is None:
         head = list(islice(client.results(job["id"]), HEAD_RECORDS + 1))
         write_records(head[:HEAD_RECORDS], "table", None)
-        if len(head) > HEAD_RECORDS:
+        if len(head) > HEAD_RECORDS and not is_quiet:
             print(f"… the first {HEAD_RECORDS} records; `results` shows all", file=sys.stderr)
     else:
         write_results(client, job["id"], format or "table", top_n, None, path)

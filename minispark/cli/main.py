@@ -115,7 +115,7 @@ def common_options() -> argparse.ArgumentParser:
     group.add_argument("-m", "--master", metavar="URL", help="the master's address")
     group.add_argument("--json", action="store_true", help="one JSON document on stdout")
     group.add_argument("-q", "--quiet", action="store_true", help="only results")
-    group.add_argument("-v", "--verbose", action="store_true", help="more diagnostics")
+    group.add_argument("-v", "--verbose", action="store_true", help="of which cluster, and why not")
     version = f"minispark {__version__}"
     group.add_argument("--version", action="version", version=version, help="print the version")
     return common
@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = error.field if isinstance(error, InvalidRequest) else None
         prefix = f"{where}: " if where and not str(error).startswith(where) else ""
         print(f"minispark: {escaped(f'{prefix}{error}')}", file=sys.stderr)
+        if not {"-v", "--verbose"}.isdisjoint(words):
+            _print_causes(error)
         return exit_status(error)
     finally:
         gc.enable()
@@ -151,6 +153,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _end(number: int, _: object) -> NoReturn:
     """A signal ends a command in order: what it holds is let go, what it made is removed."""
     raise SystemExit(128 + number)
+
+
+def _print_causes(error: BaseException) -> None:
+    """What lies behind an error, down to the first one."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+        print(f"  because of {type(error).__name__}: {escaped(str(error))}", file=sys.stderr)
 
 
 def exit_status(error: MiniSparkError) -> int:

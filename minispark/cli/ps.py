@@ -23,17 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print_processes(state_dir_of(args), args)
+    _print(with_figures(state_dir_of(args)), args)
     return 0
 
 
 def print_processes(folder: Path, args: argparse.Namespace) -> None:
-    """The processes as a table, or with `--json` as a document. Raises NoCluster."""
+    """What a command that changed them shows at its end. Raises NoCluster."""
     document = with_figures(folder)
+    if args.json or not args.quiet:
+        _print(document, args)
+
+
+def _print(document: dict[str, Any], args: argparse.Namespace) -> None:
     if args.json:
         print_json(document)
-        return
-    if args.quiet:
         return
     rows = [
         (

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             progress.end()
         if args.json and args.format is None:
             args.format = "json"
-        return show_end(client, info, args.format, args.top, args.output)
+        return show_end(client, info, args.format, args.top, args.output, args.quiet)
 
 
 def _job(args: argparse.Namespace, parallelism: int) -> dict[str, Any]:

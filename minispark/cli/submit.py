@@ -86,6 +86,6 @@ def submit(client: Client, job: dict[str, Any], args: argparse.Namespace) -> int
     if args.json:
         print_json(info)
         return 0 if info["state"] == "SUCCEEDED" else 1
-    code = show_end(client, info, None, None, None)
+    code = show_end(client, info, None, None, None, args.quiet)
     print(f"ID: {info['id']}")
     return code

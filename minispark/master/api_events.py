@@ -83,25 +83,30 @@ class EventsApi:
         """Server-sent events, unless only JSON is accepted. `?after=ID`, or the header
         `Last-Event-ID`, goes on behind that event.
         """
-        job_id = request.optional_id(JOB)
+        job_id, limit = request.optional_id(JOB), request.number(LIMIT)
+        stage_id, partition = stage_and_partition(request)
+        after = request.optional_number(AFTER)
+        if stage_id is not None and job_id is None:
+            raise InvalidRequest("a stage is one of a job: give `job` too", "job")
         if "application/json" in request.headers.get("accept", ""):
-            return self._page(request, job_id)
-        after = self._after(request)
+            return self._page(after or 0, limit, job_id, stage_id, partition)
+        if stage_id is not None:
+            raise InvalidRequest("a stream is of a job, not of a stage: accept JSON", "stage")
+        told = request.header(LAST_EVENT_ID) or ""
+        if told.isascii() and told.isdigit() and len(told) <= len(str(EVENT_IDS_MAX)):
+            after = int(told)  # a browser that connects again repeats its first address
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         stream = self._events.follow(after, job_id)
         return Response(200, b"", STREAM_TYPE, headers, stream, is_live=True)
 
-    def _after(self, request: Request) -> int | None:
-        told = request.header(LAST_EVENT_ID) or ""
-        if told.isascii() and told.isdigit() and len(told) <= len(str(EVENT_IDS_MAX)):
-            return int(told)  # a browser that connects again repeats its first address
-        return request.optional_number(AFTER)
-
-    def _page(self, request: Request, job_id: str | None) -> Response:
-        after, limit = request.optional_number(AFTER) or 0, request.number(LIMIT)
-        stage_id, partition = stage_and_partition(request)
-        if stage_id is not None and job_id is None:
-            raise InvalidRequest("a stage is one of a job: give `job` too", "job")
+    def _page(
+        self,
+        after: int,
+        limit: int,
+        job_id: str | None,
+        stage_id: str | None,
+        partition: int | None,
+    ) -> Response:
         last = self._events.last
         rows = self._events.page(after, limit, job_id, stage_id, partition)
         documents = [event_document(row) for row in rows]

@@ -72,7 +72,7 @@ options of every command:
   -m, --master URL            the master's address
   --json                      one JSON document on stdout
   -q, --quiet                 only results
-  -v, --verbose               more diagnostics
+  -v, --verbose               of which cluster, and why not
   --version                   print the version
   -h, --help                  this page
 
