@@ -21,6 +21,8 @@ BEHIND_EVENTS_MAX = 5000
 """A follower that is further behind skips what it missed, and is told how much that was."""
 ALIVE_S = 15.0
 """A stream without events says so often that it still exists."""
+LOOK_S = 1.0
+"""How soon it is noticed that nobody follows any more: an empty piece lets the server look."""
 FOLLOWERS_MAX = 32
 RETRY_MS = 1000
 
@@ -81,13 +83,16 @@ class EventStream:
             self._followers += 1  # not before it is read: a HEAD request never does
         try:
             yield f"retry: {RETRY_MS}\nid: {seen}\n\n".encode()
+            quiet_s = 0.0
             while True:
-                last = self._await(seen, ALIVE_S)
+                last = self._await(seen, LOOK_S)
                 if last is None:
                     return
                 if last == seen:
-                    yield b": alive\n\n"
+                    quiet_s = (quiet_s + LOOK_S) % ALIVE_S
+                    yield b": alive\n\n" if quiet_s == 0.0 else b""
                     continue
+                quiet_s = 0.0
                 if last - seen > BEHIND_EVENTS_MAX:
                     skipped, seen = last - seen - PAGE_EVENTS, last - PAGE_EVENTS
                     yield _message(seen, "gap", {"skipped": skipped})

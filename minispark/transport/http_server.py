@@ -352,6 +352,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(chunk if chunked is None else chunked % (len(chunk), chunk))
                 if is_live:
                     self.wfile.flush()
+                if is_live and not chunk and self._is_peer_gone():
+                    raise ConnectionAbortedError("nobody follows any more")
         except OSError:
             self.close_connection = True
         except Exception:
@@ -361,6 +363,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if chunked is not None:
                 self.wfile.write(b"0\r\n\r\n")
+
+    def _is_peer_gone(self) -> bool:
+        """Whether it closed the connection: a stream without news has nothing to fail with."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """A request that the standard library could not parse."""

@@ -190,7 +190,9 @@ def _refuse_half_pairs(value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`stream`, when given, replaces `body` and is sent in chunks; each at once if `is_live`."""
+    """`stream`, when given, replaces `body` and is sent in chunks; each at once if `is_live`:
+    there an empty one is a moment to look whether anybody reads.
+    """
 
     status: int = 200
     body: bytes = b""

@@ -177,3 +177,13 @@ def test_where_and_when_an_attempt_ran_is_kept_and_outlives_a_restart(store: Job
     (row,) = JobHistory(store.path).accepted(JOB)
     assert (row.slot, row.begun_at, row.finished_at) == (1, 10.0, 12.5)
     assert row.phases is not None and json.loads(row.phases) == phases
+
+
+def test_a_stream_without_events_lets_the_server_look_and_now_and_then_says_that_it_is_there(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "LOOK_S", 0.25)
+    monkeypatch.setattr(event_stream, "ALIVE_S", 0.5)
+    pieces = EventStream(JobHistory(store.path)).follow(None, None)
+    next(pieces)
+    assert [next(pieces) for _ in range(4)] == [b"", b": alive\n\n"] * 2

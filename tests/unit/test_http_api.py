@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minispark.master import api_workers
+from minispark.master import api_workers, event_stream
 from minispark.model.ids import NIL_ID
-from tests.unit.http_master import JOBS, WORKERS, HttpMaster, one_reader
+from tests.unit.http_master import JOBS, TOKEN, WORKERS, HttpMaster, one_reader
 
 HALF = "\ud800"
 """Half of a surrogate pair: JSON can write it, UTF-8 cannot."""
@@ -191,3 +193,27 @@ def test_f53_an_anonymous_pattern_over_a_name_that_is_no_text_is_answered(
     status, answer = master.call("POST", JOBS, one_reader(node={"path": "*"}))
     assert status == 400
     assert "\\udcff.txt lies outside" in answer["error"]["message"]
+
+
+def test_f50_streams_that_nobody_follows_any_more_make_room(
+    master: HttpMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "FOLLOWERS_MAX", 2)
+    monkeypatch.setattr(event_stream, "LOOK_S", 0.02)
+
+    def follow() -> int:
+        """Opens a stream, reads how it begins, and goes away."""
+        connection = http.client.HTTPConnection("127.0.0.1", master.port, timeout=20)
+        try:
+            token = {"Authorization": f"Bearer {TOKEN}"}
+            connection.request("GET", "/api/v1/events", headers=token)
+            answer = connection.getresponse()
+            answer.read1()
+            return answer.status
+        finally:
+            connection.close()
+
+    assert [follow(), follow()] == [200, 200]
+    deadline = time.monotonic() + 10  # nothing happens meanwhile that could fail to be written
+    while follow() != 200:
+        assert time.monotonic() < deadline, "both are still followers"

@@ -120,7 +120,7 @@ def test_limits_of_the_document_are_those_of_the_handlers(master: HttpMaster) ->
                 for value, is_right in at_the_limits(parameter["schema"]):
                     target = f"{template.replace('{id}', job_id)}?{parameter['name']}={value}"
                     # a partition is one of a stage, which is one of a job
-                    target += f"&job={job_id}" if "/events" in target else ""
+                    target += f"&job={job_id}" if parameter["name"] != "job" else ""
                     target += "&stage=r" if parameter["name"] == "partition" else ""
                     status, answer = master.call(
                         method.upper(), target, token=True, Accept="application/json"
