@@ -15,6 +15,7 @@ import os
 import selectors
 import signal
 import socket
+import traceback
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from minispark.transport.channel import Channel
 from minispark.transport.messages import OutputsMade, Run
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
+from minispark.worker.task_log import take_over_logging
 
 RECEIVE_BYTES = 65536
 STOP_TIMEOUT_S = 2.0
@@ -249,6 +251,8 @@ class _Server:
                 cache_mine.close()
                 self._control.close()
                 _run_executor(slot, theirs, cache_theirs, self._context, parent)
+            except Exception:
+                traceback.print_exc()  # into its worker's log: no task is to blame
             finally:
                 os._exit(1)
         theirs.close()
@@ -282,5 +286,6 @@ def _run_executor(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(parent)
+    take_over_logging()
     serve_orders(slot, sock, cache, context)
     os._exit(0)

@@ -7,7 +7,9 @@ Lines of several tasks mix, but none is torn: each is written at once. Must not 
 from __future__ import annotations
 
 import io
+import logging
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,26 @@ class TaskLogs:
         """Write that an attempt failed which printed nothing."""
         with self.of(order) as log:
             log.failed(error)
+
+
+class _ToStderr(logging.Handler):
+    """Whatever stderr is at that moment: the log of the task that runs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def take_over_logging() -> None:
+    """In an executor: what the user's code logs goes where it prints. The file of the worker's log,
+    which rotates, belongs to its agent.
+    """
+    handler = _ToStderr()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    for inherited in root.handlers:
+        if isinstance(inherited, logging.FileHandler):
+            inherited.close()
+    root.handlers[:] = [handler]
 
 
 class TaskLog(io.TextIOBase):

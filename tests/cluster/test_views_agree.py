@@ -25,10 +25,13 @@ from tests import jobs
 from tests.cluster.harness import Cluster, wait_until
 
 CODE = """
+import logging
 import time
 
 def slow(line):
     time.sleep(0.02)
+    if line == "line 5":
+        logging.getLogger("own").warning("tired")
     print("slept over", line)
     return line
 
@@ -416,7 +419,8 @@ def test_the_log_of_a_job_has_prints_tracebacks_and_what_processes_say(story: St
     slow = [entry for entry in everything if entry["component"] != "http"]
     assert all(entry["job"] == story.slow for entry in slow)
     printed = {e["msg"] for e in slow if e["component"] == "task" and e["level"] == "info"}
-    assert printed == {f"slept over line {number}" for number in range(120)}
+    logged = "WARNING own: tired"
+    assert printed == {logged, *(f"slept over line {number}" for number in range(120))}
     assert {e["process"] for e in slow} >= {"master", "worker-1", "worker-2", "worker-3"}
     assert slow[0]["msg"] == "job ACCEPTED: slow" and slow[-1]["msg"] == "job SUCCEEDED"
     broken = [e for e in log(story.broken) if e["component"] == "task"]

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from minispark.supervisor.log_format import stamp
 from minispark.supervisor.process_log import configure_logging
 from minispark.transport import messages as msg
 from minispark.worker import attempt_log
-from minispark.worker.task_log import TASK_BYTES_MAX, TaskLogs
+from minispark.worker.task_log import TASK_BYTES_MAX, TaskLogs, take_over_logging
 from tests.simulation.plans import map_reduce
 
 JOB = "11111111-2222-3333-4444-555555555555"
@@ -291,6 +292,19 @@ def test_prints_in_text_have_their_task_in_front_and_forge_nothing(tmp_path: Pat
     assert printed.endswith("Z INFO  worker-1 read+map/3/0 \\x1b[2J\\rhidden")
     assert failed.endswith("Z ERROR worker-1 read+map/3/0 line 3: no")
     assert rest == "    2026-01-01T00:00:00.000Z ERROR master forged"
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_what_the_users_code_logs_goes_where_it_prints(tmp_path: Path) -> None:
+    configure_logging("worker-1", "info", "json", tmp_path / "w.log", 1, 1)
+    take_over_logging()
+    with TaskLogs(str(tmp_path), "worker-1", "json").of(order(3)) as log:
+        with redirect_stderr(log):
+            logging.getLogger("own").warning("tired of %s", "it")
+            logging.getLogger("own").debug("unheard")
+    (entry,) = entries(tmp_path / log_file(JOB))
+    assert (entry["msg"], entry["task"]) == ("WARNING own: tired of it", 3)
+    assert (tmp_path / "w.log").read_text() == ""
 
 
 def test_a_task_prints_so_much_and_its_error_is_told_all_the_same(tmp_path: Path) -> None:
