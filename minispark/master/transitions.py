@@ -1,7 +1,7 @@
 """The log's account of every transition: one line each, made from the facts of the journal.
 
 Few and telling: jobs, stages and workers at level info, what went wrong at warning. Very many:
-attempts that go well, at level debug; while that is off they cost one look at a table. Must not
+attempts that go well, at level debug; while that is off they cost a look at their state. Must not
 know why facts happen.
 """
 
@@ -15,6 +15,8 @@ from minispark.model import effects as fx
 from minispark.model.log_fields import about
 from minispark.model.plan import PhysicalPlan
 from minispark.model.states import AttemptState, JobState
+
+_TELLING = (AttemptState.FAILED, AttemptState.LOST)
 
 logger = logging.getLogger("minispark.master")
 
@@ -39,17 +41,19 @@ class TransitionLog:
         """Say what happened; the facts must be durable."""
         is_chatty = logger.isEnabledFor(logging.DEBUG)
         for effect in effects:
-            match effect:
-                case fx.AppendJournal(fx.AttemptMoved() as moved):
-                    self._attempt(moved, is_chatty)
-                case fx.AppendJournal(fact):
+            if isinstance(effect, fx.AppendJournal):
+                fact = effect.fact
+                if not isinstance(fact, fx.AttemptMoved):
                     self._fact(fact)
-                case fx.Warn(message):
-                    logger.warning("%s", message)
-                case fx.ForgetJob(job_id):
-                    self._jobs.pop(job_id, None)
-                case _:
-                    pass  # nothing that people follow
+                    continue
+                if fact.state is AttemptState.ASSIGNED:
+                    self._stage_runs(fact)
+                if is_chatty or fact.state in _TELLING:
+                    self._attempt(fact)
+            elif isinstance(effect, fx.Warn):
+                logger.warning("%s", effect.message)
+            elif isinstance(effect, fx.ForgetJob):
+                self._jobs.pop(effect.job_id, None)
 
     def _fact(self, fact: fx.Fact) -> None:
         match fact:
@@ -91,22 +95,21 @@ class TransitionLog:
             extra=about(job=fact.job_id, stage=_stage_id(job, fact.stage_index)),
         )
 
-    def _attempt(self, fact: fx.AttemptMoved, is_chatty: bool) -> None:
+    def _stage_runs(self, fact: fx.AttemptMoved) -> None:
+        """Of the first of its attempts; once more when it runs again after it was complete."""
         job = self._jobs.get(fact.job_id)
-        is_new = fact.state is AttemptState.ASSIGNED and job is not None
-        if is_new and job is not None and fact.stage_index not in job.running:
+        if job is not None and fact.stage_index not in job.running:
             job.running[fact.stage_index] = None
             stage_id = _stage_id(job, fact.stage_index)
             logger.info("stage RUNNING", extra=about(job=fact.job_id, stage=stage_id))
-        has_failed = fact.state in (AttemptState.FAILED, AttemptState.LOST)
-        if not has_failed and not is_chatty:
-            return
-        level = logging.WARNING if has_failed else logging.DEBUG
+
+    def _attempt(self, fact: fx.AttemptMoved) -> None:
+        level = logging.WARNING if fact.state in _TELLING else logging.DEBUG
         state = "COMMITTED" if fact.is_committed else fact.state.value
         why = f": {fact.error}" if fact.error is not None else ""
         ids = about(
             job=fact.job_id,
-            stage=_stage_id(job, fact.stage_index),
+            stage=_stage_id(self._jobs.get(fact.job_id), fact.stage_index),
             task=fact.partition,
             attempt=fact.attempt,
             worker=self._workers.get(fact.worker_id, fact.worker_id),
