@@ -84,7 +84,7 @@ def _job(client: Client, text: str) -> dict[str, Any]:
     job_id = job["id"]
     job["stages"] = client.stages(job_id)
     job["attempts"] = client.tasks(job_id, limit=ATTEMPTS_SHOWN)["tasks"]
-    retried, more = _retried(client, job_id)
+    retried, more = retried_tasks(client, job_id)
     limits = client.cluster()
     job["retried"] = {"tasks": why_retried(retried, limits), "more": more}
     job["waits"] = []
@@ -103,7 +103,7 @@ def _tasks(stage: dict[str, Any]) -> str:
     return f"{stage['tasks_completed']}/{stage['tasks_total']}"
 
 
-def _retried(client: Client, job_id: str) -> tuple[dict[str, list[dict[str, Any]]], int]:
+def retried_tasks(client: Client, job_id: str) -> tuple[dict[str, list[dict[str, Any]]], int]:
     """All attempts of the tasks that failed or were lost last, the newest last; and how many more
     attempts failed or were lost. What succeeded in between is not asked for.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 
 from minispark.cli.journal import open_journal
@@ -38,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_document(told))
     else:
-        print(_text(told))
+        print(_text(told), flush=True)
+        if told.is_own_fault and not args.quiet:
+            name = f"{told.job.id[:8]}/{told.task}"
+            print(f"`replay {name} --pdb` runs it again on this terminal", file=sys.stderr)
     return 0
 
 

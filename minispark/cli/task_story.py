@@ -40,6 +40,8 @@ class TaskStory:
     happenings: list[Happening]
     errors: list[tuple[list[int], str]]
     """Whole errors, of more than one line, and the attempts that ended with each."""
+    is_own_fault: bool
+    """Some attempt failed by what the task itself did."""
     is_cut: bool
     """Earlier events are no longer kept."""
     ending: str
@@ -66,6 +68,7 @@ def tell(
         state=state,
         happenings=happenings,
         errors=_errors(known.values()),
+        is_own_fault=any(attempt["cause"] == Cause.TASK.value for attempt in known.values()),
         is_cut=not known.keys() <= teller.assigned.keys(),
         ending=_ending(job, task, state, list(known.values()), limits),
     )

@@ -95,6 +95,7 @@ def test_story_of_a_task_that_failed_once(told: Story) -> None:
     assert "RuntimeError: only the first time" in done.stdout
     assert 'raise RuntimeError("only the first time")' in done.stdout  # the whole error
     assert f"{MAP}/1 SUCCEEDED with attempt 1" in done.stdout.splitlines()[-1]
+    assert f"`replay {told.good[:8]}/{MAP}/1 --pdb`" in done.stderr
     document = json.loads(told.cluster.cli("story", f"{told.good}/{MAP}/1", "--json").stdout)
     kinds = [event["kind"].split()[1] for event in document["events"]]
     assert kinds[0] == "ASSIGNED" and kinds[-1] == "SUCCEEDED" and kinds.count("FAILED") == 1
@@ -110,8 +111,9 @@ def test_story_of_a_task_that_failed_its_job(told: Story) -> None:
     out = told.cluster.cli("story", f"bad/{MAP}/1").stdout
     assert "no retry is left of 3" in out and "invalid literal for int()" in out
     assert f"{MAP}/1 FAILED, and its job with it" in out.splitlines()[-1]
-    out = told.cluster.cli("story", "bad/sum/0").stdout
-    assert "sum/0 was not finished, because its job FAILED" in out.splitlines()[-1]
+    other = told.cluster.cli("story", "bad/sum/0")
+    assert "sum/0 was not finished, because its job FAILED" in other.stdout.splitlines()[-1]
+    assert other.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -221,6 +223,21 @@ def test_the_debugger_stops_where_the_function_failed(told: Story) -> None:
     assert "('two', 'x')" in done.stdout
     assert "-> return word, int(number)" in done.stdout  # the source is the job's
     assert "Oldest frame" in done.stdout  # only the user's own frames
+
+
+def test_the_debugger_stops_in_a_function_that_runs_inside_a_loop_of_ours(
+    shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    """One that is written into the loop on a worker has no frame to look at there."""
+    asked = request(tmp_path, "inlined", ["one 1", "two x"], 1)
+    asked["modules"]["mine"] = (
+        "def parse(line):\n    number = line.split()[1]\n    return line, int(number)\n"
+        "def add(a, b):\n    return a + b\n"
+    )
+    with shared_cluster.client() as client:
+        assert client.wait(client.submit(asked)["id"], 60)["state"] == "FAILED"
+    done = debugged(shared_cluster, f"inlined/{MAP}/0", "p number * 3\nq\n")
+    assert done.returncode == 1 and "'xxx'" in done.stdout
 
 
 def test_the_debugger_stops_at_a_breakpoint(shared_cluster: Cluster, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 from minispark.cli.job_reasons import why_retried, why_waiting
+from minispark.cli.status import retried_tasks
+from minispark.client import Client
 
 LIMITS = {"task_retries_max": 3, "worker_losses_max": 10}
 
@@ -76,10 +79,10 @@ def test_a_task_that_failed_waits_before_it_is_tried_again() -> None:
     ]
     running = [*tries, attempt(2, "RUNNING", ended_at=None)]
     assert waits([stage(0, "map", 2, 1, 1)], {"map/0": running}) == []
-    lost = [attempt(0, "LOST", "worker")]  # it is ready at once
-    assert waits([stage(0, "map", 1)], {"map/0": lost})[0].startswith(
-        "map: 1 task waits for a slot"
-    )
+    for before in ([], [attempt(0, "FAILED", "task", ended_at=90.0)]):
+        lost = [*before, attempt(1, "LOST", "worker")]  # it is ready at once
+        (line,) = waits([stage(0, "map", 1)], {"map/0": lost})
+        assert line.startswith("map: 1 task waits for a slot")
 
 
 def test_a_job_that_needs_a_worker_says_so_alone_and_one_that_ended_waits_for_nothing() -> None:
@@ -104,3 +107,28 @@ def test_each_failure_says_what_it_counted_against_and_what_followed() -> None:
             "attempt 3 SUCCEEDED on worker-2",
         ]
     }
+
+
+class FakeClient:
+    """Has 500 attempts that failed, one of each task, the last tasks' at last."""
+
+    def tasks(self, job_id: str, limit: int, state: str, order: str = "task") -> Any:
+        failed = [self._failed(number) for number in range(500)] if state == "FAILED" else []
+        if order == "newest":
+            failed.sort(key=lambda attempt: -float(attempt["ended_at"]))
+        return {"tasks": failed[:limit], "total": len(failed)}
+
+    def attempts(self, job_id: str, stage: str, partition: int) -> Iterator[dict[str, Any]]:
+        yield self._failed(partition)
+        yield attempt(1, "SUCCEEDED", partition_id=partition)
+
+    def _failed(self, partition: int) -> dict[str, Any]:
+        ended_at = 1000.0 - partition if partition < 300 else 2000.0 + partition
+        return attempt(0, "FAILED", "task", partition_id=partition, ended_at=ended_at)
+
+
+def test_of_many_failures_the_newest_are_shown_the_newest_last() -> None:
+    shown, more = retried_tasks(cast(Client, FakeClient()), "j")
+    assert list(shown) == [f"map/{n}" for n in range(490, 500)]
+    assert [a["state"] for a in shown["map/499"]] == ["FAILED", "SUCCEEDED"]
+    assert more == 490

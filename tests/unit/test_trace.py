@@ -108,6 +108,15 @@ def test_failures_kills_retries_and_copies_are_marked() -> None:
     assert of(events, "X", cat="attempt,FAILED")[0]["cname"] == "terrible"
 
 
+def test_a_copy_after_a_copy_that_failed_is_no_retry() -> None:
+    slow = attempt(0, 0, "a", 0, ended_at=None, state="RUNNING")
+    copy = attempt(0, 0, "b", 0, attempt=1, state="FAILED", assigned_at=101.5, begun_at=102.0)
+    another = attempt(0, 0, "b", 0, attempt=2, assigned_at=104.0, begun_at=104.0, ended_at=105.0)
+    events = traced(slow, copy, another)
+    assert [e["name"] for e in of(events, "i")] == ["failed: s0 p0"]
+    assert len(of(events, "X", name="s0 p0 (speculative)")) == 2
+
+
 def test_attempts_of_one_slot_are_apart_though_clocks_disagree() -> None:
     one = attempt(0, 0, "a", 0, begun_at=101.0, ended_at=102.002)
     following = attempt(0, 1, "a", 0, begun_at=102.0, ended_at=103.0)
