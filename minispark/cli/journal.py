@@ -85,8 +85,10 @@ class LiveJournal:
         )
 
     def stages(self, job_id: str) -> list[KnownStage]:
-        stages = self._client.stages(job_id)
-        return [KnownStage(stage["node_id"], stage["tasks_total"]) for stage in stages]
+        return [
+            KnownStage(stage["node_id"], stage["tasks_total"] + stage["tasks_skipped"])
+            for stage in self._client.stages(job_id)
+        ]
 
     def attempts(
         self, job_id: str, stage: str | None = None, partition: int | None = None

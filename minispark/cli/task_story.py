@@ -260,6 +260,8 @@ def _state(job: KnownJob, task: TaskName, attempts: list[Document]) -> str:
     states = [attempt["state"] for attempt in attempts]
     if "SUCCEEDED" in states:
         return "SUCCEEDED"
+    if not states and job.state == "SUCCEEDED":
+        return "SKIPPED"
     if job.ended_at is not None:
         was_its_fault = bool(attempts) and f"{task.stage} partition {task.partition}" in (
             job.message or ""
@@ -293,6 +295,8 @@ def _ending(
         case "CANCELLED":
             why = f": {first_line(job.message)}" if job.message else ""
             return f"{task} was not finished, because its job {job.state}{why}."
+        case "SKIPPED":
+            return f"{task} was skipped: what would have been made of it was in the cache."
         case "RUNNING":
             assert last is not None
             slot = "" if last["slot"] is None else f", slot {last['slot']}"

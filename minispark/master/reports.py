@@ -24,19 +24,30 @@ ENTRIES_MAX = 65_536
 KIND_CHARS_MAX = 40
 OFFSETS_KEPT = 64
 """Pages after which a clock that was set is believed."""
+OWN_CLOCK_ERROR_S = 0.01
+WAY_S_MAX = 10.0
+"""A page that seems to come before it was sent, or so long after, means that a clock was set."""
 
 
 class WorkerClock:
-    """What leads from a worker's clock to UNIX time: the least that its last pages said. One that
-    waited on its way says more.
+    """What leads from a worker's clock to UNIX time: of a worker on this host, whose clock is ours,
+    exactly; of another one the least that its last pages said. One that waited on its way says
+    more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_offset_s: float | None = None) -> None:
+        """`own_offset_s`: from the clock of this host, where the worker reads that one."""
+        self._own_offset_s = own_offset_s
         self._offsets_s: deque[float] = deque(maxlen=OFFSETS_KEPT)
 
     def offset_s(self, page: msg.Reports, at_unix_s: float) -> float:
         """As of this page, which comes now."""
-        self._offsets_s.append(at_unix_s - page.sent_s)
+        told_s = at_unix_s - page.sent_s
+        if self._own_offset_s is not None:
+            took_s = told_s - self._own_offset_s
+            if -OWN_CLOCK_ERROR_S <= took_s <= WAY_S_MAX:
+                return self._own_offset_s
+        self._offsets_s.append(told_s)
         return min(self._offsets_s)
 
 

@@ -28,6 +28,7 @@ from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.channel import Channel
 from minispark.transport.framing import STRANGER_FRAME_BYTES_MAX
 from minispark.transport.handshake import ServerHandshake, refusal
+from minispark.transport.host import clock_offset_s, host_id
 
 HANDSHAKE_TIMEOUT_S = 2.0
 """A peer must authenticate within this time, and then register within it."""
@@ -81,6 +82,7 @@ class Sessions:
         self._connections_max = connections_max
         self._strangers_max = min(STRANGERS_MAX, max(1, connections_max // 2))
         self._token = token
+        self._host_id = host_id()
         self._post = post
         self._when_durable = when_durable
         self._selector = selectors.DefaultSelector()
@@ -323,6 +325,8 @@ class Sessions:
         identity = identity_of(message)
         session.worker_id = identity.worker_id
         session.name = identity.name
+        if message.host_id == self._host_id:
+            session.clock = WorkerClock(clock_offset_s())
         del self._strangers[session.number]
         with self._lock:
             older = self._by_worker.get(identity.worker_id)

@@ -1,5 +1,5 @@
-"""Which host this is: processes with the same host id may read each other's files by path; and
-which addresses only it can reach.
+"""Which host this is: processes with the same host id may read each other's files by path, and read
+the same clock; and which addresses only it can reach.
 
 Must not know who asks.
 """
@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+CLOCK_SAMPLES = 5
 
 
 def host_id() -> str:
@@ -22,6 +24,15 @@ def host_id() -> str:
     except OSError:
         boot = ""
     return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:32]
+
+
+def clock_offset_s() -> float:
+    """From this host's monotonic clock, which all its processes read, to UNIX time."""
+    samples: list[tuple[float, float]] = []
+    for _ in range(CLOCK_SAMPLES):
+        before_s, unix_s, after_s = time.monotonic(), time.time(), time.monotonic()
+        samples.append((after_s - before_s, unix_s - (before_s + after_s) / 2))
+    return min(samples)[1]  # between whose readings least time passed
 
 
 def addresses_of(host: str, port: int) -> list[tuple[Any, ...]]:

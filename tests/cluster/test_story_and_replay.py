@@ -372,6 +372,28 @@ def test_every_final_task_that_is_replayed_writes_what_it_wrote(
     }
 
 
+def test_a_task_that_was_skipped_can_be_replayed_all_the_same(
+    shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    asked = request(tmp_path, "warm", ["one 1", "two 2"], 2)
+    asked["dag"]["nodes"][-1]["cache"] = True
+    with shared_cluster.client() as client:
+        for _ in range(2):
+            info = client.submit(asked)
+            assert client.wait(info["id"], 60)["state"] == "SUCCEEDED"
+        skipped = [s["node_id"] for s in client.stages(info["id"]) if s["tasks_skipped"]]
+    assert skipped == [MAP]
+    story = shared_cluster.cli("story", f"last/{MAP}/1")
+    assert story.returncode == 0 and f"{MAP}/1 was skipped" in story.stdout
+    total = 0
+    for partition in range(2):
+        done = shared_cluster.cli("replay", f"last/sum/{partition}", "--json")
+        assert done.returncode == 0, done.stderr
+        total += json.loads(done.stdout)["records"]
+    assert total == 2
+    assert shared_cluster.cli("replay", f"last/{MAP}/1").stdout.startswith("parsed two\n")
+
+
 # --- after the cluster ---------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from minispark.transport import messages as msg
 from minispark.transport.codec import encode
 from minispark.transport.connection import Connection
 from minispark.transport.framing import STRANGER_FRAME_BYTES_MAX, encode_frame
+from minispark.transport.host import clock_offset_s
 from tests.unit.sockets import TIMEOUT_S, Failing, answer_to, until
 
 TOKEN = "secret"
@@ -316,6 +317,19 @@ def test_a_page_that_waited_on_its_way_moves_no_span() -> None:
         assert isinstance(event, ev.AttemptStarted) and event.span is not None
         begun.append(event.span.begun_s)
     assert begun == pytest.approx([1001.001, 1003.001, 1005.001])
+
+
+def test_a_worker_of_this_host_reads_our_clock_until_it_is_set() -> None:
+    clock = WorkerClock(own_offset_s=1000.0)
+    for sent_s, at_unix_s, offset_s in [
+        (1.0, 1001.5, 1000.0),  # it waited on its way
+        (2.0, 1001.999, 1000.0),
+        (3.0, 503.2, 500.2),  # it cannot come before it was sent
+        (4.0, 504.7, 500.2),
+        (5.0, 9005.0, 500.2),
+    ]:
+        assert clock.offset_s(msg.Reports((), 1, sent_s), at_unix_s) == pytest.approx(offset_s)
+    assert clock_offset_s() == pytest.approx(time.time() - time.monotonic(), abs=0.5)
 
 
 def test_f50_a_heartbeat_of_a_worker_counts_what_it_can(make_port: Callable[..., Port]) -> None:

@@ -175,6 +175,11 @@ def test_a_task_that_is_not_done_says_where_it_is(
     assert told(attempts, []).ending == ending
 
 
+def test_a_task_that_its_job_did_not_need_was_skipped() -> None:
+    story = told([], [], "SUCCEEDED")
+    assert story.state == "SKIPPED" and "was in the cache" in story.ending
+
+
 def test_events_that_are_no_longer_kept_are_missed() -> None:
     attempts = [attempt(0, "FAILED", cause="task", error="no"), attempt(1, "SUCCEEDED")]
     assert told(attempts, [event("ASSIGNED", 1, 103.0), event("SUCCEEDED", 1, 104.0)]).is_cut
