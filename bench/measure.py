@@ -12,6 +12,9 @@ from typing import Any
 
 from bench.site import Site
 
+BOUND_A_S = 0.93
+"""What two processes take for A on the machine for which the targets were set."""
+
 Lane = Callable[[], float]
 """Runs one thing once, checks its result (raises WrongResult), and returns its figure."""
 
@@ -27,17 +30,23 @@ class Target:
     limit: float
     is_ratio: bool = False
     is_floor: bool = False
+    is_time: bool = False
+    """How long something may take on the machine where the bound of A takes BOUND_A_S."""
 
-    def text(self, unit: str) -> str:
+    def text(self, unit: str, slowness: float = 1.0) -> str:
+        """`slowness`: how many times longer the bound takes here."""
         sign = ">=" if self.is_floor else "<="
+        if self.is_time and slowness != 1.0:
+            return f"{sign} {self.limit * slowness:.3g} {unit} ({self.limit:g} scaled)"
         return f"{sign} {self.limit:g} {'x' if self.is_ratio else unit}"
 
-    def is_met(self, value: float, ratio: float | None) -> bool | None:
+    def is_met(self, value: float, ratio: float | None, slowness: float = 1.0) -> bool | None:
         """None where there is nothing to compare."""
         seen = ratio if self.is_ratio else value
         if seen is None:
             return None
-        return seen >= self.limit if self.is_floor else seen <= self.limit
+        limit = self.limit * slowness if self.is_time else self.limit
+        return seen >= limit if self.is_floor else seen <= limit
 
 
 @dataclass(frozen=True, slots=True)

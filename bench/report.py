@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from tabulate import tabulate
 
-from bench.measure import Measure
+from bench.measure import BOUND_A_S, Measure, Target
 from bench.rounds import Figures, Spread
 from bench.site import ROOT
 from minispark import __version__
@@ -45,6 +45,7 @@ def result_document(measure: Measure, figures: Figures) -> dict[str, Any]:
         "baseline_is": measure.baseline,
         "target": target.text(measure.unit) if target is not None else None,
         "is_met": target.is_met(figures.ours.median, ratio) if target is not None else None,
+        "time_limit": target.limit if target is not None and target.is_time else None,
         "ratio": _spread(figures.ratio),
         "ours": _spread(figures.ours),
         "baseline": _spread(figures.baseline),
@@ -78,6 +79,7 @@ def document(
     peers: dict[str, str],
 ) -> dict[str, Any]:
     """All of one run: machine, versions, command, figures."""
+    found = scaled(list(results), scale)
     return {
         "format": FORMAT,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,7 +94,27 @@ def document(
             **{name: metadata.version(name) for name in PACKAGES},
             **peers,
         },
-        "results": list(results),
+        "results": found,
+    }
+
+
+def scaled(results: list[dict[str, Any]], scale: float) -> list[dict[str, Any]]:
+    """With limits of time as they are on this machine, if the run has the bound of all of A."""
+    bounds = [r["baseline"]["median"] for r in results if r["name"] == "A" and scale == 1.0]
+    if not bounds:
+        return results
+    slowness = bounds[0] / BOUND_A_S
+    return [_scaled(result, slowness) for result in results]
+
+
+def _scaled(result: dict[str, Any], slowness: float) -> dict[str, Any]:
+    if result["time_limit"] is None:
+        return result
+    target = Target(result["time_limit"], is_time=True)
+    return {
+        **result,
+        "target": target.text(result["unit"], slowness),
+        "is_met": target.is_met(result["ours"]["median"], None, slowness),
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -36,13 +36,14 @@ def open_no_ops(site: Site) -> Iterator[Lanes]:
 def open_health(site: Site) -> Iterator[Lanes]:
     with site.cluster(1, 1) as (cluster, _):
         parts = urlsplit(cluster.master_url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        address = (parts.hostname or "", parts.port or 80)
+        request = b"GET /health HTTP/1.1\r\nHost: %b\r\n\r\n" % parts.netloc.encode()
+        with socket.create_connection(address) as sock:
 
-        def ours() -> float:
-            return _p50_ms([_timed(lambda: _get_health(connection)) for _ in range(REQUESTS)])
+            def ours() -> float:
+                return _p50_ms([_timed(lambda: _get(sock, request)) for _ in range(REQUESTS)])
 
-        yield Lanes(ours, lambda: _p50_ms(round_trip_s(REQUESTS)))
-        connection.close()
+            yield Lanes(ours, lambda: _p50_ms(round_trip_s(REQUESTS)))
 
 
 @contextmanager
@@ -82,11 +83,15 @@ def open_cli_job(site: Site) -> Iterator[Lanes]:
         )
 
 
-def _get_health(connection: http.client.HTTPConnection) -> None:
-    connection.request("GET", "/health")
-    answer = connection.getresponse()
-    if (answer.status, answer.read()) != (200, b"OK"):
-        raise WrongResult(f"GET /health answers {answer.status}")
+def _get(sock: socket.socket, request: bytes) -> None:
+    """As a load generator asks: what is timed is the server, not a client that parses."""
+    sock.sendall(request)
+    answer = b""
+    while not answer.endswith(b"\r\n\r\nOK"):
+        piece = sock.recv(4096)
+        answer += piece
+        if not piece or not answer.startswith(b"HTTP/1.1 200 "[: len(answer)]):
+            raise WrongResult(f"GET /health answers {answer!r}")
 
 
 def _timed(act: Callable[[], object]) -> float:
@@ -107,14 +112,14 @@ MEASURES = (
     ),
     Measure(
         "job-cli", "100 lines, warm, by `submit --wait`", "ms", "`python -c 'import json'`",
-        Target(100.0), open_cli_job,
+        Target(100.0, is_time=True), open_cli_job,
     ),
     Measure(
         "health", "GET /health over one connection, p50", "ms", "a message there and back",
-        Target(0.2), open_health,
+        Target(0.2, is_time=True), open_health,
     ),
     Measure(
         "first-task", "from the submission to the first task's start, p50", "ms",
-        "a message there and back", Target(5.0), open_first_task,
+        "a message there and back", Target(5.0, is_time=True), open_first_task,
     ),
 )  # fmt: skip

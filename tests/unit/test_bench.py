@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench import command, growth, pages, peer, profile, registry, report
-from bench.measure import Lanes, Measure, Target, WrongResult
+from bench.measure import BOUND_A_S, Lanes, Measure, Target, WrongResult
 from bench.rounds import Figures, Spread, run_rounds
 from bench.site import ROOT, Site, peak_pss_bytes
 
@@ -140,6 +140,21 @@ def test_the_table_has_ratio_target_and_verdict() -> None:
         assert words in line
     assert "0.30 x (0.25 to 0.35)" in others[0] and "<= 0.5 x" in others[0] and "met" in others[0]
     assert "0.1 s bear" in others[1] and "<=" not in others[1]
+
+
+def test_limits_of_time_are_those_of_this_machine() -> None:
+    """The bound of A says how slow it is; other limits are the same everywhere."""
+    figures = Figures(spread(110.0), spread(2 * BOUND_A_S), None, {}, {}, None, None)
+    of_a = report.result_document(measure_of("A"), figures)
+    timed = replace(measure_of("x"), unit="ms", target=Target(100.0, is_time=True))
+    missed = report.result_document(timed, figures)
+    assert (missed["target"], missed["is_met"]) == ("<= 100 ms", False)
+    a, met = report.document([of_a, missed], [], 1, 1.0, {})["results"]
+    assert (met["target"], met["is_met"]) == ("<= 200 ms (100 scaled)", True)
+    assert a == of_a
+    (same,) = report.document([missed], [], 1, 1.0, {})["results"]
+    assert same == missed  # without the bound nobody knows
+    assert report.document([of_a, missed], [], 1, 0.5, {})["results"] == [of_a, missed]
 
 
 def test_the_document_says_where_and_how() -> None:
