@@ -7,29 +7,29 @@ import { progress } from "./parts.js";
 import { stageState } from "./stages.js";
 import { stateWord, t } from "./words.js";
 
-const WIDTH = 158, HEIGHT = 76, GAP_ALONG = 42, GAP_ACROSS = 16, EDGE = 8;
+const HEIGHT = 76, GAP_ACROSS = 16, EDGE = 8;
+const WIDTH_MAX = 158, WIDTH_MIN = 122, GAP_MAX = 42, GAP_MIN = 26;
 const SWEEPS = 4;
 const DRAWN_MAX = 256;
 
-/** `stages`: StageStats in plan order; `plan`: the physical plan, or null while there is none. */
-export function dagView({ request, state }, plan, stages, isNarrow) {
+/** `stages`: StageStats in plan order; `plan`: the physical plan, or null while there is none;
+ *  `room`: {width, isNarrow}, where it is to be drawn. */
+export function dagView({ request, state }, plan, stages, room) {
   const nodes = request.dag.nodes.slice(0, DRAWN_MAX);
   const known = new Set(nodes.map((node) => node.id));
   const edges = request.dag.edges.filter(([from, to]) => known.has(from) && known.has(to));
   const stagesOf = stagesByNode(plan, stages);
-  const places = layout(nodes, edges, isNarrow);
-  const width = Math.max(...places.map(({ x }) => x)) + WIDTH + EDGE;
-  const height = Math.max(...places.map(({ y }) => y)) + HEIGHT + EDGE;
-  const at = new Map(nodes.map((node, index) => [node.id, places[index]]));
+  const drawing = layout(nodes, edges, room);
+  const { width, height, places } = drawing;
   return [h(
     "div", { class: "scroll dag-scroll", tabindex: 0, role: "region", "aria-label": t("dag") },
     h("div", { class: "dag", style: { width: `${width}px`, height: `${height}px` } },
       s("svg", { class: "dag-edges", width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
         s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" },
           s("path", { class: "arrow", d: "M 0 0 L 8 4 L 0 8 z" }))),
-        edges.map(([from, to]) => edgeLine(at.get(from), at.get(to), isShuffle(from, to, stagesOf), isNarrow))),
+        drawing.ways.map((way) => edgeLine(way, isShuffle(way[0], way.at(-1), stagesOf), drawing))),
       h("ul", { class: "dag-nodes" },
-        nodes.map((node) => nodeCard(node, at.get(node.id), stagesOf.get(node.id) ?? [], state)))),
+        nodes.map((node) => nodeCard(node, places.get(node.id), drawing.nodeWidth, stagesOf.get(node.id) ?? [], state)))),
   ),
     h("p", { class: "hint" }, t("dag.shuffle"), " ",
       request.dag.nodes.length > DRAWN_MAX ? t("dag.more", { shown: DRAWN_MAX, total: request.dag.nodes.length }) : null),
@@ -52,14 +52,14 @@ function isShuffle(from, to, stagesOf) {
   return theirs.length > 0 && !theirs.some((stage) => mine.has(stage.index));
 }
 
-function nodeCard(node, place, stages, jobState) {
+function nodeCard(node, place, width, stages, jobState) {
   const total = sum(stages, "tasks_total"), done = sum(stages, "tasks_completed");
   const whole = { tasks_total: total, tasks_completed: done, tasks_running: sum(stages, "tasks_running"), tasks_skipped: sum(stages, "tasks_skipped"), failed_attempts: sum(stages, "failed_attempts") };
   const state = stages.length ? stageState(whole, jobState) : "PENDING";
   const what = [node.op, node.fn_name ?? node.expr ?? null].filter(Boolean).join(" · ");
   return h(
     "li",
-    { class: `node ${state}`, "data-key": node.id, style: { left: `${place.x}px`, top: `${place.y}px`, width: `${WIDTH}px`, height: `${HEIGHT}px` } },
+    { class: `node ${state}`, "data-key": node.id, style: { left: `${place.x}px`, top: `${place.y}px`, width: `${width}px`, height: `${HEIGHT}px` } },
     h("div", { class: "line" },
       own(node.id, { class: "node-id", title: node.id }),
       stages.length ? h("span", { class: "tag", title: t("stage.of") }, stages.map((stage) => stage.index).join(", ")) : null),
@@ -75,31 +75,55 @@ function sum(stages, name) {
   return stages.reduce((total, stage) => total + (stage[name] ?? 0), 0);
 }
 
-function edgeLine(from, to, isShuffleEdge, isNarrow) {
-  const [x1, y1] = isNarrow ? [from.x + WIDTH / 2, from.y + HEIGHT] : [from.x + WIDTH, from.y + HEIGHT / 2];
-  const [x2, y2] = isNarrow ? [to.x + WIDTH / 2, to.y] : [to.x, to.y + HEIGHT / 2];
-  const bend = isNarrow
-    ? `C ${x1} ${(y1 + y2) / 2} ${x2} ${(y1 + y2) / 2} ${x2} ${y2}`
-    : `C ${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;
-  return s("path", { class: isShuffleEdge ? "edge shuffle" : "edge", d: `M ${x1} ${y1} ${bend}`, "marker-end": "url(#arrow)" });
+/** Through the middles of the places that were kept free for it. */
+function edgeLine(way, isShuffleEdge, { places, nodeWidth, isNarrow }) {
+  const ends = way.map((id) => {
+    const { x, y } = places.get(id);
+    return isNarrow
+      ? { in: [x + nodeWidth / 2, y], out: [x + nodeWidth / 2, y + HEIGHT] }
+      : { in: [x, y + HEIGHT / 2], out: [x + nodeWidth, y + HEIGHT / 2] };
+  });
+  let line = `M ${ends[0].out.join(" ")}`;
+  for (let index = 1; index < ends.length; index += 1) {
+    const [x1, y1] = ends[index - 1].out, [x2, y2] = ends[index].in;
+    const middle = isNarrow ? (y1 + y2) / 2 : (x1 + x2) / 2;
+    line += isNarrow ? ` C ${x1} ${middle} ${x2} ${middle} ${x2} ${y2}` : ` C ${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`;
+    if (index < ends.length - 1) line += ` L ${ends[index].out.join(" ")}`;
+  }
+  return s("path", { class: isShuffleEdge ? "edge shuffle" : "edge", d: line, "marker-end": "url(#arrow)" });
 }
 
-/** Where each node stands: layers by the longest way from a reader, few crossings between them. */
-function layout(nodes, edges, isNarrow) {
+/** Where each node stands: layers by the longest way from a reader, few crossings between them.
+ *  An edge over several layers has a free place in each, so that it passes behind no node. */
+function layout(nodes, edges, { width: room, isNarrow }) {
   const rank = ranks(nodes, edges);
   const layers = [];
   nodes.forEach((node) => (layers[rank.get(node.id)] ??= []).push(node.id));
-  untangle(layers, edges);
+  const ways = edges.map(([from, to], index) => {
+    const way = [from];
+    for (let depth = rank.get(from) + 1; depth < rank.get(to); depth += 1) {
+      const id = `${index} ${depth}`; // no node has such an id
+      layers[depth].push(id);
+      way.push(id);
+    }
+    return [...way, to];
+  });
+  untangle(layers, ways.flatMap((way) => way.slice(1).map((id, index) => [way[index], id])));
   const widest = Math.max(...layers.map((layer) => layer.length));
-  const across = (isNarrow ? WIDTH : HEIGHT) + GAP_ACROSS;
-  const along = (isNarrow ? HEIGHT : WIDTH) + GAP_ALONG;
+  const step = isNarrow ? WIDTH_MAX + GAP_MAX : (room - 2 * EDGE) / layers.length;
+  const gap = Math.min(GAP_MAX, Math.max(GAP_MIN, 0.2 * step));
+  const nodeWidth = Math.floor(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, step - gap)));
+  const across = (isNarrow ? nodeWidth : HEIGHT) + GAP_ACROSS;
+  const along = (isNarrow ? HEIGHT : nodeWidth) + gap;
   const places = new Map();
   layers.forEach((layer, depth) => layer.forEach((id, index) => {
     const side = EDGE + across * (index + (widest - layer.length) / 2);
     const deep = EDGE + along * depth;
     places.set(id, isNarrow ? { x: side, y: deep } : { x: deep, y: side });
   }));
-  return nodes.map((node) => places.get(node.id));
+  const sides = 2 * EDGE + across * widest - GAP_ACROSS, deeps = 2 * EDGE + along * layers.length - gap;
+  const [width, height] = isNarrow ? [sides, deeps] : [deeps, sides];
+  return { places, ways, nodeWidth, isNarrow, width, height };
 }
 
 function ranks(nodes, edges) {

@@ -15,7 +15,7 @@ export function headerView(store) {
     store.isClosed ? null : h("nav", { "aria-label": t("nav") }, VIEWS.map(([view, href]) =>
       h("a", { href, "aria-current": view === current ? "page" : null }, t(`nav.${view}`)))),
     h("div", { class: "header-end" },
-      store.isClosed ? null : h("span", { class: `link-state ${store.lostAt ? "bad" : "good"}` },
+      store.isClosed ? null : h("span", { class: `link-state ${store.lostAt ? "bad" : store.overview ? "good" : ""}` },
         h("span", { class: "dot" }), store.lostAt ? t("link.lost") : store.overview ? t("link.live") : t("loading")),
       button(t(`theme.${store.theme}`), "theme", { class: "quiet-button", "aria-label": t("theme.label", { theme: t(`theme.${store.theme}`) }) })),
   ];

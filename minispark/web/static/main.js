@@ -43,7 +43,11 @@ const store = {
   filters: { kind: "", outcome: "", worker: "", job: "", text: "" },
   submit: { kind: "words", error: null, plan: null, isBusy: false },
   theme: localStorage.getItem(THEME_KEY) ?? "auto",
-  get isNarrow() { return NARROW.matches; },
+  /** Where a drawing goes: how wide a panel is inside. */
+  get room() {
+    const width = main.clientWidth - 90;
+    return { width, isNarrow: NARROW.matches };
+  },
   /** The master's clock. */
   now() { return Date.now() / 1000 + this.clockSkew; },
 };
@@ -357,7 +361,7 @@ window.addEventListener("hashchange", () => {
   main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
 });
-NARROW.addEventListener("change", draw);
+window.addEventListener("resize", draw);
 setInterval(() => {
   if (!document.hidden && (store.lostAt || store.overview)) draw();
 }, 1000);

@@ -21,7 +21,7 @@ export function jobView(store) {
   return [
     heading(info, job, now),
     info.state === "FAILED" ? failure(info) : null,
-    panel(t("dag"), { "data-key": "dag" }, dagView(info, plan, stages, store.isNarrow)),
+    panel(t("dag"), { "data-key": "dag" }, dagView(info, plan, stages, store.room)),
     panel(t("timeline"), { "data-key": "timeline", tools: zoomButtons(store) },
       attempts.length ? timelineView(attempts, job.attemptsTotal, now, store)
         : empty(t("timeline.none"), info.note)),
