@@ -102,6 +102,8 @@ CLUSTER = Object(
         "http_port": Whole(1, PORT_MAX),
         "socket_port": Whole(1, PORT_MAX),
         "state_dir": Text(),
+        "task_retries_max": COUNT,
+        "worker_losses_max": COUNT,
         "workers": ListOf(WORKER_INFO),
     },
 )
