@@ -76,7 +76,7 @@ DAG_NODE = Object(
 DAG = Object(
     "Dag",
     {
-        "nodes": ListOf(DAG_NODE, entries_max=NODES_MAX),
+        "nodes": ListOf(DAG_NODE, 1, NODES_MAX),
         "edges": ListOf(ListOf(Text(), 2, 2), entries_max=EDGES_MAX),
     },
 )
