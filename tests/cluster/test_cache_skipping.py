@@ -187,7 +187,8 @@ def test_what_a_worker_had_that_was_killed_is_made_again(
     assert inputs.parsed == 2 * LINES
     said = documents(cluster, job_id)
     states = Counter(task["state"] for task in said["tasks"])
-    assert states == {"SUCCEEDED": 8, "CANCELLED": 2}  # two found nothing
+    # those that were sent there found nothing; none was sent where nobody was back yet
+    assert states.pop("CANCELLED", 0) <= 2 and states == {"SUCCEEDED": 8}
     assert said["metrics"]["failed_tasks"] == said["job"]["retries"] == 0
     job_id = submit(cluster, inputs.job(3))
     assert finish(cluster, job_id) == inputs.expected(3)
