@@ -118,6 +118,10 @@ class Cluster:
             parts.append(f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}")
         return "\n".join(parts)
 
+    def said(self, what: str, about: str) -> int:
+        """How many lines of the logs say that of somebody: `worker=worker-1`."""
+        return sum(what in line and about in line.split() for line in self.logs().split("\n"))
+
     def close(self) -> list[psutil.Process]:
         """Stop it; returns what had to be killed, and removes the directory."""
         self.note_processes()

@@ -146,7 +146,7 @@ def test_f17_outputs_are_read_where_they_are_after_their_worker_moved(
         try:
             wait_until(
                 lambda: (
-                    cluster.logs().count(f"{mapper} is Down") == 1
+                    cluster.said("worker DOWN", f"worker={mapper}") == 1
                     and (number == signal.SIGSTOP or up_count(client) == 2)
                 ),
                 "the master knows where it is",

@@ -273,16 +273,36 @@ def test_f21_a_worker_that_cannot_keep_its_id_registers_once_and_says_so(
     assert cluster.logs().count("ERROR worker-1 its id cannot be kept") == 1
 
 
+GREEDY = """
+import time
+
+HELD = []
+
+def take(value):
+    while len(HELD) < 512:  # MB, should nobody stop it
+        HELD.append(b"x" * (1 << 20))
+        time.sleep(0.01)
+    return value
+"""
+
+
 def test_f21_a_task_far_over_its_memory_is_stopped_and_the_worker_survives(
-    make_cluster: Callable[..., Cluster], text: Path
+    make_cluster: Callable[..., Cluster],
 ) -> None:
     cluster = make_cluster(
-        "memory.task_max_mb=1", "scheduler.task_retries_max=0", workers=1, threads=1
+        "memory.task_max_mb=4", "scheduler.task_retries_max=0", workers=1, threads=1
     )
+    nodes = [
+        {"id": "read", "op": "read_text", "path": str(SMALL)},
+        {"id": "take", "op": "map", "fn": "greedy:take"},
+    ]
     with cluster.client() as client:
-        info = client.wait(client.submit(jobs.word_count(str(text), 1))["id"], timeout_s=60)
+        request = jobs.job(nodes, 1, modules={"greedy": GREEDY})
+        info = client.wait(client.submit(request)["id"], timeout_s=60)
         assert info["state"] == "FAILED"
-        assert "memory.task_max_mb (1 MB)" in info["status"]["Failed"].splitlines()[0]
+        assert "memory.task_max_mb (4 MB)" in info["status"]["Failed"].splitlines()[0]
+        info = client.wait(client.submit(jobs.word_count(str(SMALL), 1))["id"], timeout_s=60)
+        assert info["state"] == "SUCCEEDED"
     assert cluster.process("worker-1")["restarts"] == 0
 
 

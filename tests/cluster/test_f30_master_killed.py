@@ -143,7 +143,7 @@ def test_f32_a_worker_that_drains_after_a_restart_of_the_master_ends_what_it_run
         wait_until(lambda: client.job(info["id"])["tasks"]["running"] == 2, "both maps are placed")
         wait_for_heartbeats(client)  # that they started was said, and confirmed, before that
         kill_master(cluster)
-        wait_until(lambda: cluster.logs().count("master worker-2 registered") == 2, "it is back")
+        wait_until(lambda: cluster.said("worker UP", "worker=worker-2") == 2, "it is back")
         os.kill(cluster.process("worker-2")["pid"], DRAIN_SIGNAL)
         wait_for_heartbeats(client)  # and before them, that it drains
         for executor in executors:
@@ -296,7 +296,7 @@ def test_f31_one_unreadable_job_does_not_stop_the_master(
     with cluster.client() as client:
         assert client.job(good)["state"] == "PENDING"
         assert "cannot be read" in client.job(bad)["status"]["Failed"]
-    assert f"job {bad} FAILED" in cluster.logs()
+    assert cluster.said("job FAILED", f"job={bad}") == 1
     state = f"SELECT state FROM jobs WHERE job_id = '{bad}'"
     wait_until(lambda: rows(cluster, state) == [("FAILED",)], "that is in the journal")
 
