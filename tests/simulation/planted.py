@@ -13,7 +13,7 @@ import pytest
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import AttemptState, Cause
-from minispark.scheduling import attempts, core, early, job_run, recovery
+from minispark.scheduling import attempts, core, early, recovery, stage_run
 from minispark.scheduling.attempts import AttemptOutcomes, expected_files
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.dispatch import Dispatcher
@@ -128,7 +128,7 @@ def _no_own_reads(patch: pytest.MonkeyPatch) -> None:
         kept = [tuple(part for part in reads.parts if part[1]) for reads in original(stage)]
         return tuple(replace(r, parts=p) for r, p in zip(original(stage), kept, strict=True))
 
-    wrap(patch, job_run, "reads_of", without_own)
+    wrap(patch, stage_run, "reads_of", without_own)
 
 
 @bug("a task that is tried again does not wait for its own input", "has ready")

@@ -59,7 +59,10 @@ def test_cpu_is_what_was_used_since_the_last_time(cache: PartitionCache) -> None
 def test_executors_count_without_what_they_share(cache: PartitionCache) -> None:
     meter = LoadMeter(cache)
     alone = meter.measure({}).rss_bytes
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    words = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it is there, with all that it needs
         both = meter.measure({child.pid: 0}).rss_bytes
         shared = meter.measure({child.pid: 1 << 40}).rss_bytes
         child.kill()
