@@ -6,6 +6,7 @@ where anything is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from minispark.model.plan import (
@@ -104,10 +105,23 @@ def _stages_read(source: Source, partition: int) -> tuple[int, ...]:
 
 
 def uses_cache(program: StageProgram) -> bool:
-    """Whether its tasks have such keys."""
-    return bool(kept_keys(program, "", 0) or wanted_keys(program, "", 0))
+    """Whether some of its tasks have such keys."""
+    firsts = _firsts(program.source)
+    return any(kept_keys(program, "", n) or wanted_keys(program, "", n) for n in firsts)
 
 
 def keeps_for_job(program: StageProgram) -> bool:
-    """Whether its tasks keep something in the cache until their job ends."""
-    return any(key.startswith(":") for key in kept_keys(program, "", 0))
+    """Whether some of its tasks keep something in the cache until their job ends."""
+    keys = (key for n in _firsts(program.source) for key in kept_keys(program, "", n))
+    return any(key.startswith(":") for key in keys)
+
+
+def _firsts(source: Source) -> Iterator[int]:
+    """A partition of each kind: those of one branch of a union have the same steps."""
+    if not isinstance(source, UnionAll):
+        yield 0
+        return
+    first = 0
+    for branch in source.branches:
+        yield first
+        first += branch.partitions

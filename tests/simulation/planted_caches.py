@@ -11,7 +11,6 @@ from minispark.scheduling import dispatch
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.cache_sites import CacheSites
 from minispark.scheduling.skipping import Skipping
-from minispark.scheduling.stage_run import StageRun
 from tests.simulation.planting import bug, nothing, wrap
 
 
@@ -26,11 +25,10 @@ def _nothing_opened(patch: pytest.MonkeyPatch) -> None:
 
 @bug("a task of which the input is skipped is copied", "is copied, and its input is skipped")
 def _copies_of_expecting(patch: pytest.MonkeyPatch) -> None:
-    def is_missing(original: Any, self: StageRun, task: Any) -> bool:
-        group = self.group_of(task)
-        return bool(task.missing or group.missing)
+    def is_straggler(original: Any, attempt: Any, *more: Any) -> bool:
+        return bool(attempt.stage.group_of(attempt.task).unmade) or original(attempt, *more)
 
-    wrap(patch, StageRun, "is_missing", is_missing)
+    wrap(patch, dispatch, "is_straggler", is_straggler)
 
 
 @bug("a task of which the input is skipped goes anywhere", "its records are at")

@@ -60,7 +60,7 @@ def _no_holding(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MasterLoop, "_make_durable", make_durable)
 
 
-@bug("a batch that a full disk refused is not tried again", "moved again after it ended")
+@bug("a batch that a full disk refused is not tried again", "the totals say")
 def _no_second_try(patch: pytest.MonkeyPatch) -> None:
     def carry_out(original: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
         with suppress(sqlite3.Error):

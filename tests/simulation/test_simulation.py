@@ -53,7 +53,7 @@ def test_f61_every_job_ends_and_nothing_contradicts_itself(first: int) -> None:
 def test_f61_stages_are_skipped_and_run_after_all_where_caches_lost_what_was_expected() -> None:
     expected = missed = 0
     rare = Faults(60.0, pause_every_s=0.0, drain_every_s=0.0, kill_master=0.0, evict=0.3)
-    for seed in range(20):
+    for seed in range(40):
         simulation = Simulation(seed, jobs=5, faults=rare)
         simulation.run()
         expected += simulation.watch.caches.expected
