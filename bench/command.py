@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, words: list[str]) -> int:
 
     results, are_right = measure(measures, site, args.rounds, args.quiet, document_of)
     document = document_of(results)
-    print(json.dumps(document, indent=2) if args.json else report.table(results))
+    print(json.dumps(document, indent=2) if args.json else report.table(document["results"]))
     return 0 if are_right else 1
 
 
