@@ -73,11 +73,13 @@ def entry(name: str, pid: int | None, birth: str | None = None, state: str = "RU
     }
 
 
-def write_cluster(master: HttpMaster, *workers: Any, master_pid: int | None = None) -> None:
+def write_cluster(
+    master: HttpMaster, *workers: Any, master_pid: int | None = None, control: Path | None = None
+) -> None:
     own = os.getpid()
     processes = [entry("supervisor", own), entry("master", master_pid or own), *workers]
     folder = master.inputs.parent / "state"
-    document = {"processes": processes, "control": str(folder / "control.sock")}
+    document = {"processes": processes, "control": str(control or folder / "control.sock")}
     (folder / "cluster.json").write_text(json.dumps(document))
 
 
@@ -124,8 +126,9 @@ def test_restart_asks_the_supervisor(master: HttpMaster, worker: subprocess.Pope
         asked.append(question)
         return {"names": ["worker-1"]} if len(asked) == 1 else {"error": "it is stopping"}
 
-    write_cluster(master, entry("worker-1", worker.pid))
     control = ControlServer(master.inputs.parent / "state", answer)
+    # which lies elsewhere where the directory's name is long
+    write_cluster(master, entry("worker-1", worker.pid), control=control.path)
     try:
         for status in (200, 503):
             control._sock.settimeout(10)
