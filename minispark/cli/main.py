@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from minispark import __version__
+from minispark.cli import COMMON
 from minispark.errors import (
     ClusterRuns,
     ConfigError,
@@ -29,7 +30,6 @@ from minispark.model.safe_text import escaped
 if TYPE_CHECKING:
     from minispark.cli.pages import Page
 
-COMMON = "options of every command"
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "start a master and workers"),
     "down": ("down", "stop the cluster"),

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from minispark.cli.main import COMMON
+from minispark.cli import COMMON
 
 NAMES_CHARS = 28
 LINE_CHARS = 98
