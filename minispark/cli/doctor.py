@@ -86,7 +86,9 @@ def _limits() -> Iterator[Check]:
     import resource
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield "open files", files >= FILES_MIN, f"{files} (raise with ulimit -n {FILES_MIN})"
+    is_enough = files >= FILES_MIN
+    hint = "" if is_enough else f": raise it with `ulimit -n {FILES_MIN}`"
+    yield "open files", is_enough, f"{files} ({FILES_MIN} are needed){hint}"
 
 
 def _ports(config: Config) -> Iterator[Check]:

@@ -45,7 +45,7 @@ def _print(document: dict[str, Any], args: argparse.Namespace) -> None:
             process["state"],
             age(process["uptime_s"]),
             f"{process['cpu_percent']:.0f}%",
-            f"{process['rss_bytes'] / 2**20:.0f} MB",
+            f"{process['rss_bytes'] / 1e6:.0f} MB",
             process["restarts"],
             " ".join(f"{name}:{port}" for name, port in process["ports"].items()),
             process.get("reason") or "",

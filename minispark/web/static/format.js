@@ -25,9 +25,9 @@ export function percent(number) {
 
 export function bytes(number) {
   if (number === null || number === undefined) return NONE;
-  const units = ["B", "KB", "MB", "GB", "TB"];
+  const units = ["B", "kB", "MB", "GB", "TB"]; // decimal, as `explain --analyze` has them
   let rest = number, unit = 0;
-  while (rest >= 1024 && unit < units.length - 1) { rest /= 1024; unit += 1; }
+  while (rest >= 1000 && unit < units.length - 1) { rest /= 1000; unit += 1; }
   return `${(rest < 100 && unit ? oneDigit : whole).format(rest)} ${units[unit]}`;
 }
 
