@@ -67,10 +67,6 @@ class WorkerCounters:
         self._throughput = Throughput(started_at)
         self._by_duration = [0] * (len(DURATION_BOUNDS_S) + 1)
 
-    @property
-    def executed(self) -> int:
-        return self.succeeded + self.failed
-
     def count(self, is_success: bool, records: int, latency_ms: float, now: float) -> None:
         """A task ended after `latency_ms` milliseconds."""
         if is_success:
