@@ -5,6 +5,7 @@ Must not know protocols, nor who is to be turned away.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import time
@@ -31,7 +32,7 @@ class Acceptor:
     def accept(self) -> tuple[socket.socket, Any] | None:
         """The next connection and its address; None when there is none to be had now.
 
-        Raises OSError once the listening socket is closed.
+        Raises OSError once the listening socket is closed, or shut down to be closed.
         """
         self.is_exhausted = False
         try:
@@ -39,7 +40,7 @@ class Acceptor:
         except (BlockingIOError, ConnectionAbortedError):
             return None  # nobody is there, or not any more
         except OSError as error:
-            if self._listening.fileno() < 0:
+            if self._listening.fileno() < 0 or error.errno == errno.EINVAL:
                 raise
             self.exhausted(error)
             return None
