@@ -48,9 +48,14 @@ def open_job(site: Site) -> Iterator[Lanes]:
         yield Lanes(ours)
 
 
+def no_ops(site: Site) -> int:
+    """Tasks of one run."""
+    return max(1, int(NO_OPS * site.scale))
+
+
 @contextmanager
 def open_tasks(site: Site) -> Iterator[Lanes]:
-    count = max(1, int(NO_OPS * site.scale))
+    count = no_ops(site)
     with (
         tempfile.TemporaryDirectory(prefix="minispark-bench-") as folder,
         site.cluster(2, 1) as (_, client),

@@ -38,7 +38,7 @@ class Target:
         sign = ">=" if self.is_floor else "<="
         if self.is_time and slowness != 1.0:
             return f"{sign} {self.limit * slowness:.3g} {unit} ({self.limit:g} scaled)"
-        return f"{sign} {self.limit:g} {'x' if self.is_ratio else unit}"
+        return f"{sign} {float(f'{self.limit:.3g}'):g} {'x' if self.is_ratio else unit}"
 
     def is_met(self, value: float, ratio: float | None, slowness: float = 1.0) -> bool | None:
         """None where there is nothing to compare."""
@@ -47,6 +47,11 @@ class Target:
             return None
         limit = self.limit * slowness if self.is_time else self.limit
         return seen >= limit if self.is_floor else seen <= limit
+
+
+def at_most(ratios: Mapping[str, float]) -> dict[str, Target]:
+    """By peer: at most so many times what it takes."""
+    return {name: Target(ratio, is_ratio=True) for name, ratio in ratios.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +80,5 @@ class Measure:
     """What the ratio is to; empty: there is none."""
     target: Target | None
     open: Callable[[Site], AbstractContextManager[Lanes]]
-    peers_max: Mapping[str, float] = field(default_factory=dict)
-    """Target: at most so many times what that peer takes."""
+    peer_targets: Mapping[str, Target] = field(default_factory=dict)
+    """Of the ratio to what that peer takes, or does."""

@@ -11,16 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.measure import Lane, WrongResult
+from bench.peers.serve import NO_OPS
 from bench.site import ROOT, Site
 
 PEERS = ("duckdb", "polars", "pyspark", "pyspark-rdd", "ray", "dask")
+TASK_PEERS = ("pyspark-rdd", "ray", "dask")
+"""Those whose users can run single tasks."""
 
 
 class PeerFailed(Exception):
@@ -44,11 +47,11 @@ class Peer:
             self.close()
             raise
 
-    def job(self, which: str, paths: list[str]) -> dict[str, Any]:
+    def job(self, which: str, paths: list[str], **more: Any) -> dict[str, Any]:
         """Seconds and what was found. Raises PeerFailed."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"which": which, "paths": paths}) + "\n")
+            self._process.stdin.write(json.dumps({"which": which, "paths": paths, **more}) + "\n")
             self._process.stdin.flush()
         except OSError as error:
             raise PeerFailed(f"{self.name} ended: {self._last_line()}") from error
@@ -83,22 +86,46 @@ def peer_lanes(
     site: Site, which: str, paths: list[str], expected: tuple[int, int], is_cold: bool = False
 ) -> Iterator[dict[str, Lane]]:
     """A lane for each of the site's peers that can do this job; cold: from its start to its end."""
-    lanes: dict[str, Lane] = {}
+    with _peers(site, site.peers, which, partial(Peer.job, which=which, paths=paths)) as peers:
+        if is_cold:
+            python = site.peer_python
+            yield {p.name: partial(_cold, p.name, python, which, paths, expected) for p in peers}
+        else:
+            yield {p.name: partial(_warm, p, which, paths, expected) for p in peers}
+
+
+@contextmanager
+def task_lanes(site: Site, count: int) -> Iterator[dict[str, Lane]]:
+    """For each of the site's peers that runs single tasks: no-ops a second, in a run of `count`."""
+    names = tuple(name for name in site.peers if name in TASK_PEERS)
+    with _peers(site, names, NO_OPS, partial(_no_ops, count=count)) as peers:
+        yield {peer.name: partial(_no_ops, peer, count) for peer in peers}
+
+
+@contextmanager
+def _peers(
+    site: Site, names: tuple[str, ...], which: str, warm_up: Callable[[Peer], object]
+) -> Iterator[list[Peer]]:
+    """Those of that name that can do this; warm."""
+    peers = []
     with ExitStack() as at_end:
-        for name in site.peers:
+        for name in names:
             folder = Path(at_end.enter_context(tempfile.TemporaryDirectory()))
             try:
                 peer = Peer(name, site.peer_python, folder)
                 at_end.callback(peer.close)
-                peer.job(which, paths)  # it can do that, and is warm
+                warm_up(peer)
             except PeerFailed as error:
                 print(f"{which}: without {error}", file=sys.stderr)
                 continue
-            if is_cold:
-                lanes[name] = partial(_cold, name, site.peer_python, which, paths, expected)
-            else:
-                lanes[name] = partial(_warm, peer, which, paths, expected)
-        yield lanes
+            peers.append(peer)
+        yield peers
+
+
+def _no_ops(peer: Peer, count: int) -> float:
+    answer = peer.job(NO_OPS, [], count=count)
+    _check(peer.name, answer, (count, count))
+    return count / float(answer["seconds"])
 
 
 def _warm(peer: Peer, which: str, paths: list[str], expected: tuple[int, int]) -> float:

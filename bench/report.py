@@ -50,7 +50,7 @@ def result_document(measure: Measure, figures: Figures) -> dict[str, Any]:
         "ours": _spread(figures.ours),
         "baseline": _spread(figures.baseline),
         "peers": {
-            name: _peer(measure.peers_max.get(name), spread, figures.others_ratio[name])
+            name: _peer(measure.peer_targets.get(name), spread, figures.others_ratio[name])
             for name, spread in figures.others.items()
         },
         "peak_bytes": figures.peak_bytes,
@@ -58,12 +58,12 @@ def result_document(measure: Measure, figures: Figures) -> dict[str, Any]:
     }
 
 
-def _peer(limit: float | None, theirs: Spread, ratio: Spread) -> dict[str, Any]:
+def _peer(target: Target | None, theirs: Spread, ratio: Spread) -> dict[str, Any]:
     return {
         "figure": asdict(theirs),
         "ratio": asdict(ratio),
-        "target": f"<= {limit:.3g} x" if limit is not None else None,
-        "is_met": ratio.median <= limit if limit is not None else None,
+        "target": target.text("x") if target is not None else None,
+        "is_met": target.is_met(ratio.median, ratio.median) if target is not None else None,
     }
 
 

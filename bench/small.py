@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bench import latency
 from bench.cold import MINISPARK
 from bench.measure import Lanes, Measure, Target, WrongResult
+from bench.peer import task_lanes
 from bench.ping_pong import messages_per_s, round_trip_s
 from bench.site import Site
 from bench.warm import run_job
@@ -28,8 +29,9 @@ CLI_JOBS = 5
 
 @contextmanager
 def open_no_ops(site: Site) -> Iterator[Lanes]:
-    with latency.open_tasks(site) as lanes:
-        yield Lanes(lanes.ours, lambda: messages_per_s(PING_PONG_S))
+    count = latency.no_ops(site)
+    with latency.open_tasks(site) as lanes, task_lanes(site, count) as peers:
+        yield Lanes(lanes.ours, lambda: messages_per_s(PING_PONG_S), peers)
 
 
 @contextmanager
@@ -109,6 +111,7 @@ MEASURES = (
         "no-ops", "tasks that map an empty file, journal on, beside bare messages", "1/s",
         "messages there and back, one at a time",
         Target(10_000 / 34_300, is_ratio=True, is_floor=True), open_no_ops,
+        {"ray": Target(4.0, is_ratio=True, is_floor=True)},
     ),
     Measure(
         "job-cli", "100 lines, warm, by `submit --wait`", "ms", "`python -c 'import json'`",

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from bench import bound
-from bench.measure import Lane, Lanes, Measure, Target, WrongResult
+from bench.measure import Lane, Lanes, Measure, Target, WrongResult, at_most
 from bench.peer import peer_lanes
 from bench.profile import split
 from bench.site import Site, peak_pss_bytes
@@ -130,14 +130,14 @@ def _warm(
     which: str,
     what: str,
     limit: float | None,
-    peers_max: Mapping[str, float] | None = None,
+    peer_limits: Mapping[str, float] | None = None,
     plan: str = "fused",
 ) -> Measure:
     baseline = "two processes, arbitrary functions" if which.endswith("-own") else "two processes"
     name = which if plan == "fused" else f"{which}-{plan}"
     target = Target(limit, is_ratio=True) if limit is not None else None
     opened = partial(open_warm, which, plan)
-    return Measure(name, what, "s", baseline, target, opened, peers_max or {})
+    return Measure(name, what, "s", baseline, target, opened, at_most(peer_limits or {}))
 
 
 LEVEL = 1.1

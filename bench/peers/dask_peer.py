@@ -34,6 +34,9 @@ class Session:
         ]
         self._client.gather(joined)
 
+    def no_ops(self, count: int) -> int:
+        return sum(self._client.gather(self._client.map(by_hand.nothing, range(count), pure=False)))
+
     def close(self) -> None:
         self._client.close()
 

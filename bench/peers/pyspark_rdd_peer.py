@@ -6,6 +6,7 @@ import shutil
 from operator import add
 from pathlib import Path
 
+from bench.peers import by_hand
 from bench.peers.pyspark_peer import spark_session
 
 
@@ -32,6 +33,9 @@ class Session:
         shutil.rmtree(out)
         rows = left.join(right, 2).map(lambda row: f"{row[0]}\t({row[1][0]},{row[1][1]})")
         rows.saveAsTextFile(str(out))
+
+    def no_ops(self, count: int) -> int:
+        return self._context.parallelize(range(count), count).map(by_hand.nothing).sum()
 
     def close(self) -> None:
         self._spark.stop()

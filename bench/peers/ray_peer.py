@@ -22,6 +22,7 @@ class Session:
         self._count = ray.remote(by_hand.count)
         self._merge = ray.remote(by_hand.merge)
         self._join = ray.remote(by_hand.join)
+        self._nothing = ray.remote(by_hand.nothing)
 
     def word_count(self, path: str, has_header: bool, out: Path) -> None:
         counted = [self._count.remote(path, *r) for r in by_hand.ranges(path, has_header)]
@@ -30,6 +31,9 @@ class Session:
     def join(self, sales: str, products: str, out: Path) -> None:
         parts = enumerate(by_hand.ranges(sales, True))
         ray.get([self._join.remote(str(out), i, sales, *r, products) for i, r in parts])
+
+    def no_ops(self, count: int) -> int:
+        return sum(ray.get([self._nothing.remote(i) for i in range(count)]))
 
     def close(self) -> None:
         ray.shutdown()

@@ -3,7 +3,8 @@
 usage: python -m bench.peers.serve NAME FOLDER
 A peer's module has `start(folder)`, which gives a session, and of that `word_count(path,
 has_header, out)` and `join(sales, products, out)`: they write lines `key<TAB>value` to files in
-`out`. What is found there is counted when the clock has stopped.
+`out`. What is found there is counted when the clock has stopped. One that runs single tasks has
+`no_ops(count)` as well: how many tasks of `by_hand.nothing` gave their answer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ MODULES = {
     "ray": "ray_peer",
     "dask": "dask_peer",
 }
+
+NO_OPS = "no-ops"
 
 
 def main() -> None:
@@ -52,6 +55,8 @@ def main() -> None:
 
 def run(session: Any, job: dict[str, Any], out: Path) -> dict[str, Any]:
     which, paths = job["which"], job["paths"]
+    if which == NO_OPS:
+        return no_ops(session, job["count"])
     begun = time.perf_counter()
     if which == "C":
         session.join(*paths, out)
@@ -60,6 +65,12 @@ def run(session: Any, job: dict[str, Any], out: Path) -> dict[str, Any]:
     took = time.perf_counter() - begun
     found = count(out, which == "C")
     return {"seconds": took, "found": found, "checked_s": time.perf_counter() - begun - took}
+
+
+def no_ops(session: Any, tasks: int) -> dict[str, Any]:
+    begun = time.perf_counter()
+    done = session.no_ops(tasks)
+    return {"seconds": time.perf_counter() - begun, "found": (tasks, done), "checked_s": 0.0}
 
 
 def count(out: Path, is_join: bool) -> tuple[int, int]:

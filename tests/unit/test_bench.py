@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench import command, growth, pages, peer, profile, registry, report
-from bench.measure import BOUND_A_S, Lanes, Measure, Target, WrongResult
+from bench.measure import BOUND_A_S, Lanes, Measure, Target, WrongResult, at_most
 from bench.rounds import Figures, Spread, run_rounds
 from bench.site import ROOT, Site, peak_pss_bytes
 
@@ -127,7 +127,7 @@ def results() -> list[dict[str, Any]]:
         profile={"job": "A", "seconds": 2.0, "slots": 2, "slot_seconds": {"plan": 1, "idle": 3}},
     )
     measure = measure_of("x")
-    beside = Measure("x", "w", "s", "base", measure.target, measure.open, {"duck": 0.5})
+    beside = Measure("x", "w", "s", "base", measure.target, measure.open, at_most({"duck": 0.5}))
     return [report.result_document(beside, figures)]
 
 
