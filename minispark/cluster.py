@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from minispark import __version__
-from minispark.config import Config, WorkerSpec
 from minispark.errors import ClusterError, ConfigError
 from minispark.master.main import MasterSettings, run_master
+from minispark.model.settings import Config, WorkerSpec
 from minispark.operations import Operations
 from minispark.supervisor import state_dir as state_dirs
 from minispark.supervisor.child import Child, ProcessSpec
@@ -35,7 +35,7 @@ from minispark.supervisor.process_log import configure_logging
 from minispark.supervisor.restart_policy import ProcessState, RestartLimits
 from minispark.supervisor.stop_signals import StopSignals
 from minispark.supervisor.supervisor import Supervisor
-from minispark.transport.host import is_loopback
+from minispark.transport.host import is_loopback, local_address_toward
 from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
@@ -44,6 +44,11 @@ COLLECT_AFTER = (20_000, 5, 2)
 """When the collector looks for cycles: after so many new objects, not after 700, which a few tasks
 leave; and through all objects that often that what is in one does not stay long.
 """
+EVERY_ADDRESS = "0.0.0.0"
+READABLE = (
+    "without TLS what passes {} can be read on the wire: jobs and their code, blocks and results, "
+    "and the token in HTTP requests (the socket sessions never send it)"
+)
 MASTER = "master"
 MASTER_STOPS_LAST = 1
 
@@ -89,10 +94,10 @@ def _set_up(
 
     Raises ClusterError, ConfigError, and OSError for what lies in the state directory.
     """
-    check_security(config)
+    notices = check_security(config)
     folder, notice = state_dirs.prepare(config.state_dir, is_default_dir)
-    if notice is not None:
-        report.send({"notice": notice})
+    for text in (*([notice] if notice is not None else []), *notices):
+        report.send({"notice": text})
     config = replace(config, state_dir=str(folder))
     lock_fd = state_dirs.lock(folder)
     at_end.callback(os.close, lock_fd)
@@ -101,7 +106,7 @@ def _set_up(
     worker_sock = listen(config.master.host, config.master.socket_port)
     _log_to(config, "supervisor")
     at_end.callback(logger.info, "the supervisor ends")
-    start_report = _StartReport(report)
+    start_report = _StartReport(report, config.state_dir)
 
     def on_change(supervisor: Supervisor) -> bool:
         is_written = cluster_file.try_write(supervisor)
@@ -112,7 +117,7 @@ def _set_up(
     supervisor = Supervisor(specs, _restart_limits(config), on_change)
     operations = Operations(
         supervisor,
-        config.worker_specs(),
+        config.own_workers(),
         config.workers,
         partial(worker_process, config, token, http_sock, worker_sock),
     )
@@ -140,8 +145,7 @@ def _restart_limits(config: Config) -> RestartLimits:
 
 def _about(config: Config, control: str, http_port: int) -> dict[str, Any]:
     """What stands in `cluster.json` above the processes (CLI.md, "JSON forms")."""
-    host = "127.0.0.1" if config.master.host == "0.0.0.0" else config.master.host
-    url = f"http://{host}:{http_port}"
+    url = f"http://{own_address(config)}:{http_port}"
     return {
         "version": __version__,
         "master_url": url,
@@ -158,8 +162,9 @@ class _StartReport:
     not, the others work: the cluster stays, and its owner is told.
     """
 
-    def __init__(self, report: Notifier) -> None:
+    def __init__(self, report: Notifier, place: str) -> None:
         self._report = report
+        self._place = place
         self._is_told = False
 
     def follow(self, supervisor: Supervisor) -> None:
@@ -174,7 +179,7 @@ class _StartReport:
             self._is_told = True
             for child in fatal:
                 self._report.send({"fatal": _why_not(child)})
-            self._report.send({"ready": True})
+            self._report.send({"ready": self._place})
 
 
 def _why_not(child: Child) -> str:
@@ -188,18 +193,15 @@ def process_specs(
     http_sock: socket.socket,
     worker_sock: socket.socket,
 ) -> list[ProcessSpec]:
-    """The master, then one process for each worker."""
-    workers = config.worker_specs()
+    """The master, then one process for each worker that runs here."""
 
     def master(notifier: Notifier, lifeline: int) -> int:
         _log_to(config, MASTER)
-        settings = MasterSettings(token, base_dir, len(workers))
+        settings = MasterSettings(token, base_dir, len(config.worker_specs()))
         return run_master(config, settings, http_sock, worker_sock, notifier, lifeline)
 
-    return [
-        ProcessSpec(MASTER, master, MASTER_STOPS_LAST),
-        *(worker_process(config, token, http_sock, worker_sock, spec) for spec in workers),
-    ]
+    process = partial(worker_process, config, token, http_sock, worker_sock)
+    return [ProcessSpec(MASTER, master, MASTER_STOPS_LAST), *map(process, config.own_workers())]
 
 
 def worker_process(
@@ -216,12 +218,24 @@ def worker_process(
         port = worker_sock.getsockname()[1]
         worker_sock.close()
         _log_to(config, spec.name, spec.name)
-        host = config.master.host
-        target = "127.0.0.1" if host == "0.0.0.0" else host
-        settings = WorkerSettings(spec, token, target, target, port)
+        bound, advertised = _addresses(config)
+        settings = WorkerSettings(spec, token, bound, advertised, own_address(config), port)
         return run_worker(config, settings, notifier, lifeline)
 
     return ProcessSpec(spec.name, worker)
+
+
+def own_address(config: Config) -> str:
+    """Where processes of this host reach the master."""
+    return "127.0.0.1" if config.master.host == EVERY_ADDRESS else config.master.host
+
+
+def _addresses(config: Config) -> tuple[str, str]:
+    """Where a worker that runs here binds, and where others reach it."""
+    away = config.awaited_workers()
+    if config.master.host != EVERY_ADDRESS or not away:
+        return own_address(config), own_address(config)
+    return EVERY_ADDRESS, local_address_toward(str(away[0].host))
 
 
 def _log_to(config: Config, name: str, worker: str | None = None) -> None:
@@ -230,11 +244,18 @@ def _log_to(config: Config, name: str, worker: str | None = None) -> None:
     configure_logging(name, log.level, log.format, path, log.max_mb, log.backups, worker)
 
 
-def check_security(config: Config) -> None:
-    """Raises ConfigError for a master that the network could drive without a token."""
+def check_security(config: Config) -> tuple[str, ...]:
+    """What its owner should know. Raises ConfigError for a master that the network could drive
+    without a token, or that a worker of another host could not reach.
+    """
     host = config.master.host
     if is_loopback(host):
-        return
+        for spec in config.awaited_workers():
+            raise ConfigError(
+                f"{spec.name} is to run on {spec.host}, from where master.host {host} cannot be "
+                "reached: set master.host to this host's address there, or to 0.0.0.0"
+            )
+        return ()
     if config.security.token == "auto":
         raise ConfigError(
             f"master.host {host} can be reached from other hosts: set security.token "
@@ -242,6 +263,7 @@ def check_security(config: Config) -> None:
         )
     if config.security.http_auth == "never":
         logger.warning("http_auth is never: everybody who reaches %s drives this cluster", host)
+    return (READABLE.format(host),)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minispark.config import WorkerSpec, WorkersSection
+from minispark.model.settings import WorkerSpec, WorkersSection
 from minispark.supervisor.child import ProcessSpec
 from minispark.supervisor.supervisor import Supervisor
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from minispark.chaos.faults import Inflicted, choose, inflict, release
 from minispark.chaos.hold import HELD_S, Hold
 from minispark.chaos.schedule import KILLS, KillBudget, Planned
-from minispark.config import RestartSection
 from minispark.errors import ClusterError, MiniSparkError
+from minispark.model.settings import RestartSection
 from minispark.supervisor.named_processes import entries
 
 

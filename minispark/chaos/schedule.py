@@ -9,8 +9,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minispark.config import RestartSection
 from minispark.errors import InvalidRequest
+from minispark.model.settings import RestartSection
 
 WEIGHTS = {
     "kill-worker": 5,

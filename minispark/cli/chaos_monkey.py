@@ -32,7 +32,7 @@ def run_monkey(folder: Path, args: argparse.Namespace) -> int:
     """
     from minispark.chaos.monkey import carry_out
     from minispark.chaos.schedule import schedule
-    from minispark.config import RestartSection
+    from minispark.model.settings import RestartSection
     from minispark.supervisor.named_processes import SERVERS
 
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**32)

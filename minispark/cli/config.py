@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     tree: dict[str, Any] = asdict(loaded.config)
     listed = tree.pop("worker_list")
     if listed is not None:
-        tree["workers"] = list(listed)
+        tree["workers"] = [{k: v for k, v in w.items() if v is not None} for w in listed]
     tree["input_roots"] = list(tree["input_roots"])
     if tree["security"]["token"] != "auto":
         tree["security"]["token"] = "(set)"

@@ -13,7 +13,8 @@ from pathlib import Path
 from minispark.cli.find import state_dir_of
 from minispark.cli.render import colour, print_json
 from minispark.cli.up import add_config_options
-from minispark.config import Config, load
+from minispark.config import load
+from minispark.model.settings import Config
 
 EXAMPLES = """\
 examples:
@@ -93,7 +94,7 @@ def _limits() -> Iterator[Check]:
 
 def _ports(config: Config) -> Iterator[Check]:
     wanted = [("http", config.master.http_port), ("socket", config.master.socket_port)]
-    wanted += [(spec.name, spec.port) for spec in config.worker_specs()]
+    wanted += [(spec.name, spec.port) for spec in config.own_workers()]
     for name, port in wanted:
         if not port:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from dataclasses import replace
 
@@ -29,13 +30,15 @@ def run(args: argparse.Namespace) -> int:
     from minispark.supervisor.process_log import configure_logging
 
     config, is_default = config_of(args)
-    check_security(config)
+    notices = check_security(config)
     folder, _ = state_dirs.prepare(config.state_dir, is_default)
     config = replace(config, state_dir=str(folder))
     lock = state_dirs.lock(folder)
     token = state_dirs.token_of(folder, config.security.token)
     log = config.logging
     configure_logging("master", log.level, log.format, None, log.max_mb, log.backups)
+    for notice in notices:
+        logging.getLogger("minispark.master").warning("%s", notice)
     http_sock = listen(config.master.host, config.master.http_port)
     worker_sock = listen(config.master.host, config.master.socket_port)
     settings = MasterSettings(token, os.getcwd(), 1)

@@ -24,11 +24,11 @@ from minispark.cli.render import print_json, table
 from minispark.cli.task_names import TASK_HELP, TaskName, find_task
 from minispark.cli.task_story import counted_records
 from minispark.compute.user_functions import is_users_file
-from minispark.config import MemorySection
 from minispark.errors import ClusterError, InvalidRequest, MiniSparkError, NotFound, TaskError
 from minispark.master.job_codec import load_plan
 from minispark.model.plan import PhysicalPlan, TaskOutcome
 from minispark.model.safe_text import escaped
+from minispark.model.settings import MemorySection
 from minispark.worker.replay import Place, Replay, Settings, Shown, changed_inputs
 
 EXAMPLES = """\

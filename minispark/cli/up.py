@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from minispark.cli.logs import Tail
 from minispark.cli.ps import print_processes
-from minispark.config import Config, load
+from minispark.config import load
+from minispark.model.settings import Config
 
 if TYPE_CHECKING:
     from minispark.supervisor.forked import ForkedProcess
@@ -65,6 +66,8 @@ def config_of(args: argparse.Namespace) -> tuple[Config, bool]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from minispark.cli.other_hosts import await_up
+    from minispark.client import Client
     from minispark.cluster import start
     from minispark.supervisor.forked import ForkedProcess
     from minispark.supervisor.stop_signals import StopSignals
@@ -81,13 +84,24 @@ def run(args: argparse.Namespace) -> int:
         )
         for notice in (*started.notices, *(f"minispark: {why}" for why in started.fatal)):
             _say(notice)
-        folder = Path(config.state_dir)
-        if started.notices:
-            folder = folder.with_name(f"{folder.name}-{os.getuid()}")
+        folder = Path(started.place)
+        if config.awaited_workers():
+            _say_what_to_start(config, folder)
         if isinstance(started.supervisor, ForkedProcess):
             return _follow(started.supervisor, folder)
     print_processes(folder, args)
+    if config.awaited_workers():
+        with Client.of_state_dir(folder) as client:
+            await_up(client, config, args.timeout)
     return 1 if started.fatal else 0
+
+
+def _say_what_to_start(config: Config, folder: Path) -> None:
+    from minispark.cli.other_hosts import instructions
+    from minispark.supervisor.state_dir import read_cluster_file
+
+    for line in instructions(config, read_cluster_file(folder) or {}, folder):
+        _say(line)
 
 
 def _follow(supervisor: ForkedProcess, folder: Path) -> int:

@@ -6,17 +6,19 @@ import argparse
 import os
 import socket
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from minispark.cli.up import add_config_options, config_of
 from minispark.client import DEFAULT_URL, Client
-from minispark.config import WorkerSpec
 from minispark.errors import ConfigError, NoCluster
+from minispark.model.settings import WorkerSpec
+from minispark.transport.host import local_address_toward
 
 EXAMPLES = """\
 examples:
   WORKER_PORT=9000 WORKER_THREADS=2 minispark worker --master http://127.0.0.1:8080
-  minispark worker --master 127.0.0.1:7077
+  minispark worker --master 10.0.0.1:7077 --token-file token     on another host
 """
 SEE_ALSO = ("master", "up")
 EXITS = {1: "it could not start, or failed", 3: "the master cannot be reached"}
@@ -25,10 +27,20 @@ EXITS = {1: "it could not start, or failed", 3: "the master cannot be reached"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
     parser.add_argument("--name", help="default: the host's name and the port")
-    parser.add_argument("--host", default=None, help="where to bind; default: master.host")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="the cluster's token; default: as in the environment"
+    )
+    parser.add_argument(
+        "--advertise",
+        metavar="ADDR",
+        help="where others reach it; default: where it binds, or its address on the way to the "
+        "master",
+    )
+    parser.add_argument("--host", help="where to bind; default: the address of --advertise")
 
 
 def run(args: argparse.Namespace) -> int:
+    from minispark.cluster import EVERY_ADDRESS
     from minispark.supervisor import state_dir as state_dirs
     from minispark.supervisor.notify import Notifier
     from minispark.supervisor.process_log import configure_logging
@@ -37,15 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config, is_default = config_of(args)
     folder, _ = state_dirs.prepare(config.state_dir, is_default)
     config = replace(config, state_dir=str(folder))
-    token = config.security.token
-    if token == "auto":
-        try:
-            token = (folder / "token").read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                "this worker does not know the cluster's token: set MINISPARK_TOKEN or "
-                "MINISPARK_TOKEN_FILE, or share the master's --state-dir"
-            ) from error
+    token = _token(args, config.security.token, folder)
     address = args.master or os.environ.get("MASTER_URL") or DEFAULT_URL
     host, port = _socket_address(address, token)
     section = config.workers
@@ -55,8 +59,34 @@ def run(args: argparse.Namespace) -> int:
     )
     log = config.logging
     configure_logging(name, log.level, log.format, None, log.max_mb, log.backups, name)
-    settings = WorkerSettings(spec, token, args.host or config.master.host, host, port)
+    own = args.host if args.host != EVERY_ADDRESS else None
+    advertised = args.advertise or own or _address_toward(host)
+    settings = WorkerSettings(spec, token, args.host or advertised, advertised, host, port)
     return run_worker(config, settings, Notifier(None), None)
+
+
+def _token(args: argparse.Namespace, configured: str, folder: Path) -> str:
+    """Raises ConfigError: there is none, or it cannot be read."""
+    path = args.token_file
+    if path is None and configured != "auto":
+        return configured
+    try:
+        return (Path(path) if path else folder / "token").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        if path:
+            raise ConfigError(f"--token-file {path}: {error}") from error
+        raise ConfigError(
+            "this worker does not know the cluster's token: say --token-file, set MINISPARK_TOKEN "
+            "or MINISPARK_TOKEN_FILE, or share the master's --state-dir"
+        ) from error
+
+
+def _address_toward(host: str) -> str:
+    """Raises NoCluster: no way leads there."""
+    try:
+        return local_address_toward(host)
+    except OSError as error:
+        raise NoCluster(f"no way leads to the master at {host}: {error}") from error
 
 
 def _socket_address(address: str, token: str) -> tuple[str, int]:

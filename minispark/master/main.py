@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minispark.config import Config
 from minispark.errors import ClusterError
 from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
@@ -47,6 +46,7 @@ from minispark.master.submission import Submitter
 from minispark.master.transitions import TransitionLog
 from minispark.model.effects import Fact, ForgetJob
 from minispark.model.job import PlanKind
+from minispark.model.settings import Config
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
 from minispark.storage.database_errors import remedy

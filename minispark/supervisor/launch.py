@@ -36,6 +36,8 @@ class Started:
     """A cluster that was started here. Its supervisor is a child; detached, it is none."""
 
     supervisor: ForkedProcess | ProcessIdentity
+    place: str
+    """Where it said that it is to be found: its state directory."""
     notices: tuple[str, ...]
     fatal: tuple[str, ...]
     """Workers that do not start, each with the reason. The others work."""
@@ -46,7 +48,8 @@ def launch(
 ) -> Started:
     """Fork a process that runs `main(report_fd)`, and wait until it says that it is ready.
 
-    It says so by JSON lines: `{"notice"}`, `{"fatal"}`, `{"ready"}`, or `{"error", "code"}`.
+    It says so by JSON lines: `{"notice"}`, `{"fatal"}`, `{"ready": PLACE}`, or
+    `{"error", "code"}`.
     Detached it outlives the caller; otherwise it dies with it. `signals` are handed to it from its
     first moment on; one that comes before it is ready is a KeyboardInterrupt here. Raises
     ClusterRuns, ConfigError, ClusterError, DeadlineExceeded; then nothing is left running.
@@ -83,7 +86,7 @@ def launch(
         supervisor = _detached_process(report, child) if is_detached else child
         signals.hand_to(supervisor.signal)
         try:
-            notices, fatal = _await_ready(report, timeout_s)
+            place, notices, fatal = _await_ready(report, timeout_s)
             if signals.received:
                 raise KeyboardInterrupt
         except BaseException as error:
@@ -91,7 +94,7 @@ def launch(
             if signals.received and not isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
-    return Started(supervisor, notices, fatal)
+    return Started(supervisor, place, notices, fatal)
 
 
 def code_of(error: Exception) -> int:
@@ -140,8 +143,8 @@ def _detached_process(report: _Report, leader: ForkedProcess) -> ProcessIdentity
     return ProcessIdentity.of(message["pid"]) or ProcessIdentity.gone(message["pid"])
 
 
-def _await_ready(report: _Report, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Its notices, and who does not start."""
+def _await_ready(report: _Report, timeout_s: float) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Its place, its notices, and who does not start."""
     notices: list[str] = []
     fatal: list[str] = []
     deadline = time.monotonic() + timeout_s
@@ -161,8 +164,8 @@ def _await_ready(report: _Report, timeout_s: float) -> tuple[tuple[str, ...], tu
                 fatal.append(text)
             case {"error": text, "code": code}:
                 raise _ERRORS[code](text)
-            case {"ready": True}:
-                return tuple(notices), tuple(fatal)
+            case {"ready": place}:
+                return place, tuple(notices), tuple(fatal)
 
 
 def _stop_half_started(supervisor: ForkedProcess | ProcessIdentity, report: _Report) -> None:

@@ -45,6 +45,17 @@ def addresses_of(host: str, port: int) -> list[tuple[Any, ...]]:
     return list(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
 
 
+def local_address_toward(host: str) -> str:
+    """This host's address on the way to that one. Sends nothing.
+
+    Raises OSError: no way leads there, or nobody knows the name.
+    """
+    family, _, _, _, address = addresses_of(host, 9)[0]  # any port: nothing is sent
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        return str(sock.getsockname()[0])
+
+
 def is_loopback(address: str) -> bool:
     """Whether only processes of this host reach what listens on that name or IP address."""
     if address == "localhost":

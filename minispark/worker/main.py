@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from minispark.config import Config, WorkerSpec
 from minispark.metrics.worker_metrics import WorkerCounters, flat
 from minispark.model.log_fields import figures
+from minispark.model.settings import Config, WorkerSpec
 from minispark.storage.partition_cache import PartitionCache
 from minispark.supervisor.notify import Notifier
 from minispark.transport.file_limit import connections_within, raise_file_limit
@@ -50,7 +50,9 @@ class WorkerSettings:
     spec: WorkerSpec
     token: str
     host: str
-    """Where it binds, and what it tells others."""
+    """Where it binds."""
+    advertised: str
+    """Where others reach it."""
     master_host: str
     master_port: int
 
@@ -81,7 +83,7 @@ def run_worker(
         config.workers.short_circuit,
         config.memory.task_max_mb,
         spec.cache_max_mb << 20,
-        (settings.host, port),
+        (settings.advertised, port),
         spec.name,
         config.logging.format,
     )
@@ -101,13 +103,13 @@ def run_worker(
         return Register(
             worker_id=worker_id.value,
             name=spec.name,
-            host=settings.host,
+            host=settings.advertised,
             port=port,
             slots=spec.threads,
             pid=os.getpid(),
             host_id=here,
             state_dir=config.state_dir,
-            metrics_url=f"http://{settings.host}:{metrics_port}/metrics",
+            metrics_url=f"http://{settings.advertised}:{metrics_port}/metrics",
             running=(*state.held, *link.unsent),
             waiting=state.waiting,
         )

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from minispark.chaos.schedule import schedule
-from minispark.config import RestartSection
+from minispark.model.settings import RestartSection
 from minispark.storage.task_files import is_whole
 from tests import jobs, oracle
 from tests.cluster.harness import Cluster, attempts_left, wait_until

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from minispark.chaos.schedule import schedule
-from minispark.config import RestartSection
+from minispark.model.settings import RestartSection
 from tests import jobs, oracle
 from tests.cluster.harness import TIMEOUT_S, Cluster, attempts_left, wait_until
 

@@ -11,7 +11,7 @@ from bench.simulated_workers import simulated_workers
 from bench.site import Site
 from minispark.client import Client
 from minispark.cluster import private_cluster
-from minispark.config import Config
+from minispark.model.settings import Config
 
 
 def test_messages_come_back_one_at_a_time() -> None:

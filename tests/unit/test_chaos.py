@@ -23,8 +23,8 @@ from minispark.chaos.schedule import FAULTS_MAX, KILLS, WEIGHTS, KillBudget, Pla
 from minispark.cli import chaos
 from minispark.cli.chaos_monkey import job_report
 from minispark.cli.main import main
-from minispark.config import RestartSection
 from minispark.errors import InvalidRequest, NoCluster
+from minispark.model.settings import RestartSection
 from minispark.supervisor.restart_policy import Life, ProcessState, RestartLimits
 from tests.cluster.harness import wait_until
 from tests.cluster_files import write_cluster

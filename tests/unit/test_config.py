@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from minispark.config import ENVIRONMENT, Config, load
+from minispark.config import ENVIRONMENT, load
 from minispark.errors import ConfigError
+from minispark.model.settings import Config
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minispark.config import WorkerSpec, WorkersSection
+from minispark.model.settings import WorkerSpec, WorkersSection
 from minispark.operations import Operations
 from minispark.supervisor.child import Child, ProcessSpec
 from minispark.supervisor.restart_policy import RestartLimits

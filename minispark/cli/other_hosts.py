@@ -1,0 +1,80 @@
+"""Workers that run on other hosts: the command that starts one there, and the wait until they are
+Up.
+
+Must not know how processes of this host are started.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from minispark.client import Client
+from minispark.cluster import EVERY_ADDRESS
+from minispark.errors import DeadlineExceeded
+from minispark.model.settings import Config, WorkerSpec
+from minispark.transport.host import local_address_toward
+
+POLL_S = 0.2
+TOLD_SECTIONS = ("scheduler", "memory", "metrics", "logging")
+"""Of these a worker must know what the cluster says."""
+
+
+def instructions(config: Config, document: dict[str, Any], folder: Path) -> Iterator[str]:
+    """What to do on which host. `document`: the `cluster.json` in `folder`."""
+    token_file = folder / "token"
+    for spec in config.awaited_workers():
+        yield f"{spec.name} is to run on {spec.host}: copy {token_file} there (mode 600), then run"
+        yield f"  {shlex.join(command(config, spec, document))}"
+
+
+def command(config: Config, spec: WorkerSpec, document: dict[str, Any]) -> list[str]:
+    """What starts that worker where it is to run, with its own copy of the token in `token`."""
+    port = next(p["ports"]["socket"] for p in document["processes"] if p["name"] == "master")
+    host = config.master.host
+    if host == EVERY_ADDRESS:
+        host = local_address_toward(str(spec.host))
+    words = ["minispark", "worker", "--master", f"{host}:{port}", "--token-file", "token"]
+    words += ["--name", spec.name, "--advertise", str(spec.host)]
+    settings = {
+        "workers.base_port": spec.port,
+        "workers.threads": spec.threads,
+        "workers.cache_max_mb": spec.cache_max_mb,
+        "workers.fail_probability": spec.fail_probability,
+        **_told(config),
+    }
+    usual = {**_told(Config()), "workers.base_port": 9000, "workers.threads": 2,
+             "workers.cache_max_mb": 128, "workers.fail_probability": 0.0}  # fmt: skip
+    for key, value in settings.items():
+        if value != usual[key]:
+            words += ["--set", f"{key}={value}"]
+    return words
+
+
+def _told(config: Config) -> dict[str, Any]:
+    return {
+        f"{name}.{field.name}": getattr(getattr(config, name), field.name)
+        for name in TOLD_SECTIONS
+        for field in fields(getattr(config, name))
+    }
+
+
+def await_up(client: Client, config: Config, timeout_s: float) -> None:
+    """Until all that run on other hosts are Up. Raises DeadlineExceeded that names who is not."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        up = {worker["name"] for worker in client.workers() if worker["status"] == "Up"}
+        missing = [spec.name for spec in config.awaited_workers() if spec.name not in up]
+        if not missing:
+            return
+        if time.monotonic() >= deadline:
+            names = ", ".join(missing)
+            raise DeadlineExceeded(
+                f"{names} did not come up within {timeout_s:g} s; the cluster works without, and "
+                "takes them in when they come"
+            )
+        time.sleep(POLL_S)
