@@ -251,10 +251,11 @@ def check_security(config: Config) -> tuple[str, ...]:
     host = config.master.host
     if is_loopback(host):
         for spec in config.awaited_workers():
-            raise ConfigError(
-                f"{spec.name} is to run on {spec.host}, from where master.host {host} cannot be "
-                "reached: set master.host to this host's address there, or to 0.0.0.0"
-            )
+            if not is_loopback(str(spec.host)):
+                raise ConfigError(
+                    f"{spec.name} is to run on {spec.host}, from where master.host {host} cannot "
+                    "be reached: set master.host to this host's address there, or to 0.0.0.0"
+                )
         return ()
     if config.security.token == "auto":
         raise ConfigError(

@@ -21,8 +21,11 @@ from minispark.transport.framing import (
 )
 from minispark.transport.handshake import ClientHandshake, ServerHandshake, refusal
 from minispark.transport.messages import Message
+from minispark.transport.silence import end_when_silent
 
 RECEIVE_BYTES = 256 * 1024
+SILENCE_S = 10.0
+"""A peer that acknowledges nothing for so long is gone, however long its answer may take."""
 
 
 class Connection:
@@ -53,6 +56,7 @@ class Connection:
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                end_when_silent(sock, SILENCE_S)
             for message in handshake.begin():
                 connection.send(message)
             while not handshake.is_done:

@@ -114,7 +114,13 @@ def run_worker(
             waiting=state.waiting,
         )
 
-    link = MasterLink(settings.master_host, settings.master_port, settings.token, registration)
+    link = MasterLink(
+        settings.master_host,
+        settings.master_port,
+        settings.token,
+        registration,
+        config.scheduler.heartbeat_timeout_s,
+    )
     agent = Agent(
         link=link,
         state=state,

@@ -30,6 +30,7 @@ from minispark.transport.messages import (
     Started,
     Succeeded,
 )
+from minispark.transport.silence import end_when_silent
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 1.0
@@ -55,9 +56,16 @@ class MasterLink:
     """One master at a time. Reports wait here while there is no session."""
 
     def __init__(
-        self, host: str, port: int, token: str, registration: Callable[[], Register]
+        self,
+        host: str,
+        port: int,
+        token: str,
+        registration: Callable[[], Register],
+        silence_s: float = 10.0,
     ) -> None:
+        """`silence_s`: a master that acknowledges nothing for so long is gone, or cut off."""
         self._address = (host, port)
+        self._silence_s = silence_s
         self._token = token
         self._registration = registration
         self._retry_s = RETRY_MIN_S
@@ -113,6 +121,7 @@ class MasterLink:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            end_when_silent(sock, self._silence_s)
             sock.connect(address)
         except BlockingIOError:
             pass  # under way
