@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from minispark.transport.host import is_loopback
+from minispark.transport.host import is_loopback, may_be_a_sites
 from minispark.transport.page_session import GUARD_HEADER, FindUid, PageSessions
 from minispark.transport.router import Access, HttpError
 
@@ -52,7 +52,11 @@ class Gate:
         if host is None:
             raise HttpError(400, "no_host", "send a Host header")
         name = _name_of(host)
-        if self._is_local and name != self._address and not is_loopback(name):
+        if self._is_local:
+            is_ours = name == self._address or is_loopback(name)
+        else:  # a token keeps other sites out; where none is asked for, only their name tells them
+            is_ours = not self._is_open or not may_be_a_sites(name)
+        if not is_ours:
             raise HttpError(403, "foreign_host", f"this server is not {host[:100]}")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:

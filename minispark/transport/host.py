@@ -64,3 +64,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def may_be_a_sites(name: str) -> bool:
+    """Whether a web site of somebody else can have that name, and then tell a browser that it lies
+    here: not an IP address, this host's own name, or one without a dot, which no site has.
+    """
+    if "." not in name.rstrip(".") or name == socket.gethostname().lower():
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return True
+    return False
