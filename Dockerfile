@@ -1,5 +1,6 @@
 # One image for master, workers and client: `docker build -t minispark .`; the words after its name are minispark's.
 FROM python:3.13-slim
+LABEL org.opencontainers.image.title=minispark
 WORKDIR /app
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY minispark ./minispark

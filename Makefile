@@ -14,7 +14,8 @@ P ?= 4
 	docker-client docker-demo docker-test docker-down docker-logs docker-ps docker-clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
+	@awk -F ':.*## ' '/^[a-z0-9% -]+:.*## / { n = split($$1, names, " "); \
+		for (i = 1; i <= n; i++) printf "%-22s%s\n", names[i], $$2 }' Makefile
 
 build: ## the virtual environment, with all that is needed
 	. scripts/_env run
@@ -64,7 +65,7 @@ benchmark: ## 1,000,000 lines on two workers, into results/
 	scripts/benchmark_1m.sh
 
 metrics: metrics-system metrics-jobs metrics-failures metrics-scheduler ## of the master
-metrics-system metrics-jobs metrics-failures metrics-scheduler:
+metrics-system metrics-jobs metrics-failures metrics-scheduler: ## one of these
 	$(MINISPARK) metrics $(@:metrics-%=%)
 metrics-job metrics-stages: ## of a job (ID=last)
 	$(MINISPARK) metrics $(@:metrics-%=%) $(ID)
@@ -92,10 +93,11 @@ docker-demo: ## scripts/docker-demo.sh
 docker-test: ## scripts/docker-fault-test.sh
 	scripts/docker-fault-test.sh
 docker-logs: ## as they come
-	docker compose logs -f
+	docker compose --profile full --profile test logs -f
 docker-ps: ## containers
 	docker compose --profile full --profile test ps
 docker-down: ## stops all
 	docker compose --profile full --profile test down
-docker-clean: ## stops all, and removes state and image
+docker-clean: ## stops all, and removes state and images
 	docker compose --profile full --profile test down -v --rmi local
+	docker image prune --force --filter label=org.opencontainers.image.title=minispark

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ TARGETS = {
     "docker-demo": "scripts/docker-demo.sh",
     "docker-test": "scripts/docker-fault-test.sh",
     "docker-down": "docker compose --profile full --profile test down",
-    "docker-logs": "docker compose logs -f",
+    "docker-logs": "docker compose --profile full --profile test logs -f",
+    "docker-clean": "docker image prune --force --filter label=org.opencontainers.image.title=",
 }
 
 
@@ -69,6 +71,13 @@ def test_a_target_runs_what_is_documented(target: str) -> None:
     for line in done.stdout.splitlines():
         if line.startswith("scripts/"):
             assert os.access(ROOT / line, os.X_OK), line
+
+
+def test_help_lists_every_target() -> None:
+    listed = {line.split()[0] for line in make("help").stdout.splitlines()}
+    rules = re.findall(r"^([a-z0-9% -]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listed == {target for rule in rules for target in rule.split()}
+    assert listed >= {name for name in TARGETS if not name.startswith("test-")}
 
 
 def test_data_metrics_and_state_of_a_cluster(shared_cluster: Cluster, tmp_path: Path) -> None:
