@@ -21,6 +21,7 @@ from tests.image import Image, image_of_dockerfile
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
+IGNORED = ("-d", "--rm", "--no-deps", "-T")
 
 
 class Stand:
@@ -133,14 +134,13 @@ class Stand:
     def command(self, words: list[str]) -> int:
         while words and words[0] in ("-p", "--profile"):
             words = words[2:]
-        name, rest = words[0], [word for word in words[1:] if word not in ("-d", "--rm", "-T")]
+        name, rest = words[0], [word for word in words[1:] if word not in IGNORED]
         match name:
             case "build":
                 pass  # the test has built it
             case "up":
                 self.up(rest)
             case "run":
-                self.up([n for n in self._services[rest[0]]["depends_on"] if not self._pid(n)])
                 return subprocess.call(
                     self.words(rest[0], rest[1:]),
                     env=self.environment(rest[0]),
