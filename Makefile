@@ -2,6 +2,9 @@
 SHELL := bash
 RUN := . scripts/_env run && "$$PY"
 MINISPARK := $(RUN) minispark.py
+GET := $(RUN) -c 'import sys, urllib.request as u; \
+	sys.excepthook = lambda kind, why, where: print(sys.argv[1], why, sep=": ", file=sys.stderr); \
+	print(u.urlopen(sys.argv[1]).read().decode())'
 OUT ?= data/large
 MASTER_URL ?= http://127.0.0.1:8080
 ID ?= last
@@ -70,10 +73,9 @@ metrics-system metrics-jobs metrics-failures metrics-scheduler: ## one of these
 metrics-job metrics-stages: ## of a job (ID=last)
 	$(MINISPARK) metrics $(@:metrics-%=%) $(ID)
 metrics-worker: ## of the worker whose metrics are at PORT=10000
-	@$(RUN) -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())' \
-		http://127.0.0.1:$(or $(PORT),10000)/metrics
+	@$(GET) http://127.0.0.1:$(or $(PORT),10000)/metrics
 state: ## what /api/v1/state of MASTER_URL says
-	@$(RUN) -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())' $(MASTER_URL)/api/v1/state
+	@$(GET) $(MASTER_URL)/api/v1/state
 state-file: ## the same, as it lies on disk
 	@cat $(or $(MINISPARK_STATE_DIR),/tmp/minispark)/state/jobs.json
 

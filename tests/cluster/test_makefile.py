@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster
+from tests.cluster.test_by_hand import free_ports
 
 TARGETS = {
     "build": ". scripts/_env run",
@@ -96,3 +97,15 @@ def test_data_metrics_and_state_of_a_cluster(shared_cluster: Cluster, tmp_path: 
     assert [job["name"] for job in state["jobs"].values()] == ["made"]
     port = shared_cluster.process("worker-1")["ports"]["metrics"]
     assert "cache_hits" in json.loads(make("metrics-worker", f"PORT={port}").stdout)
+
+
+@pytest.mark.parametrize("words", [("state", "MASTER_URL={}"), ("metrics-worker", "PORT={}")])
+def test_where_nobody_answers_one_line_says_so(words: tuple[str, str]) -> None:
+    (port,) = free_ports(1)
+    target, variable = words
+    where = port if variable.startswith("PORT") else f"http://127.0.0.1:{port}"
+    done = make(target, variable.format(where))
+    assert done.returncode != 0
+    first, made = done.stderr.splitlines()
+    assert first.startswith(f"http://127.0.0.1:{port}/") and "Connection refused" in first
+    assert made.startswith("make: ***")
