@@ -25,6 +25,12 @@ class Split:
     path: str
     start: int
     end: int
+    size: int
+    """Of the whole file on disk when the job was planned, in bytes."""
+    mtime_ns: int
+    """Its last change then, in nanoseconds since 1970: so a worker of another host knows whether
+    the file that it sees at this path is the same one.
+    """
     data_start: int = 0
     """Bytes before this offset (BOM, header) belong to no record. 0 also means: no BOM, no
     header.

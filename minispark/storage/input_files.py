@@ -1,4 +1,4 @@
-"""Opens input files: regular files only, never through a link, decompressed where they must be.
+"""Opens input files: regular files only, never through a link; and decompresses what they hold.
 
 Must not know lines, records or who may read what (`inputs.py` decides that).
 """
@@ -15,7 +15,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Protocol, cast
 
 from minispark.errors import InputRefused
 
@@ -87,27 +87,34 @@ def _open_without_links(path: str) -> int:
         os.close(folder)
 
 
+class ByteStream(Protocol):
+    """Bytes that come one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none only at the end."""
+
+
 @contextmanager
-def open_stream(path: str, compression: str | None) -> Iterator[IO[bytes]]:
-    """The file's content as one forward stream, decompressed. Errors as `open_input`."""
-    with os.fdopen(open_input(path), "rb", buffering=0) as raw:
-        match compression:
-            case None:
-                yield raw
-            case "gz":
-                with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
-                    yield io.BufferedReader(stream, PIECE_BYTES)
-            case "bz2":
-                with bz2.BZ2File(raw, "rb") as stream:
-                    yield stream
-            case "xz":
-                with lzma.LZMAFile(raw, "rb") as stream:
-                    yield stream
-            case _:
-                raise InputRefused(f"{path}: unknown compression {compression!r}")
+def unpacked(raw: io.RawIOBase, path: str, compression: str | None) -> Iterator[ByteStream]:
+    """The content of `raw`, decompressed. `path` is for messages."""
+    match compression:
+        case None:
+            yield raw
+        case "gz":
+            with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
+                yield io.BufferedReader(stream, PIECE_BYTES)
+        case "bz2":
+            with bz2.BZ2File(raw, "rb") as stream:
+                yield stream
+        case "xz":
+            # its type says that it wants more than `read`, which is all that it calls
+            with lzma.LZMAFile(cast(IO[bytes], raw), "rb") as stream:
+                yield stream
+        case _:
+            raise InputRefused(f"{path}: unknown compression {compression!r}")
 
 
-def stream_pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def stream_pieces(stream: ByteStream) -> Iterator[bytes]:
     """The stream's bytes, a piece at a time."""
     while piece := stream.read(PIECE_BYTES):
         yield piece

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import codecs
 import os
+from contextlib import closing
 from dataclasses import dataclass
-from typing import IO
 
 from minispark.errors import TaskError
 from minispark.model.job import ReaderOptions
 from minispark.storage.csv_rows import column_names, is_quote_open_after
 from minispark.storage.encodings import is_line_searchable, is_utf8
-from minispark.storage.input_files import open_stream
+from minispark.storage.input_files import ByteStream, unpacked
+from minispark.storage.input_source import LocalInput, SourceStream
 
 HEADER_BYTES_MAX = 1024 * 1024
 """A CSV's header ends within its first MiB, or the file is no CSV."""
@@ -38,14 +39,15 @@ def read_head(path: str, compression: str | None, *, is_csv: bool, options: Read
     Raises OSError (not readable), InputRefused (no regular file), TaskError (no CSV header, or not
     in this encoding), or one of `DECOMPRESSION_ERRORS`.
     """
-    with open_stream(path, compression) as stream:
-        if is_csv:
-            return _csv_head(stream, options)
-        has_bom = is_utf8(options.encoding) and _read_up_to(stream, 3) == _UTF8_BOM
-        return Head(len(_UTF8_BOM) if has_bom else 0, None)
+    with closing(LocalInput(path)) as source:
+        with unpacked(SourceStream(source), path, compression) as stream:
+            if is_csv:
+                return _csv_head(stream, options)
+            has_bom = is_utf8(options.encoding) and _read_up_to(stream, 3) == _UTF8_BOM
+            return Head(len(_UTF8_BOM) if has_bom else 0, None)
 
 
-def _csv_head(stream: IO[bytes], options: ReaderOptions) -> Head:
+def _csv_head(stream: ByteStream, options: ReaderOptions) -> Head:
     lines = _LineReader(stream, options)
     row = ""
     is_open = False
@@ -70,7 +72,7 @@ def _csv_head(stream: IO[bytes], options: ReaderOptions) -> Head:
 class _LineReader:
     """Lines of a stream's first HEADER_BYTES_MAX bytes, and how many bytes they took."""
 
-    def __init__(self, stream: IO[bytes], options: ReaderOptions) -> None:
+    def __init__(self, stream: ByteStream, options: ReaderOptions) -> None:
         self._data = _read_up_to(stream, HEADER_BYTES_MAX)
         self._options = options
         self.bytes_taken = 0
@@ -109,7 +111,7 @@ class _LineReader:
         return line + self._decoder.decode(b"", final=True)
 
 
-def _read_up_to(stream: IO[bytes], count: int) -> bytes:
+def _read_up_to(stream: ByteStream, count: int) -> bytes:
     """`count` bytes, or all there are: a raw stream may give fewer at a time."""
     data = b""
     while len(data) < count and (piece := stream.read(count - len(data))):

@@ -16,6 +16,7 @@ from minispark.errors import TaskError
 from minispark.model.plan import ReadRows, ReadSplits, Split
 from minispark.model.safe_text import is_text
 from minispark.storage.csv_rows import is_quote_open_after
+from minispark.storage.input_source import Opener, open_here
 from minispark.storage.text_chunks import line_number, read_chunks
 
 ROWS_PER_BATCH = 8192
@@ -24,7 +25,8 @@ ROWS_PER_BATCH = 8192
 class Reader:
     """Reads for one task. `records_skipped` counts malformed lines under `on_error: skip`."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_source: Opener = open_here) -> None:
+        self._open = open_source
         self.records_skipped = 0
 
     def read(
@@ -38,12 +40,12 @@ class Reader:
     def _read_split(self, source: ReadSplits, split: Split) -> Iterator[Batch]:
         match source.format:
             case "text":
-                for _, text in read_chunks(split, source.options):
+                for _, text in read_chunks(split, source.options, self._open):
                     yield TextChunk(text)
             case "csv":
                 yield from self._rows(source, split)
             case "jsonl":
-                for offset, text in read_chunks(split, source.options):
+                for offset, text in read_chunks(split, source.options, self._open):
                     yield self._json_lines(source, split, offset, text)
             case other:
                 raise TaskError(f"unknown input format {other!r}")
@@ -54,16 +56,30 @@ class Reader:
         if source.options.multiline:
             yield from self._multiline_rows(source, split)
             return
-        for offset, text in read_chunks(split, source.options):
+        for offset, text in read_chunks(split, source.options, self._open):
             if '"' in text:
-                _refuse_open_quotes(split, offset, text)
+                self._refuse_open_quotes(split, offset, text)
             yield _selected(source, TextChunk(text, skip_blank=True))
+
+    def _refuse_open_quotes(self, split: Split, offset: int, text: str) -> None:
+        """Raise TaskError where a quoted field holds a newline: byte ranges cannot cut such a
+        file.
+        """
+        at = offset
+        for line in text.split("\n")[:-1]:
+            if '"' in line and is_quote_open_after(line + "\n"):
+                number = line_number(split, at, self._open)
+                raise TaskError(
+                    f"{split.path}: line {number} has a newline inside quotes; "
+                    'say "multiline": true on the reader node'
+                )
+            at += len(line.encode()) + 1
 
     def _multiline_rows(self, source: ReadSplits | ReadRows, split: Split) -> Iterator[Batch]:
         row = ""
         is_open = False
         rows: list[str] = []
-        for _, text in read_chunks(split, source.options):
+        for _, text in read_chunks(split, source.options, self._open):
             for line in _lines(text):
                 row += line
                 is_open = is_quote_open_after(line, is_open)
@@ -107,8 +123,9 @@ class Reader:
                     lines = text.split("\n")[:index]
                     encoding = source.options.encoding
                     before = sum(len(one.encode(encoding, "replace")) + 1 for one in lines)
+                    number = line_number(split, offset + before, self._open)
                     raise TaskError(
-                        f"{split.path}: line {line_number(split, offset + before)} is no JSON "
+                        f"{split.path}: line {number} is no JSON "
                         f'({error}); correct it, or say "on_error": "skip" on the reader node'
                     ) from error
                 self.records_skipped += 1
@@ -145,15 +162,3 @@ def _selected(source: ReadSplits | ReadRows, batch: Batch) -> Batch:
 
 def _lines(text: str) -> list[str]:
     return [line + "\n" for line in text.split("\n")[:-1]]
-
-
-def _refuse_open_quotes(split: Split, offset: int, text: str) -> None:
-    """Raise TaskError where a quoted field holds a newline: byte ranges cannot cut such a file."""
-    at = offset
-    for line in text.split("\n")[:-1]:
-        if '"' in line and is_quote_open_after(line + "\n"):
-            raise TaskError(
-                f"{split.path}: line {line_number(split, at)} has a newline inside quotes; "
-                'say "multiline": true on the reader node'
-            )
-        at += len(line.encode()) + 1

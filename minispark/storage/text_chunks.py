@@ -6,9 +6,9 @@ Bytes become text here, so this is where invalid bytes are found. Must not know 
 from __future__ import annotations
 
 import codecs
-import os
 from collections.abc import Iterator
-from typing import IO, TypeAlias
+from contextlib import closing, contextmanager
+from typing import TypeAlias
 
 from minispark.errors import InputRefused, TaskError
 from minispark.model.job import ReaderOptions
@@ -17,10 +17,11 @@ from minispark.storage.encodings import is_line_searchable
 from minispark.storage.input_files import (
     DECOMPRESSION_ERRORS,
     PIECE_BYTES,
-    open_input,
-    open_stream,
+    ByteStream,
     stream_pieces,
+    unpacked,
 )
+from minispark.storage.input_source import InputSource, Opener, SourceStream
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """A longer line (or multiline row) is an error: it must be held in memory several times over."""
@@ -29,7 +30,7 @@ Chunk: TypeAlias = tuple[int, str]
 """Byte offset of its first line in the (decompressed) file, and whole lines, each ended by \\n."""
 
 
-def read_chunks(split: Split, options: ReaderOptions) -> Iterator[Chunk]:
+def read_chunks(split: Split, options: ReaderOptions, open_source: Opener) -> Iterator[Chunk]:
     """The lines that begin in [start, end) and not before `data_start`, in order.
 
     A file that cannot be cut at newline bytes (compressed, or in an encoding such as UTF-16) is
@@ -38,13 +39,10 @@ def read_chunks(split: Split, options: ReaderOptions) -> Iterator[Chunk]:
     """
     try:
         if split.compression is None and is_line_searchable(options.encoding):
-            fd = open_input(split.path)
-            try:
-                yield from _decoded(_ByteRange(fd, split).chunks(), split.path, options)
-            finally:
-                os.close(fd)
+            with closing(open_source(split)) as source:
+                yield from _decoded(_ByteRange(source, split).chunks(), split.path, options)
         elif split.start == 0:
-            with open_stream(split.path, split.compression) as stream:
+            with _stream(split, open_source) as stream:
                 yield from _stream_chunks(stream, split, options)
     except InputRefused as error:
         raise TaskError(str(error)) from error
@@ -55,14 +53,21 @@ def read_chunks(split: Split, options: ReaderOptions) -> Iterator[Chunk]:
         raise TaskError(f"{split.path}: {reason}") from error
 
 
-def line_number(split: Split, offset: int) -> int:
+@contextmanager
+def _stream(split: Split, open_source: Opener) -> Iterator[ByteStream]:
+    with closing(open_source(split)) as source:
+        with unpacked(SourceStream(source), split.path, split.compression) as stream:
+            yield stream
+
+
+def line_number(split: Split, offset: int, open_source: Opener) -> int:
     """The number (from 1) of the line that begins at byte `offset` of a split's file.
 
     Reads the file from its beginning: for error messages only. Of a decompressed file the offset
     counts decompressed bytes. Right where newlines can be searched for as bytes.
     """
     lines = 1
-    with open_stream(split.path, split.compression) as stream:
+    with _stream(split, open_source) as stream:
         for piece in stream_pieces(stream):
             lines += piece.count(b"\n", 0, max(0, offset))
             offset -= len(piece)
@@ -72,10 +77,10 @@ def line_number(split: Split, offset: int) -> int:
 
 
 class _ByteRange:
-    """Cuts a byte range of an open file into pieces of whole lines."""
+    """Cuts a byte range of an input into pieces of whole lines."""
 
-    def __init__(self, fd: int, split: Split) -> None:
-        self._fd = fd
+    def __init__(self, source: InputSource, split: Split) -> None:
+        self._pread = source.pread
         self._path = split.path
         self._end = split.end
         self._position = max(split.start, split.data_start)
@@ -88,7 +93,7 @@ class _ByteRange:
         # Re-reading the cut-off line with the next piece is cheaper than joining its two halves:
         # nothing is copied but what the decoder copies anyway.
         while self._position < self._end:
-            piece = os.pread(self._fd, PIECE_BYTES, self._position)
+            piece = self._pread(PIECE_BYTES, self._position)
             cut = self._cut(piece)
             if cut == 0:
                 piece = self._long_line(piece)
@@ -113,7 +118,7 @@ class _ByteRange:
         parts = [piece]
         size = len(piece)
         while piece:
-            piece = os.pread(self._fd, PIECE_BYTES, self._position + size)
+            piece = self._pread(PIECE_BYTES, self._position + size)
             newline = piece.find(b"\n")
             if newline >= 0:
                 parts.append(piece[: newline + 1])
@@ -127,7 +132,7 @@ class _ByteRange:
     def _skip_line_begun_before(self) -> None:
         # A line begins at the split's first byte only if the byte before is a newline.
         position = self._position - 1
-        while piece := os.pread(self._fd, PIECE_BYTES, position):
+        while piece := self._pread(PIECE_BYTES, position):
             newline = piece.find(b"\n")
             if newline >= 0:
                 self._position = position + newline + 1
@@ -150,14 +155,14 @@ def _decoded(
         yield offset, text if text.endswith("\n") else text + "\n"
 
 
-def _stream_chunks(stream: IO[bytes], split: Split, options: ReaderOptions) -> Iterator[Chunk]:
+def _stream_chunks(stream: ByteStream, split: Split, options: ReaderOptions) -> Iterator[Chunk]:
     if is_line_searchable(options.encoding):
         yield from _decoded(_byte_lines(stream, split), split.path, options)
     else:
         yield from _text_lines(stream, split, options)
 
 
-def _byte_lines(stream: IO[bytes], split: Split) -> Iterator[tuple[int, memoryview]]:
+def _byte_lines(stream: ByteStream, split: Split) -> Iterator[tuple[int, memoryview]]:
     """The stream after `data_start`, cut at its newlines before it is decoded."""
     to_skip = offset = split.data_start
     begun: list[bytes] = []
@@ -183,7 +188,7 @@ def _byte_lines(stream: IO[bytes], split: Split) -> Iterator[tuple[int, memoryvi
         yield offset, memoryview(b"".join(begun))
 
 
-def _text_lines(stream: IO[bytes], split: Split, options: ReaderOptions) -> Iterator[Chunk]:
+def _text_lines(stream: ByteStream, split: Split, options: ReaderOptions) -> Iterator[Chunk]:
     """The stream, decoded as it comes, for encodings in which bytes cannot be searched.
 
     Offsets are those of the piece in which a line begins, no finer.

@@ -230,6 +230,13 @@ def test_compressed_files(tmp_path: Path, name: str, pack: Callable[[bytes], byt
     assert read(tmp_path / name, partitions=3) == lines
 
 
+def test_a_gzip_header_with_an_empty_field_is_read(tmp_path: Path) -> None:
+    packed = gzip.compress(b"one\ntwo\n")
+    has_field = bytes([4])
+    (tmp_path / "t.gz").write_bytes(packed[:3] + has_field + packed[4:10] + b"\0\0" + packed[10:])
+    assert read(tmp_path / "t.gz") == ["one", "two"]
+
+
 def test_a_bom_is_dropped_and_other_encodings_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\ntwo\n")
     assert read(tmp_path / "a.txt", partitions=2) == ["one", "two"]

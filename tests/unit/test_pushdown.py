@@ -91,7 +91,8 @@ FIELDS = SelectColumns("r", "jsonl", "k", None, "v", None, "one")
 
 def read(path: Path, source: ReadSplits) -> tuple[list[Batch], int]:
     reader = Reader()
-    split = Split(str(path), 0, path.stat().st_size)
+    status = path.stat()
+    split = Split(str(path), 0, status.st_size, status.st_size, status.st_mtime_ns)
     return list(reader.read(source, (split,), 0)), reader.records_skipped
 
 
