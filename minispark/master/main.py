@@ -23,6 +23,7 @@ from minispark.errors import ClusterError
 from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_events import EventsApi
+from minispark.master.api_inputs import InputsApi
 from minispark.master.api_jobs import JobsApi
 from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
@@ -150,7 +151,8 @@ class _Master:
             self._found.ended,
             self._found.totals(),
         )
-        results = Results(history, config.state_dir, host_id(), settings.token)
+        here = host_id()
+        results = Results(history, config.state_dir, here, settings.token)
         self._sessions = Sessions(
             worker_sock,
             settings.token,
@@ -166,6 +168,8 @@ class _Master:
             self._sessions,
             config.scheduler.heartbeat_interval_s,
             config.scheduler.task_timeout_s,
+            here,
+            http_sock.getsockname()[1],
             self._deleter.delete,
             self._parts.order,
             TransitionLog(self._found.plans(), self._found.worker_names()),
@@ -177,7 +181,7 @@ class _Master:
         self._events = EventStream(history)
         self._loop = MasterLoop(core, self._write, performer.perform, self._board, self._on_failure)
         jobs = JobsApi(self._loop, self._board, history, results, submitter)
-        workers = WorkersApi(self._loop, self._board, history, config.state_dir, host_id())
+        workers = WorkersApi(self._loop, self._board, history, config.state_dir, here)
         about: dict[str, Any] = {
             "http_port": http_sock.getsockname()[1],
             "socket_port": worker_sock.getsockname()[1],
@@ -209,6 +213,7 @@ class _Master:
             jobs,
             workers,
             cluster,
+            InputsApi(self._board, results),
             EventsApi(self._events),
             page,
             ActionsApi(config.state_dir),

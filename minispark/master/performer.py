@@ -22,6 +22,8 @@ class Performer:
         sessions: Sessions,
         heartbeat_interval_s: float,
         task_timeout_s: float,
+        host_id: str,
+        http_port: int,
         delete_results: Callable[[str], None],
         order_parts: Callable[[fx.PublishParts | fx.DiscardParts], None],
         transitions: TransitionLog,
@@ -29,6 +31,8 @@ class Performer:
         self._sessions = sessions
         self._heartbeat_interval_s = heartbeat_interval_s
         self._task_timeout_s = task_timeout_s
+        self._host_id = host_id
+        self._http_port = http_port
         self._delete_results = delete_results
         self._order_parts = order_parts
         self._transitions = transitions
@@ -49,6 +53,8 @@ class Performer:
                         effect.worker_id,
                         self._heartbeat_interval_s,
                         self._task_timeout_s,
+                        self._host_id,
+                        self._http_port,
                         effect.forget,
                     )
                     send(effect.worker_id, answer)

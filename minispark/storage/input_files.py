@@ -28,6 +28,8 @@ _FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_P
 
 _COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz"}
 
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of opening that say nothing of the file: later it could be read."""
 DECOMPRESSION_ERRORS = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 """What Python raises for a broken compressed file; bz2 raises a plain OSError or ValueError."""
 

@@ -6,7 +6,6 @@ nor HTTP: `input_roots=None` says that the submitter proved to know the token.
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -18,14 +17,12 @@ from minispark.errors import ClusterError, InputRefused, InvalidRequest, TaskErr
 from minispark.model.job import DagNode, InputFile, JobRequest, ResolvedInput
 from minispark.storage.encodings import is_text_encoding
 from minispark.storage.fence import Fence
-from minispark.storage.input_files import DECOMPRESSION_ERRORS, compression_of, kind_of
+from minispark.storage.input_files import DECOMPRESSION_ERRORS, OURS, compression_of, kind_of
 from minispark.storage.input_header import names_differ, read_head
 
 FILES_MAX = 100_000
 """Of one reader node. More would make a plan that no master should hold."""
 
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing of the file: later it could be read."""
 _READERS = frozenset({"read_csv", "read_jsonl", "read_text"})
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -82,7 +79,7 @@ class _Reader:
 
     def _unreadable(self, path: str, error: OSError) -> InputRefused | ClusterError:
         text = f"{path}: {error.strerror}"
-        return ClusterError(text) if error.errno in _OURS else self._refused(text)
+        return ClusterError(text) if error.errno in OURS else self._refused(text)
 
     # --- which paths are meant ---------------------------------------------------------
 

@@ -135,10 +135,12 @@ class ChoiceQuery:
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
+    """`default` None: it must be there."""
+
     name: str
     text: str
     chars_max: int
-    default: str
+    default: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+HOST_ID_VARIABLE = "MINISPARK_HOST_ID"
 CLOCK_SAMPLES = 5
 
 
 def host_id() -> str:
-    """Equal for processes of one running system; another one after a reboot."""
+    """Equal for processes of one running system; another one after a reboot. `HOST_ID_VARIABLE`
+    says it where name and boot do not tell, as for containers that share both and no files.
+    """
+    own = os.environ.get(HOST_ID_VARIABLE)
+    if own:
+        return _digest(own)
     try:
         boot = _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         boot = ""
-    return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:32]
+    return _digest(f"{socket.gethostname()}/{boot}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def clock_offset_s() -> float:

@@ -327,9 +327,14 @@ class _Handler(BaseHTTPRequestHandler):
         if response.content_type is not None:
             self.send_header("Content-Type", response.content_type)
             self.send_header("X-Content-Type-Options", "nosniff")
-        is_chunked = response.stream is not None and self.request_version != "HTTP/1.0"
+        is_sized = response.stream_bytes is not None
+        is_chunked = (
+            response.stream is not None and not is_sized and self.request_version != "HTTP/1.0"
+        )
         if is_chunked:
             self.send_header("Transfer-Encoding", "chunked")
+        elif is_sized:
+            self.send_header("Content-Length", str(response.stream_bytes))
         elif response.stream is not None:
             self.close_connection = True  # the end of the connection is the end of the body
         elif response.status != 204:

@@ -197,6 +197,10 @@ class Registered:
     worker_id: str
     heartbeat_interval_s: float
     task_timeout_s: float
+    host_id: str
+    """The master's own."""
+    http_port: int
+    """Where inputs are read through it, on the address at which the worker reached it."""
     forget: tuple[str, ...] = ()
     """Of `Register.running`: attempts that nobody waits for; stop them and delete what they
     wrote.
@@ -314,6 +318,15 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterPlace:
+    """Agent -> executor: whose inputs it reads, before its first order and when that changed."""
+
+    host_id: str
+    host: str
+    http_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Agent -> executor: run one order. It answers with an `Ending`."""
 
@@ -352,6 +365,7 @@ Message: TypeAlias = (
     | FetchFile
     | Bulk
     | Missing
+    | MasterPlace
     | Run
     | Retiring
     | Succeeded

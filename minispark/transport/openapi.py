@@ -235,6 +235,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
             of = Choice(parameter.values)
         case TextQuery():
             of, default = Text(chars_max=parameter.chars_max), parameter.default
+            is_required = default is None
         case Id():
             of, is_required = UUID, True
             place = "path" if parameter.is_in_path else "query"

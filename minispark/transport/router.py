@@ -116,6 +116,8 @@ class Request:
         """Raises HttpError 400 that names it."""
         self._check_declared(parameter)
         value = self.query.get(parameter.name, parameter.default)
+        if value is None:
+            raise _invalid_query(parameter.name, "is missing")
         if len(value) > parameter.chars_max:
             raise _invalid_query(parameter.name, f"has at most {parameter.chars_max} characters")
         return value
@@ -191,7 +193,8 @@ def _refuse_half_pairs(value: Any) -> None:
 @dataclass(frozen=True, slots=True)
 class Response:
     """`stream`, when given, replaces `body` and is sent in chunks; each at once if `is_live`:
-    there an empty one is a moment to look whether anybody reads.
+    there an empty one is a moment to look whether anybody reads. `stream_bytes`: how many bytes it
+    has, where that is known: it is sent as it is then, not in chunks.
     """
 
     status: int = 200
@@ -200,6 +203,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: Iterator[bytes] | None = None
     is_live: bool = False
+    stream_bytes: int | None = None
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -81,6 +81,8 @@ class Agent:
         self._notifier = notifier
         self._selector = selectors.DefaultSelector()
         self._tables = OutputTables()
+        self._master: msg.MasterPlace | None = None
+        """As it said last: orders come after that."""
         self._executors: dict[int, Executor] = {}
         self._refork_at: dict[int, float] = {}
         self._next_heartbeat = 0.0
@@ -368,6 +370,7 @@ class Agent:
     def _registered(self, message: msg.Registered, now: float) -> None:
         self._heartbeat_interval_s = message.heartbeat_interval_s
         self._state.task_timeout_s = message.task_timeout_s
+        self._master = msg.MasterPlace(message.host_id, self._link.host, message.http_port)
         self._tables.begin_session()
         self._link.is_registered = True
         self._is_drain_said = False
@@ -397,7 +400,8 @@ class Agent:
             match instruction:
                 case RunOnSlot(slot, run):
                     attempt_log.begun(run, slot)
-                    self._executors[slot].add(run)
+                    assert self._master is not None
+                    self._executors[slot].add(run, self._master)
                 case TellSlot(slot, made):
                     self._executors[slot].tell(made)
                 case KillSlot(slot):

@@ -20,18 +20,21 @@ from minispark.compute.user_functions import UserFunctions
 from minispark.errors import CacheMissed, FetchError, MiniSparkError
 from minispark.model.figures import Span
 from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
+from minispark.storage.input_source import Opener
 from minispark.transport import messages as msg
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
     ERROR_CHARS_MAX,
     Failed,
     FetchFailed,
+    MasterPlace,
     OutputsMade,
     Retiring,
     Run,
     Succeeded,
 )
 from minispark.worker.cache_channel import CacheChannel
+from minispark.worker.far_inputs import opener_of
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
 from minispark.worker.task_log import TaskLogs
@@ -55,6 +58,7 @@ def serve_orders(
     channel = CacheChannel(cache if context.cache_bytes_max else None)
     connection = Connection(sock)
     modules = UserModules()
+    master: MasterPlace | None = None
     program: StageProgram | None = None
     outputs: tuple[OutputLocation, ...] = ()
     begun_bytes = _rss_max_bytes()
@@ -66,10 +70,14 @@ def serve_orders(
             return
         if isinstance(message, OutputsMade):
             continue  # for a task that ended without it
+        if isinstance(message, MasterPlace):
+            master = message
+            continue
         assert isinstance(message, Run)
         outputs = message.outputs if message.outputs is not None else outputs
         program = message.program if message.program is not None else program
         assert program is not None, "the first order comes with its program"
+        assert master is not None, "nobody says where inputs are"
         if program.modules != modules.modules:
             modules.unload()
             modules = UserModules(program.modules)
@@ -80,7 +88,8 @@ def serve_orders(
         with _logging(message.order, program, logs) as log_failure:
             order, listen = message.order, partial(_hear, connection)
             inputs = TaskInputs(outputs, order.awaited, listen, order.unmade)
-            report = _run(order, program, inputs, context, functions, held, channel)
+            with opener_of(master, context.host_id, context.token, order.job_id) as open_input:
+                report = _run(order, program, inputs, context, functions, held, channel, open_input)
             if isinstance(report, (Failed, FetchFailed)):
                 log_failure(report.error)
         ended = time.monotonic()
@@ -132,10 +141,11 @@ def _run(
     functions: UserFunctions,
     held: list[object],
     channel: CacheChannel,
+    open_input: Opener,
 ) -> msg.Ending:
     attempt_id = order.attempt_id
     try:
-        outcome = run_order(order, program, inputs, context, functions, held, channel)
+        outcome = run_order(order, program, inputs, context, functions, held, channel, open_input)
         return Succeeded(attempt_id, outcome)
     except FetchError as error:
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])

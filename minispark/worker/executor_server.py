@@ -23,7 +23,7 @@ from minispark.model.plan import OutputLocation, StageProgram
 from minispark.supervisor.forked import ForkedProcess, hear_signals, how_it_ended
 from minispark.supervisor.lifeline import die_with_parent
 from minispark.transport.channel import Channel
-from minispark.transport.messages import OutputsMade, Run
+from minispark.transport.messages import MasterPlace, OutputsMade, Run
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext
 from minispark.worker.task_log import take_over_logging
@@ -78,13 +78,17 @@ class Executor:
         """Its socket is watched; not so once it closed."""
         self.is_retiring = False
         """It ends by itself once it has reported."""
-        self._unsent: list[Run | OutputsMade] = []
+        self._unsent: list[MasterPlace | Run | OutputsMade] = []
         # What it was sent last; the same is not sent again.
+        self._master: MasterPlace | None = None
         self._program: StageProgram | None = None
         self._outputs: tuple[OutputLocation, ...] | None = ()
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Run, master: MasterPlace) -> None:
         """An order for the next `send`."""
+        if master != self._master:
+            self._master = master
+            self._unsent.append(master)
         self._unsent.append(self._unlike_the_last(run))
 
     def tell(self, made: OutputsMade) -> None:

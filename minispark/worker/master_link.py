@@ -64,6 +64,7 @@ class MasterLink:
         silence_s: float = 10.0,
     ) -> None:
         """`silence_s`: a master that acknowledges nothing for so long is gone, or cut off."""
+        self.host = host
         self._address = (host, port)
         self._silence_s = silence_s
         self._token = token

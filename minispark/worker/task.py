@@ -50,6 +50,7 @@ from minispark.model.plan import (
     UnionAll,
 )
 from minispark.model.steps import Aggregate, Cache, Step
+from minispark.storage.input_source import Opener, open_here
 from minispark.storage.part_folders import attempt_part
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
@@ -94,10 +95,11 @@ def run_order(
     functions: UserFunctions,
     held: list[object],
     channel: CacheChannel,
+    open_input: Opener = open_here,
 ) -> TaskOutcome:
     """Run the attempt to its end. `functions`: of the program's modules. `held` gets what took
     much memory: to free it takes time, which the caller may have later. `channel`: to the worker's
-    cache.
+    cache. `open_input`: opens what its splits name.
 
     Raises TaskError, FetchError, CacheMissed, OSError.
     """
@@ -106,7 +108,9 @@ def run_order(
     try:
         cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
         with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
-            task = _Task(order, program, inputs, context, functions, fetcher, held, cache)
+            task = _Task(
+                order, program, inputs, context, functions, fetcher, held, cache, Reader(open_input)
+            )
             with closing(task.spill):
                 return task.run()
     finally:
@@ -125,6 +129,7 @@ class _Task:
         fetcher: Fetcher,
         held: list[object],
         cache: TaskCache,
+        reader: Reader,
     ) -> None:
         self._order = order
         self._program = program
@@ -133,7 +138,7 @@ class _Task:
         self._fetcher = fetcher
         self._held = held
         self._cache = cache
-        self._reader = Reader()
+        self._reader = reader
         self._clock = PhaseClock(time.perf_counter)
         self._bytes_read = 0
         self._pipelines: list[Pipeline] = []

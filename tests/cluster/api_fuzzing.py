@@ -217,7 +217,8 @@ class Api:
             return st.one_of(right, right, right, st.text(min_size=1, max_size=12))
         if parameter["in"] == "header":
             printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
-            return st.one_of(st.just(ABSENT), printable)
+            known = self.hints.get(parameter["name"], st.nothing())
+            return st.one_of(st.just(ABSENT), printable, known, known)
         wild = scalars.map(lambda value: str(value).encode(errors="replace").decode())
         return st.one_of(right, right, right, wild, st.just(ABSENT))
 

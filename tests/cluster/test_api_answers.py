@@ -19,7 +19,12 @@ was killed is restarted already.
 """
 
 
-def call(api: Api, method: str, target: str, body: Any = None, accept: str = "*/*") -> Any:
+INPUT = "/api/v1/jobs/{id}/input"
+
+
+def call(
+    api: Api, method: str, target: str, body: Any = None, accept: str = "*/*", **more: str
+) -> Any:
     """The answer, which is as documented."""
     path = target.partition("?")[0].replace("/worker-3/", "/{name}/")
     (operation,) = (
@@ -31,6 +36,7 @@ def call(api: Api, method: str, target: str, body: Any = None, accept: str = "*/
         "Accept": accept,
         "Authorization": f"Bearer {api.token}",
         "Content-Type": "application/json",
+        **more,
     }
     data = None if body is None else json.dumps(body).encode()
     status, answer = api.check(Call(operation, target, headers, data, None))
@@ -69,7 +75,10 @@ def test_every_answer_of_a_cluster_at_work_is_as_documented(shared_cluster: Clus
     call(api, "POST", "/api/v1/workers/task/complete", done)
     for operation in api.operations:
         if operation.method in ("GET", "HEAD") and "task" not in operation.path.split("/"):
-            call(api, operation.method, operation.path.replace("{id}", job_id))
+            is_input = operation.path == INPUT
+            query = f"?path={shared_cluster.cwd / 'data/input.csv'}" if is_input else ""
+            target = operation.path.replace("{id}", job_id) + query
+            call(api, operation.method, target, Range="bytes=0-9")
     assert len(call(api, "GET", "/api/v1/events?limit=3", accept=JSON_TYPE)["events"]) == 3
     assert call(api, "POST", "/api/v1/session", {"token": token})["is_open"]
     for action in ("pause", "resume", "kill"):

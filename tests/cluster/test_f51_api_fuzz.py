@@ -78,7 +78,10 @@ def master_api(cluster: Cluster) -> Api:
     url = f"http://127.0.0.1:{port}"
     workers += [foreign_call(url, "POST", "/api/v1/workers/register", stranger)[1]["id"]] * 3
     few = st.integers(1, 7)
-    paths = st.sampled_from(["in.txt", "data/input.csv", "*.txt", "out", "none", "", ".", "\0"])
+    whole = str((cluster.cwd / "in.txt").resolve())
+    paths = st.sampled_from(
+        [whole, "in.txt", "data/input.csv", "*.txt", "out", "none", "", ".", "\0"]
+    )
     ops = ["read_text", "map", "flat_map", "reduce_by_key", "join", "sort_by_key", "write_csv"]
     hints: dict[str, st.SearchStrategy[Any]] = {
         "uuid": st.sampled_from([job_id, job_id.upper(), *workers]),
@@ -89,6 +92,7 @@ def master_api(cluster: Cluster) -> Api:
         "parallelism": few,
         "partitions": few,
         "path": paths,
+        "Range": st.sampled_from(["bytes=0-3", "bytes=2-", "bytes=-2", "bytes=9999-"]),
         "op": st.sampled_from(ops),
         "fn": st.sampled_from(["split_words", "sum", "m:f", "loop:f", "bad:f", "m:", ":"]),
         "expr": st.sampled_from(["value", "value + 1", "1 / 0", "(" * 200, "key", ""]),

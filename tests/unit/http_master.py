@@ -13,6 +13,7 @@ from typing import Any
 from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_events import EventsApi
+from minispark.master.api_inputs import InputsApi
 from minispark.master.api_jobs import JobsApi
 from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
@@ -74,11 +75,12 @@ class HttpMaster:
             board,
             self.has_failed.set,
         )
-        results = Results(history, str(state_dir), "here", TOKEN)
+        results = self.results = Results(history, str(state_dir), "here", TOKEN)
         submitter = Submitter(str(self.inputs), (str(self.inputs),), str(state_dir), PlanKind.FUSED)
         router = self.router = Router()
         JobsApi(self.loop, board, history, results, submitter).add_routes(router)
         WorkersApi(self.loop, board, history, str(state_dir), "here").add_routes(router)
+        InputsApi(board, results).add_routes(router)
         ClusterApi(board, {}, 2, 0, lambda: False).add_routes(router)
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]

@@ -51,7 +51,8 @@ MESSAGES = [
         7,
     ),
     msg.Confirmed(7),
-    msg.Registered("w", 2.0, 300.0, ("x",)),
+    msg.Registered("w", 2.0, 300.0, "h", 8080, ("x",)),
+    msg.MasterPlace("h", "127.0.0.1", 8080),
     msg.Launch((ORDER,), {"j/1": StageProgram(JOIN, (), PartitionFile("j"))}, {"o": (PLACE,)}),
     msg.Run(
         ORDER,

@@ -102,7 +102,7 @@ def test_it_registers_and_repeats_to_the_next_master_what_was_not_confirmed(
         for _ in range(2):
             peer = Connection.accept(listening.accept()[0], "secret", TIMEOUT_S)
             seen.append(peer.receive(TIMEOUT_S))
-            peer.send(Registered("w", 1.0, 1.0))
+            peer.send(Registered("w", 1.0, 1.0, "h", 8080))
             seen.append(peer.receive(TIMEOUT_S))
             peer.close()
 
@@ -112,7 +112,7 @@ def test_it_registers_and_repeats_to_the_next_master_what_was_not_confirmed(
         now = link.due
         assert now is not None
         link.follow_clock(now)
-        assert hear(link, bool) == [Registered("w", 1.0, 1.0)]
+        assert hear(link, bool) == [Registered("w", 1.0, 1.0, "h", 8080)]
         assert link.due is None
         link.is_registered = True
         link.send_reports(0.0, is_full=False)

@@ -20,11 +20,12 @@ from minispark.model.plan import (
 from minispark.transport.channel import Channel
 from minispark.transport.codec import decode, encode
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Launch, OutputsMade, Run
+from minispark.transport.messages import Launch, MasterPlace, OutputsMade, Run
 from minispark.worker.executor_server import Executor
 from minispark.worker.output_tables import OutputTables
 
 PROGRAM = StageProgram(ReadSplits("r", "text", ReaderOptions()), (), PartitionFile("r"))
+MASTER = MasterPlace("host", "127.0.0.1", 8080)
 TABLE = (OutputLocation(0, 0, "a", "w", "h", 1, "host", "/s"),)
 OTHER = (OutputLocation(0, 0, "b", "w", "h", 1, "host", "/s"),)
 
@@ -83,12 +84,27 @@ def test_an_executor_is_not_sent_again_what_it_has(ends: tuple[Executor, Connect
     (fourth,) = tables.runs(launch("j/1"))
     got = []
     for run in (first, second, third, fourth):
-        executor.add(run)
+        executor.add(run, MASTER)
         executor.send()
+        if run is first:
+            assert peer.receive(5.0) == MASTER
         message = peer.receive(5.0)
         assert isinstance(message, Run)
         got.append(message.outputs)
     assert got == [TABLE, None, (), TABLE]
+
+
+def test_an_executor_is_told_once_where_the_master_is_and_again_when_it_moved(
+    ends: tuple[Executor, Connection],
+) -> None:
+    executor, peer = ends
+    (run,) = OutputTables().runs(launch(None))
+    moved = replace(MASTER, http_port=8081)
+    for master in (MASTER, MASTER, moved):
+        executor.add(run, master)
+        executor.send()
+    got = [peer.receive(5.0) for _ in range(5)]
+    assert [type(m) if isinstance(m, Run) else m for m in got] == [MASTER, Run, Run, moved, Run]
 
 
 def decode_again(message: Launch) -> Launch:
@@ -108,13 +124,13 @@ def test_all_that_was_added_is_sent_in_order_and_once(ends: tuple[Executor, Conn
     executor, peer = ends
     (run,) = OutputTables().runs(launch(None))
     for partition in (1, 2):
-        executor.add(replace(run, order=replace(run.order, partition=partition)))
+        executor.add(replace(run, order=replace(run.order, partition=partition)), MASTER)
     executor.tell(made := OutputsMade(("x",), ()))
     executor.send()
-    executor.add(replace(run, order=replace(run.order, partition=3)))
+    executor.add(replace(run, order=replace(run.order, partition=3)), MASTER)
     executor.send()
     executor.send()
-    got = [peer.receive(5.0) for _ in range(4)]
-    assert [m.order.partition if isinstance(m, Run) else m for m in got] == [1, 2, made, 3]
+    got = [peer.receive(5.0) for _ in range(5)]
+    assert [m.order.partition if isinstance(m, Run) else m for m in got] == [MASTER, 1, 2, made, 3]
     with pytest.raises(TimeoutError):
         peer.receive(0.05)

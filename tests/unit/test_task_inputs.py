@@ -29,7 +29,7 @@ from minispark.model.plan import (
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, write_shuffle_file
 from minispark.transport import messages as msg
 from minispark.transport.connection import Connection
-from minispark.transport.messages import OutputsMade, Run, Succeeded
+from minispark.transport.messages import MasterPlace, OutputsMade, Run, Succeeded
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.executor import serve_orders
 from minispark.worker.task import TaskContext, run_order
@@ -148,6 +148,7 @@ def executor(tmp_path: Path) -> Iterator[Connection]:
     process.start()
     theirs.close()
     connection = Connection(mine)
+    connection.send(MasterPlace(HERE, "127.0.0.1", 1))
     yield connection
     connection.close()
     process.join(5.0)
