@@ -222,7 +222,7 @@ def worker_process(
         settings = WorkerSettings(spec, token, bound, advertised, own_address(config), port)
         return run_worker(config, settings, notifier, lifeline)
 
-    return ProcessSpec(spec.name, worker)
+    return ProcessSpec(spec.name, worker, worker=spec.name)
 
 
 def own_address(config: Config) -> str:

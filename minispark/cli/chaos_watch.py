@@ -102,7 +102,7 @@ class Watcher:
         """The supervisor saw the end, started another process, and that one is ready."""
         name, pid = self._fault.target, self._fault.processes[0].pid
         self._until(lambda: self._entry(name)["pid"] != pid)
-        self.say(f"noticed by the supervisor: {self._entry(name).get('reason')}")
+        self.say(f"noticed by the supervisor: {self._entry(name).get('last_end')}")
         self._until(
             lambda: self._entry(name)["state"] == "RUNNING" and self._entry(name)["pid"] != pid
         )

@@ -66,12 +66,17 @@ def why_retried(
             if state in ("FAILED", "LOST") and attempt["cause"] is not None:
                 cause = Cause(attempt["cause"])
                 used[cause] = used.get(cause, 0) + 1
-                why = f": {first_line(attempt['error'])}" if attempt["error"] else ""
                 budget = counted(cause, used[cause], limits)
-                lines.append(f"attempt {number} {clause(attempt)}{why}; {budget}")
+                lines.append(f"attempt {number} {clause(attempt)}{_why(attempt)}; {budget}")
             else:
                 lines.append(f"attempt {number} {_state_of(attempt)}")
     return found
+
+
+def _why(attempt: Document) -> str:
+    """Its error, without what its clause says already: that its worker was lost."""
+    error = first_line(attempt["error"] or "").removeprefix(f"{attempt['worker']} was lost")
+    return f": {error.removeprefix(': ')}" if error else ""
 
 
 def _state_of(attempt: Document) -> str:

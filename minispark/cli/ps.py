@@ -69,6 +69,7 @@ def with_figures(folder: Path) -> dict[str, Any]:
 def _figures(entry: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
+    from minispark.supervisor.named_processes import SERVERS
     from minispark.supervisor.process_identity import ProcessIdentity
 
     figures: dict[str, Any] = {"rss_bytes": 0, "cpu_percent": 0.0, "uptime_s": 0.0, "executors": []}
@@ -83,7 +84,7 @@ def _figures(entry: dict[str, Any]) -> dict[str, Any]:
         figures["cpu_percent"] = 100.0 * (busy.user + busy.system) / alive_s
         figures["uptime_s"] = max(0.0, time.time() - entry["started_at"])
         # an executor's parent is the worker's executor server
-        for server in process.children():
+        for server in [] if entry["name"] in SERVERS else process.children():
             figures["executors"] += [executor.pid for executor in server.children()]
     except psutil.NoSuchProcess:
         pass  # it ended between the file and the look

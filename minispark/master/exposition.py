@@ -15,7 +15,7 @@ from minispark.model.snapshot import JobView, Snapshot, WorkerView
 from minispark.model.states import AttemptState, JobState, WorkerKind, WorkerState
 
 WORKERS_LABELLED_MAX = 500
-"""Workers beyond these, those that registered last, are counted and not named."""
+"""Workers beyond these, those whose names come last, are counted and not named."""
 FOREIGN = "http"
 
 STATE_NAMES = {

@@ -111,7 +111,7 @@ NOTHING_COUNTED = Totals()
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Mappings keep insertion order: jobs by submission, workers by first registration."""
+    """Mappings are in order: jobs by submission, workers by name (`in_order`)."""
 
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     workers: Mapping[str, WorkerView] = field(default_factory=dict)

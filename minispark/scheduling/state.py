@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from minispark.model.name_order import in_order
 from minispark.model.snapshot import JobView, Snapshot, Totals, WorkerView
 from minispark.scheduling.cache_sites import CacheSites
 from minispark.scheduling.job_run import JobRun
@@ -176,9 +177,7 @@ class ClusterState:
                 jobs[job_id] = ended
             else:
                 jobs.pop(job_id, None)
-        workers = dict(old.workers)
-        for worker_id in self.pool.changed:
-            workers[worker_id] = self._worker_view(worker_id)
+        workers = self._workers(old.workers)
         self._changed_jobs, self.pool.changed = {}, {}
         self._published = Snapshot(
             jobs=jobs,
@@ -192,8 +191,16 @@ class ClusterState:
         )
         return self._published
 
-    def _worker_view(self, worker_id: str) -> WorkerView:
-        return self.pool.workers[worker_id].view()
+    def _workers(self, old: Mapping[str, WorkerView]) -> dict[str, WorkerView]:
+        """With what changed; sorted again where somebody came, or has another name."""
+        workers, is_sorted = dict(old), True
+        for worker_id in self.pool.changed:
+            view = workers[worker_id] = self.pool.workers[worker_id].view()
+            before = old.get(worker_id)
+            is_sorted &= before is not None and before.identity.name == view.identity.name
+        if is_sorted:
+            return workers
+        return dict(sorted(workers.items(), key=lambda item: in_order(item[1].identity.name)))
 
     def _note(self, job: JobRun) -> str | None:
         """What the job waits for, where somebody could do something about it."""

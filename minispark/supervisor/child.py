@@ -29,6 +29,8 @@ class ProcessSpec:
     name: str
     target: Callable[[Notifier, int], int]
     stop_order: int = 0
+    worker: str | None = None
+    """The worker that it is, for who reads the log."""
 
 
 class Child:
@@ -43,7 +45,9 @@ class Child:
         self.started_at = 0.0
         self.restarts = 0
         self.reason: str | None = None
-        """Why it was started again last, or ended for good."""
+        """Why it does not run."""
+        self.last_end: str | None = None
+        """How its life before this one ended."""
         self.ports: dict[str, int] = {}
         self.error: str | None = None
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from minispark.model.name_order import in_order
 from minispark.supervisor import state_dir
 from minispark.supervisor.child import Child
 from minispark.supervisor.process_identity import ProcessIdentity
@@ -52,7 +53,7 @@ class ClusterFile:
             "ports": {},
             "restarts": 0,
         }
-        processes = [own, *(self._entry(child) for child in supervisor.children)]
+        processes = [own, *map(self._entry, sorted(supervisor.children, key=_place))]
         document = {**self._about, "processes": processes}
         state_dir.write_cluster_file(self._folder, document)
 
@@ -84,7 +85,13 @@ class ClusterFile:
             "ports": self._fixed_ports.get(child.spec.name, child.ports),
             "restarts": child.restarts,
             "reason": child.error or child.reason,
+            "last_end": child.last_end,
         }
+
+
+def _place(child: Child) -> tuple[bool, object]:
+    """Workers last, by name."""
+    return child.spec.worker is not None, in_order(child.spec.name)
 
 
 def _identity(pid: int | None, identity: ProcessIdentity | None) -> dict[str, Any]:

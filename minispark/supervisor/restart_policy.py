@@ -56,9 +56,12 @@ class Life:
     def started(self) -> None:
         self.state, self.start_due = ProcessState.STARTING, None
 
-    def ready(self) -> None:
-        if self.state is ProcessState.STARTING:
+    def ready(self) -> bool:
+        """It does its work; returns whether that is news."""
+        is_news = self.state is ProcessState.STARTING
+        if is_news:
             self.state = ProcessState.RUNNING
+        return is_news
 
     def stop(self, kill_due: float, *, comes_back: bool = False, is_retired: bool = False) -> bool:
         """Somebody wants it to stop, and then to come back, or to be forgotten; returns whether

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from minispark.model.log_fields import about
 from minispark.supervisor.child import Child, ProcessSpec, live
 from minispark.supervisor.control import ControlServer
 from minispark.supervisor.forked import ForkedProcess, hear_signals, how_it_ended
@@ -86,7 +87,7 @@ class Supervisor:
         """Stop these and start them again, in the order of their stopping."""
         for child in sorted(self.children, key=lambda child: child.spec.stop_order):
             if child.spec.name in names:
-                child.reason = "asked to restart"
+                child.reason = child.last_end = "asked to restart"
                 self._stop_one(child, STOP_TIMEOUT_S, comes_back=True)
         self._tell()
 
@@ -116,6 +117,7 @@ class Supervisor:
     ) -> None:
         kill_due = time.monotonic() + timeout_s
         if child.life.stop(kill_due, comes_back=comes_back, is_retired=is_retired):
+            self._say(logging.INFO, child, "is told to stop")
             self._signal([child], number)
 
     def _forget_retired(self) -> None:
@@ -200,10 +202,12 @@ class Supervisor:
             child.ports = message["ports"]
         if "error" in message:
             child.error = message["error"]
-            logger.error("%s: %s", child.spec.name, child.error)
+            self._say(logging.ERROR, child, f"reports: {child.error}")
         if message.get("ready"):
             child.error = None
-            child.life.ready()
+            if child.life.ready():
+                child.reason = None
+                self._say(logging.INFO, child, f"RUNNING: pid {child.pid}")
         self._is_changed = True
 
     def _stop_hearing(self, child: Child) -> None:
@@ -226,7 +230,7 @@ class Supervisor:
                 self._start(child)
             elif life.kill_due is not None and life.kill_due <= now:
                 life.kill_due = None
-                logger.warning("%s did not stop in time; it is killed", child.spec.name)
+                self._say(logging.WARNING, child, "did not stop in time; it is killed")
                 self._signal([child], signal.SIGKILL)
 
     # --- lives -------------------------------------------------------------------------------
@@ -267,15 +271,20 @@ class Supervisor:
         was_asked = child.state is ProcessState.STOPPING
         delay_s = child.life.ended(exit_code, time.monotonic())
         if not was_asked:
-            child.reason = how
+            child.reason = child.last_end = how
         if was_asked:
-            logger.info("%s stopped", child.spec.name)
+            self._say(logging.INFO, child, "stopped")
         elif delay_s is None:
-            logger.error("%s %s and is not restarted", child.spec.name, how)
+            self._say(logging.ERROR, child, f"{how} and is not restarted")
         else:
-            logger.warning("%s %s; restart in %.2f s", child.spec.name, how, delay_s)
+            self._say(logging.WARNING, child, f"{how}; restart in {delay_s:.2f} s")
         self._forget_retired()
         self._is_changed = True
+
+    @staticmethod
+    def _say(level: int, child: Child, text: str) -> None:
+        spec = child.spec
+        logger.log(level, "%s %s", spec.name, text, extra=about(worker=spec.worker))
 
     def _stop_all(self) -> None:
         """Ask each group to stop, wait, then kill; a second Ctrl-C kills at once."""

@@ -118,7 +118,7 @@ def test_a_worker_is_restarted_in_order(whole: Gallery, visitor: Visitor) -> Non
     page.get_by_role("button", name="Restart worker-3").click()
     expect(page.locator(".toast")).to_contain_text("worker-3 stops in order")
     wait_until(lambda: restarts(whole.cluster, "worker-3") > before, "it is started again")
-    assert whole.cluster.process("worker-3")["reason"] == "asked to restart"
+    assert whole.cluster.process("worker-3")["last_end"] == "asked to restart"
 
 
 def test_a_job_is_cancelled(gallery: Gallery, visitor: Visitor) -> None:

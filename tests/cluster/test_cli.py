@@ -43,6 +43,8 @@ def test_ps(shared_cluster: Cluster) -> None:
         if process["name"].startswith("worker"):
             assert len(process["executors"]) == 2
             assert set(process["ports"]) == {"data", "metrics"}
+        else:
+            assert process["executors"] == []
     assert "worker-2" in shared_cluster.cli("ps").stdout
 
 

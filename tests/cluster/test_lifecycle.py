@@ -313,6 +313,8 @@ def test_f45_a_worker_that_crashes_at_start_ends_fatal_and_the_rest_works(tmp_pa
             done = cluster.up("-c", str(config))
             assert done.returncode == 1
             assert "bad does not start" in done.stderr and str(port) in done.stderr
+            names = [process["name"] for process in cluster.document()["processes"]]
+            assert names == ["supervisor", "master", "bad", "good"]
             bad = cluster.process("bad")
             assert (bad["state"], bad["restarts"], bad["pid"]) == ("FATAL", 3, None)
             assert str(port) in bad["reason"]
@@ -425,7 +427,7 @@ def test_restart_and_scale_while_a_job_runs(
         again = cluster.cli("restart", "worker-1")
         assert again.returncode == 0, again.stderr
         assert cluster.process("worker-1")["pid"] != before
-        assert cluster.process("worker-1")["reason"] == "asked to restart"
+        assert cluster.process("worker-1")["last_end"] == "asked to restart"
         shrunk = cluster.cli("scale", "1")
         assert shrunk.returncode == 0, shrunk.stderr
         names = [p["name"] for p in cluster.document()["processes"]]

@@ -57,7 +57,11 @@ def test_a_real_time_signal_ends_only_who_gets_it(make_cluster: MakeCluster) -> 
     assert cluster.process("worker-1")["pid"] == before["pid"]
     os.kill(before["pid"], number)
     wait_until(lambda: is_back(cluster, before), "the worker is back")
-    assert cluster.process("worker-1")["reason"] == f"ended with signal {int(number)}"
+    worker = cluster.process("worker-1")
+    assert worker["last_end"] == f"ended with signal {int(number)}"
+    assert worker["reason"] is None  # it runs again
+    for what in (f"worker-1 {worker['last_end']}", f"worker-1 RUNNING: pid {worker['pid']}"):
+        assert cluster.said(what, "worker=worker-1") == 1
     cluster.note_processes()
 
 
@@ -252,7 +256,7 @@ def test_f45_a_restart_policy_is_kept(
     before = cluster.process("worker-1")
     os.kill(before["pid"], number)
     how = "status 143" if number is signal.SIGUSR1 else "signal SIGKILL"
-    wait_until(lambda: cluster.process("worker-1")["reason"] == f"ended with {how}", "it ended")
+    wait_until(lambda: cluster.process("worker-1")["last_end"] == f"ended with {how}", "it ended")
     wait_until(lambda: cluster.process("worker-1")["state"] == state, f"it is {state}")
     cluster.note_processes()
     assert (cluster.process("worker-1")["pid"] is not None) == (state == "RUNNING")

@@ -743,6 +743,16 @@ def test_a_fact_is_journaled_before_what_it_justifies() -> None:
 # --- workers -----------------------------------------------------------------------------------
 
 
+def test_workers_are_shown_in_the_order_of_their_names_whenever_they_came() -> None:
+    talk = Dialogue()
+    for number in (10, 2):
+        talk.worker(number)
+    talk.core.snapshot()
+    talk.worker(1)
+    shown = talk.core.snapshot().workers.values()
+    assert [worker.identity.name for worker in shown] == ["w1", "w2", "w10"]
+
+
 def test_a_silent_worker_is_down_after_the_timeout() -> None:
     talk = Dialogue(heartbeat_timeout_s=10)
     worker = talk.worker(0)

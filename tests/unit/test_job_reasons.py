@@ -101,8 +101,8 @@ def test_each_failure_says_what_it_counted_against_and_what_followed() -> None:
     assert why_retried({"map/0": tries}, LIMITS) == {
         "map/0": [
             "attempt 0 failed on worker-1: mine.py, line 3: no; retry 1 of 3 follows",
-            "attempt 1 was lost with worker-1: worker-1 was lost: gone; counts as lost worker 1 "
-            "of 10, not against its retries",
+            "attempt 1 was lost with worker-1: gone; counts as lost worker 1 of 10, not against "
+            "its retries",
             "attempt 2 was overtaken by its copy",
             "attempt 3 SUCCEEDED on worker-2",
         ]

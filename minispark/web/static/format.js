@@ -45,6 +45,9 @@ export function ago(seconds) {
   return t("ago", { time: seconds < 60 ? `${Math.max(0, Math.floor(seconds))} s` : duration(seconds) });
 }
 
+/** How names are compared: worker-2 comes before worker-10. */
+export const byName = new Intl.Collator("en", { numeric: true }).compare;
+
 /** A time of day, with milliseconds where they matter. */
 export function time(unixSeconds, withMillis = false) {
   if (unixSeconds === null || unixSeconds === undefined) return NONE;

@@ -1,7 +1,7 @@
 // Attempts over time, one lane for each slot of each worker. Must not know where attempts come from.
 
 import { h, own } from "./dom.js";
-import { bytes, count, duration, time } from "./format.js";
+import { byName, bytes, count, duration, time } from "./format.js";
 import { badge } from "./parts.js";
 import { stateWord, t } from "./words.js";
 
@@ -69,8 +69,7 @@ function lanesOf(bars) {
     lane.until = bar.to;
     lanes.set(key, lane);
   }
-  const inOrder = new Intl.Collator("en", { numeric: true });
-  return [...lanes.values()].sort((a, b) => inOrder.compare(a.key, b.key));
+  return [...lanes.values()].sort((a, b) => byName(a.key, b.key));
 }
 
 function laneRow(lane, begun, span, chosen) {

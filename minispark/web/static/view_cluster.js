@@ -2,7 +2,7 @@
 // Must not know how it is asked for.
 
 import { h, own } from "./dom.js";
-import { ago, bytes, count, duration, NONE, oneDigit, percent, time } from "./format.js";
+import { ago, byName, bytes, count, duration, NONE, oneDigit, percent, time } from "./format.js";
 import { eventLine } from "./view_events.js";
 import { badge, button, empty, jobLink, loading, panel, progress } from "./parts.js";
 import { t } from "./words.js";
@@ -32,9 +32,8 @@ export function clusterView(store) {
 
 /** Workers that registered, and processes of workers that have not yet, by name. */
 function workersOf(overview) {
-  const inOrder = new Intl.Collator("en", { numeric: true });
   return [...overview.workers, ...overview.waiting.map((one) => ({ ...one, status: null }))]
-    .sort((a, b) => inOrder.compare(a.name, b.name));
+    .sort((a, b) => byName(a.name, b.name));
 }
 
 function figures({ system, workers }, all) {

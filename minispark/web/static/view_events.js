@@ -1,7 +1,7 @@
 // The event log with its filters. Must not know where events come from.
 
 import { h, own } from "./dom.js";
-import { time } from "./format.js";
+import { byName, time } from "./format.js";
 import { empty, panel, tone } from "./parts.js";
 import { stateWord, t } from "./words.js";
 
@@ -37,7 +37,7 @@ function textOf(event) {
 }
 
 function filters({ filters, overview, events }) {
-  const workers = [...new Set(events.map((event) => event.worker).filter(Boolean))].sort();
+  const workers = [...new Set(events.map((event) => event.worker).filter(Boolean))].sort(byName);
   const jobs = (overview?.jobs ?? []).map((job) => [job.id, `${job.name} · ${job.id.slice(0, 8)}`]).reverse();
   const choose = (name, label, options) =>
     h("label", { class: "field" }, h("span", {}, label),
