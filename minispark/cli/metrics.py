@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
+from typing import Any
 
 from minispark.cli.find import find_client
-from minispark.cli.render import print_json, table
+from minispark.cli.metrics_tables import figures_text, jobs_text, stages_text
+from minispark.cli.render import print_json
+from minispark.client import Client
 from minispark.errors import InvalidRequest
 
 EXAMPLES = """\
@@ -37,19 +39,19 @@ def run(args: argparse.Namespace) -> int:
             document = client.metrics(f"jobs/{job_id}/{OF_JOB[args.what]}")
         else:
             document = client.metrics(f"metrics/{args.what}")
-    if args.json:
-        print_json(document)
-    elif isinstance(document, list):
-        headers = list(document[0]) if document else ["no entries"]
-        print(table([[_cell(v) for v in row.values()] for row in document], headers))
-    else:
-        print(
-            table([(name, _cell(value)) for name, value in document.items()], ("metric", "value"))
-        )
+        if args.json:
+            print_json(document)
+        else:
+            print(_text(client, args.what, document))
     return 0
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+def _text(client: Client, what: str, document: Any) -> str:
+    match what:
+        case "jobs":
+            return jobs_text(document)
+        case "stages":
+            return stages_text(document)
+    workers = {worker["id"]: worker["name"] for worker in client.workers()}
+    jobs = {job["id"]: job["request"]["name"] for job in client.jobs()}
+    return figures_text(document, workers, jobs)
