@@ -11,7 +11,8 @@ import pdb
 import sys
 import tempfile
 import traceback
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from minispark.master.job_codec import load_plan
 from minispark.model.plan import PhysicalPlan, TaskOutcome
 from minispark.model.safe_text import escaped
 from minispark.model.settings import MemorySection
+from minispark.worker.raw_prints import descriptors
 from minispark.worker.replay import Place, Replay, Settings, Shown, changed_inputs
 
 EXAMPLES = """\
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             _say(f"{task.name} runs here:")
         # prints of the user's must not mix with a document
-        with redirect_stdout(sys.stderr) if args.json else nullcontext():
+        with _kept_apart() if args.json else nullcontext():
             outcome, error = _run_here(task, replay, args.pdb)
         head = replay.head(task.place, args.head) if outcome is not None else []
     if args.json:
@@ -88,6 +90,13 @@ def run(args: argparse.Namespace) -> int:
     elif outcome is not None:
         print(_text(task, outcome, head))
     return 0 if outcome is not None else 1
+
+
+@contextmanager
+def _kept_apart() -> Iterator[None]:
+    """Within the block what goes to stdout, also of subprocesses, goes to stderr."""
+    with redirect_stdout(sys.stderr), descriptors({1: 2}):
+        yield
 
 
 def _say(line: str) -> None:

@@ -38,6 +38,8 @@ from minispark.worker.identity import WorkerId
 from minispark.worker.load_meter import LoadMeter
 from minispark.worker.master_link import MasterLink
 from minispark.worker.output_tables import OutputTables
+from minispark.worker.raw_prints import keep_prints
+from minispark.worker.task_log import TaskLogs
 
 DRAIN_SETTLE_S = 0.3
 """Orders and cancellations that were on their way when the master was told have arrived by then."""
@@ -62,6 +64,7 @@ class Agent:
         files: AttemptFiles,
         counters: WorkerCounters,
         cache: PartitionCache,
+        task_logs: TaskLogs,
         heartbeat_interval_s: float,
         lifeline: int | None,
         notifier: Notifier,
@@ -73,6 +76,7 @@ class Agent:
         self._files = files
         self._counters = counters
         self._cache = cache
+        self._task_logs = task_logs
         self._load_meter = LoadMeter(cache)
         self.load: WorkerLoad | None = None
         """What its processes used at the last heartbeat. Any thread may ask."""
@@ -249,6 +253,7 @@ class Agent:
             if "slot" in message:
                 channel = Channel(message["sock"], on_want_write=lambda: None)
                 serve_cache(message["cache"], self._cache)
+                keep_prints(message["prints"], self._task_logs)
                 inherited = rss_bytes(message["pid"])
                 executor = Executor(message["slot"], message["pid"], channel, now, inherited)
                 self._executors[executor.slot] = executor
@@ -272,7 +277,12 @@ class Agent:
         was_idle = place.is_ready and place.run is None
         begun_at = place.started_at
         attempt_log.executor_gone(place.run, executor.slot, pid, how, place.killed_for)
-        self._follow(self._state.executor_died(executor.slot, how, now), now, begun_at)
+        run, instructions = place.run, self._state.executor_died(executor.slot, how, now)
+        for one in instructions:
+            failed = one.report if isinstance(one, SendReport) else None
+            if isinstance(failed, msg.Failed) and run and failed.attempt_id == run.order.attempt_id:
+                self._task_logs.failed(run.order, failed.error)  # its executor cannot
+        self._follow(instructions, now, begun_at)
         if was_idle and now - executor.forked_at < REFORK_DELAY_S:
             self._refork_at[executor.slot] = now + REFORK_DELAY_S
         else:

@@ -35,6 +35,7 @@ from minispark.transport.messages import (
 )
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.far_inputs import opener_of
+from minispark.worker.raw_prints import RawPrints
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
 from minispark.worker.task_log import TaskLogs
@@ -50,10 +51,11 @@ RETIRE_LOOK_S = 0.001
 
 
 def serve_orders(
-    slot: int, sock: socket.socket, cache: socket.socket, context: TaskContext
+    slot: int, sock: socket.socket, cache: socket.socket, prints: int, context: TaskContext
 ) -> None:
     """Run orders until the agent closes its end, or one took much memory. `slot`: this executor's
-    place. `cache`: to the worker's partition cache.
+    place. `cache`: to the worker's partition cache. `prints`: to who keeps what is written to
+    stdout and stderr.
     """
     channel = CacheChannel(cache if context.cache_bytes_max else None)
     connection = Connection(sock)
@@ -63,6 +65,7 @@ def serve_orders(
     outputs: tuple[OutputLocation, ...] = ()
     begun_bytes = _rss_max_bytes()
     logs = TaskLogs(context.state_dir, context.name, context.log_format)
+    raw_prints = RawPrints(prints, logs)
     while True:
         try:
             message = connection.receive()
@@ -85,6 +88,7 @@ def serve_orders(
         functions = UserFunctions(modules.find, dict(modules.modules))
         held: list[object] = []
         begun = time.monotonic()
+        raw_prints.begin(message.order, bool(program.modules))
         with _logging(message.order, program, logs) as log_failure:
             order, listen = message.order, partial(_hear, connection)
             inputs = TaskInputs(outputs, order.awaited, listen, order.unmade)
@@ -92,6 +96,7 @@ def serve_orders(
                 report = _run(order, program, inputs, context, functions, held, channel, open_input)
             if isinstance(report, (Failed, FetchFailed)):
                 log_failure(report.error)
+        raw_prints.end(message.order)
         ended = time.monotonic()
         report = replace(report, span=Span(slot, begun, ended))
         is_looked_at = ended - begun >= RETIRE_LOOK_S

@@ -4,7 +4,7 @@ It is forked from the agent before the agent's first thread, with everything imp
 needs,
 so that a replacement executor is ready in milliseconds. Over a Unix socket the agent sends lines
 `{"fork": slot}` and `{"kill": pid}`, and gets `{"slot", "pid"}` with the executor's two sockets
-attached, and
+and the pipe of its prints attached, and
 `{"dead": pid, "how"}`. When the agent ends, so do all executors. Must not know orders.
 """
 
@@ -165,8 +165,9 @@ class ExecutorServer:
         self._process.signal(signal.SIGKILL)
 
     def receive(self) -> list[dict[str, Any]]:
-        """What it says; a new executor's sockets stand under `sock`, and under `cache` the one for
-        the partition cache. Raises EOFError at its end.
+        """What it says; a new executor's socket stands under `sock`, under `cache` the one for the
+        partition cache, under `prints` what it writes to stdout and stderr. Raises EOFError at its
+        end.
         """
         try:
             data, fds, _, _ = socket.recv_fds(self.sock, RECEIVE_BYTES, 64)
@@ -183,6 +184,7 @@ class ExecutorServer:
                 self.questions.answered(f"slot {message['slot']}")
                 message["sock"] = socket.socket(fileno=self._fds.pop(0))
                 message["cache"] = socket.socket(fileno=self._fds.pop(0))
+                message["prints"] = self._fds.pop(0)
             else:
                 self.questions.answered(f"dead {message['dead']}")
             messages.append(message)
@@ -247,6 +249,7 @@ class _Server:
 
     def _fork(self, slot: int) -> None:
         (mine, theirs), (cache_mine, cache_theirs) = socket.socketpair(), socket.socketpair()
+        prints_read, prints_write = os.pipe()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -254,18 +257,22 @@ class _Server:
                 mine.close()
                 cache_mine.close()
                 self._control.close()
-                _run_executor(slot, theirs, cache_theirs, self._context, parent)
+                os.close(prints_read)
+                _run_executor(slot, theirs, cache_theirs, prints_write, self._context, parent)
             except Exception:
                 traceback.print_exc()  # into its worker's log: no task is to blame
             finally:
                 os._exit(1)
         theirs.close()
         cache_theirs.close()
+        os.close(prints_write)
         self._pids[pid] = None
         line = json.dumps({"slot": slot, "pid": pid}).encode() + b"\n"
-        socket.send_fds(self._control, [line], [mine.fileno(), cache_mine.fileno()])
+        fds = [mine.fileno(), cache_mine.fileno(), prints_read]
+        socket.send_fds(self._control, [line], fds)
         mine.close()
         cache_mine.close()
+        os.close(prints_read)
 
     def reap(self) -> None:
         for pid in list(self._pids):
@@ -284,12 +291,17 @@ class _Server:
 
 
 def _run_executor(
-    slot: int, sock: socket.socket, cache: socket.socket, context: TaskContext, parent: int
+    slot: int,
+    sock: socket.socket,
+    cache: socket.socket,
+    prints: int,
+    context: TaskContext,
+    parent: int,
 ) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(parent)
     take_over_logging()
-    serve_orders(slot, sock, cache, context)
+    serve_orders(slot, sock, cache, prints, context)
     os._exit(0)

@@ -36,6 +36,7 @@ from minispark.worker.master_link import MasterLink
 from minispark.worker.metrics_http import build_router
 from minispark.worker.metrics_source import MetricsSource
 from minispark.worker.task import TaskContext
+from minispark.worker.task_log import TaskLogs
 
 METRICS_PORT_OFFSET = 1000
 METRICS_LOG_TIMEOUT_S = 1.0
@@ -129,6 +130,7 @@ def run_worker(
         files=AttemptFiles(config.state_dir),
         counters=counters,
         cache=cache,
+        task_logs=TaskLogs(config.state_dir, spec.name, config.logging.format),
         heartbeat_interval_s=config.scheduler.heartbeat_interval_s,
         lifeline=lifeline,
         notifier=notifier,

@@ -33,6 +33,7 @@ from minispark.scheduling.reads import reads_of
 from minispark.storage.part_folders import make_staging
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, locate_block, range_reader
 from minispark.worker.cache_channel import CacheChannel
+from minispark.worker.raw_prints import descriptors
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
 from minispark.worker.user_modules import UserModules
@@ -91,8 +92,10 @@ class Replay:
         hook, sys.breakpointhook = sys.breakpointhook, _go_on
         try:
             with open(os.devnull, "w", encoding="utf-8") as nowhere:
-                with redirect_stdout(nowhere), redirect_stderr(nowhere), self.modules_of(place):
-                    self.run(place)
+                number = nowhere.fileno()
+                with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                    with descriptors({1: number, 2: number}), self.modules_of(place):
+                        self.run(place)
         finally:
             sys.breakpointhook = hook
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from minispark.supervisor.log_format import json_entry, text_entry
 
 LINE_CHARS_MAX = 4000
 TASK_BYTES_MAX = 1024 * 1024
-"""What one attempt may print; the rest is dropped, and the log says so."""
+"""What one attempt may print, and its subprocesses as much; the rest is dropped, and the log says
+so.
+"""
 COMPONENT = "task"
 
 
@@ -35,7 +38,21 @@ class TaskLogs:
 
     def of(self, order: TaskOrder) -> TaskLog:
         """The log of one attempt; its file is made when there is something to write."""
-        return TaskLog(Path(self.state_dir) / log_file(order.job_id), self, order)
+        return self.with_ids(self.ids(order))
+
+    def with_ids(self, ids: Mapping[str, object]) -> TaskLog:
+        """The same, of the attempt of which these are the `ids`."""
+        return TaskLog(Path(self.state_dir) / log_file(str(ids["job"])), self, ids)
+
+    def ids(self, order: TaskOrder) -> Mapping[str, object]:
+        """What the log's lines about an attempt name."""
+        return about(
+            job=order.job_id,
+            stage=order.stage_id,
+            task=order.partition,
+            attempt=order.attempt,
+            worker=self.worker,
+        )[FIELDS]
 
     def failed(self, order: TaskOrder, error: str) -> None:
         """Write that an attempt failed which printed nothing."""
@@ -66,10 +83,10 @@ def take_over_logging() -> None:
 class TaskLog(io.TextIOBase):
     """A standard output for one attempt. No task fails because the disk is full of prints."""
 
-    def __init__(self, path: Path, logs: TaskLogs, order: TaskOrder) -> None:
+    def __init__(self, path: Path, logs: TaskLogs, ids: Mapping[str, object]) -> None:
         self._path = path
         self._logs = logs
-        self._order = order
+        self._ids = ids
         self._begun = ""
         self._bytes_left = TASK_BYTES_MAX
         self._fd: int | None = None
@@ -111,19 +128,12 @@ class TaskLog(io.TextIOBase):
         self._put(data)
 
     def _entry(self, level: str, text: str) -> bytes:
-        order, worker, now = self._order, self._logs.worker, time.time()
+        ids, worker, now = self._ids, self._logs.worker, time.time()
         if self._logs.format == "json":
-            ids = about(
-                job=order.job_id,
-                stage=order.stage_id,
-                task=order.partition,
-                attempt=order.attempt,
-                worker=worker,
-            )
             name = "warning" if level == "WARN" else level.lower()
-            entry = json_entry(now, name, worker, COMPONENT, text, ids[FIELDS])
+            entry = json_entry(now, name, worker, COMPONENT, text, ids)
         else:
-            where = f"{order.stage_id}/{order.partition}/{order.attempt}"
+            where = f"{ids['stage']}/{ids['task']}/{ids['attempt']}"
             entry = text_entry(now, level, worker, f"{where} {text}", {})
         return f"{entry}\n".encode(errors="backslashreplace")
 

@@ -119,6 +119,49 @@ def test_what_they_print_lies_in_their_jobs_log(shared_cluster: Cluster, text: P
     assert "read+words+ascii+initial+keep/0/0 longest of" in log
 
 
+OUTSIDE = """
+import os
+
+def f(line):
+    os.system("echo said $0 of %s; echo wept >&2; printf unended" % line)
+    return line
+
+def broken(line):
+    os.write(2, b"the library gave up\\n")
+    os.abort()
+"""
+
+
+@pytest.mark.parametrize("function", ["f", "broken"])
+def test_what_their_subprocesses_and_libraries_write_lies_there_too(
+    shared_cluster: Cluster, tmp_path: Path, function: str
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("one\ntwo\n")
+    nodes = [
+        {"id": "read", "op": "read_text", "path": str(path)},
+        {"id": "own", "op": "map", "fn": f"own:{function}"},
+    ]
+    with shared_cluster.client() as client:
+        asked = client.submit(jobs.job(nodes, 2, modules={"own": OUTSIDE}))
+        job_id = client.wait(asked["id"], timeout_s=60)["id"]
+    log = shared_cluster.state_dir / f"{job_id}_prints.log"
+    wanted = {
+        "f": ["read+own/0/0 said sh of one", "read+own/0/0 wept", "read+own/1/0 unended"],
+        "broken": [
+            "read+own/1/3 the library gave up",
+            "read+own/1/3 its executor process ended with signal SIGABRT",
+        ],
+    }[function]
+    # what is in a pipe at a task's end arrives a little later
+    wait_until(lambda: all(text in log.read_text() for text in wanted), "all is written")
+    assert not any(text in shared_cluster.logs() for text in ("wept", "gave up"))
+    replayed = shared_cluster.cli("replay", f"{job_id}/read+own/0", "--json")
+    if function == "f":
+        assert json.loads(replayed.stdout)["records"] == 1
+        assert "said sh of one" in replayed.stderr
+
+
 def test_two_jobs_may_call_different_code_by_one_name(shared_cluster: Cluster, text: Path) -> None:
     """And what one of them changes in its process, the other does not see."""
     code = "import json\ndef f(v):\n    n = getattr(json, 'n', 0)\n    json.n = 1\n    return n\n"

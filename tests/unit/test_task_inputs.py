@@ -5,6 +5,7 @@ for the rest.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -157,7 +158,8 @@ def executor(tmp_path: Path) -> Iterator[Connection]:
 
 def _serve(sock: socket.socket, other: socket.socket, shared: TaskContext) -> None:
     other.close()
-    serve_orders(0, sock, sock, shared)  # there is no cache, and nobody asks for it
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    serve_orders(0, sock, sock, nothing, shared)  # there is no cache, and nobody asks for it
 
 
 def test_an_executor_hears_of_outputs_within_a_task_and_forgets_them_after_it(
