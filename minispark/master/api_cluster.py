@@ -14,6 +14,7 @@ from minispark.master.api_cluster_types import (
     SCHEDULER,
     SYSTEM_METRICS,
 )
+from minispark.master.api_field_texts import FIELD_TEXTS
 from minispark.master.api_job_types import JOB_METRICS
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import (
@@ -98,7 +99,7 @@ class ClusterApi:
             summary="For Prometheus, in the format that Accept prefers",
             description=Description((text_answer("Its families", *CONTENT_TYPES.values()),)),
         )
-        add_openapi(router, "Mini-Spark master")
+        add_openapi(router, "Mini-Spark master", FIELD_TEXTS)
         for path, handler, of, summary in (
             ("/api/v1/cluster", self.cluster, CLUSTER, "Version, ports, workers"),
             (f"{metrics}/system", self.system, SYSTEM_METRICS, "Workers, jobs and tasks"),

@@ -5,6 +5,7 @@ Must not know which routes there are, nor what handlers do. Source: OpenAPI Spec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, assert_never
 
@@ -92,13 +93,23 @@ NO_ROUTE = (
 """Of paths and methods that are not in the document."""
 
 
-def add_openapi(router: Router, title: str) -> None:
-    """`GET /openapi.json` of all routes that the router has when it is asked for."""
+_ERROR_TEXTS = {
+    "Error.error": "What went wrong",
+    "ErrorBody.code": "For programs",
+    "ErrorBody.message": "What is wrong, and what to do",
+    "ErrorBody.field": "Where in the request it is wrong",
+}
+
+
+def add_openapi(router: Router, title: str, texts: Mapping[str, str]) -> None:
+    """`GET /openapi.json` of all routes that the router has when it is asked for. `texts`: as
+    `document` has them.
+    """
     made: list[Response] = []
 
     def openapi(_: object) -> Response:
         if not made:
-            made.append(json_response(document(router, title)))
+            made.append(json_response(document(router, title, texts)))
         return made[0]
 
     router.add(
@@ -111,8 +122,12 @@ def add_openapi(router: Router, title: str) -> None:
     )
 
 
-def document(router: Router, title: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document. Two objects of one name must be the same: AssertionError."""
+def document(router: Router, title: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. Two objects of one name must be the same: AssertionError.
+
+    `texts`: what fields mean, by `Object.field`, or by the field's name alone.
+    """
+    texts = {**texts, **_ERROR_TEXTS}
     objects: dict[str, Object] = {}
     paths: dict[str, dict[str, Any]] = {}
     for route in router.routes:
@@ -123,7 +138,7 @@ def document(router: Router, title: str) -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     while waiting := [name for name in objects if name not in schemas]:
         for name in waiting:
-            schemas[name] = _object_schema(objects[name], objects)
+            schemas[name] = _object_schema(objects[name], objects, texts)
     others = "\n".join(
         f"- {problem.status} `{problem.code}`: {problem.text}" for problem in NO_ROUTE
     )
@@ -309,7 +324,9 @@ def _given(**keywords: Any) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if value is not None}
 
 
-def _object_schema(of: Object, objects: dict[str, Object]) -> dict[str, Any]:
+def _object_schema(
+    of: Object, objects: dict[str, Object], texts: Mapping[str, str]
+) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for name, field in of.fields.items():
@@ -318,5 +335,8 @@ def _object_schema(of: Object, objects: dict[str, Object]) -> dict[str, Any]:
         else:
             properties[name] = schema_of(field, objects)
             required.append(name)
+        text = texts.get(f"{of.name}.{name}", texts.get(name))
+        if text is not None:
+            properties[name] = {**properties[name], "description": text}
     schema = {"type": "object", "properties": properties, "required": required}
     return schema if of.example is None else {**schema, "examples": [of.example]}

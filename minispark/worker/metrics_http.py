@@ -67,6 +67,35 @@ WORKER_METRICS = Object(
     },
 )
 
+FIELD_TEXTS = {
+    "worker_id": "The worker's id",
+    "name": "The worker's name",
+    "uptime_secs": "Since its start",
+    "system": "What the host and this worker use",
+    "cpu_usage_percent": "Of the host's processors together, since the last look",
+    "memory_used_mb": "The host's memory in use, in MiB",
+    "memory_total_mb": "The host's memory, in MiB",
+    "memory_percent": "Of the host's memory in use",
+    "process_cpu_percent": "Of one processor: the agent alone",
+    "process_rss_mb": "Memory of the agent alone, in MiB",
+    "worker_cpu_percent": "Of one processor: agent and executors together, at the last heartbeat",
+    "worker_rss_mb": "Memory of agent and executors together, in MiB",
+    "tasks": "What its tasks did",
+    "total_executed": "Attempts whose end it reported",
+    "total_succeeded": "Those that succeeded",
+    "total_failed": "Those that failed",
+    "active_tasks": "Attempts that it has: running and queued",
+    "avg_latency_ms": "Mean of the last metrics.latency_window attempts",
+    "p50_latency_ms": "Median of the same",
+    "p99_latency_ms": "99th percentile of the same",
+    "records_processed": "Records out of its tasks",
+    "throughput_records_per_sec": "The same a second, over the last 30 seconds",
+    "cache_hits": "Cached partitions that were asked for and found",
+    "cache_misses": "Cached partitions that were asked for in vain",
+    "cache_memory_mb": "Cached partitions in memory, in MiB",
+    "cache_spilled_mb": "Cached partitions on disk, in MiB",
+}
+
 
 def build_router(
     document: Callable[[], dict[str, Any]], families: Callable[[], Sequence[Family]]
@@ -96,5 +125,5 @@ def build_router(
             )
         ),
     )
-    add_openapi(router, "Mini-Spark worker")
+    add_openapi(router, "Mini-Spark worker", FIELD_TEXTS)
     return router

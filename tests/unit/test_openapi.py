@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from minispark.errors import InputRefused, InvalidRequest
+from minispark.master.api_field_texts import FIELD_TEXTS as MASTER_TEXTS
 from minispark.model.ids import NIL_ID
 from minispark.transport.api_schema import (
     COUNT,
@@ -27,6 +28,7 @@ from minispark.transport.api_schema import (
 )
 from minispark.transport.openapi import EVERYWHERE, NO_ROUTE, document, problems_of
 from minispark.transport.router import Request, Response, Router
+from minispark.worker.metrics_http import FIELD_TEXTS as WORKER_TEXTS
 from minispark.worker.metrics_http import build_router
 from tests.cluster.api_fuzzing import Api, Call
 from tests.unit.http_master import JOBS, WORKERS, HttpMaster, one_reader
@@ -45,9 +47,26 @@ def master(tmp_path: Path) -> Iterator[HttpMaster]:
 
 def test_the_documents_are_valid_openapi_3_1(master: HttpMaster) -> None:
     for router in (master.router, build_router(dict, list)):
-        made = document(router, "x")
+        made = document(router, "x", {})
         assert made["openapi"].startswith("3.1")
         OpenAPIV31SpecValidator(made).validate()
+
+
+def test_every_field_says_what_it_means(master: HttpMaster) -> None:
+    for router, texts in ((master.router, MASTER_TEXTS), (build_router(dict, list), WORKER_TEXTS)):
+        handlers = {route.template: route.handler for route in router.routes}
+        request = Request("GET", "/openapi.json", {}, {}, {}, b"", "here", False)
+        schemas = json.loads(bytes(handlers["/openapi.json"](request).body))["components"][
+            "schemas"
+        ]
+        fields = {
+            (name, field): said.get("description")
+            for name, schema in schemas.items()
+            for field, said in schema["properties"].items()
+        }
+        assert [names for names, text in fields.items() if not text] == []
+        used = {field for _, field in fields} | {".".join(names) for names in fields}
+        assert texts.keys() <= used  # and nothing is said of what is not there
 
 
 def test_every_route_is_in_the_document_with_its_parameters_and_says_what_it_answers(
@@ -176,7 +195,7 @@ def route_with(**said: Any) -> Router:
 
 def test_an_object_is_a_component_and_optional_fields_are_not_required() -> None:
     inner = Object("Inner", {"a": COUNT, "b": Maybe(Text(1, 3))})
-    made = document(route_with(answers=(json_answer(inner),)), "x")
+    made = document(route_with(answers=(json_answer(inner),)), "x", {})
     assert made["components"]["schemas"]["Inner"] == {
         "type": "object",
         "properties": {
@@ -192,7 +211,7 @@ def test_an_object_is_a_component_and_optional_fields_are_not_required() -> None
 def test_errors_of_one_status_are_one_response_with_their_codes() -> None:
     problems = (Problem(409, "b", "B"), Problem(409, "a", "A"))
     answers = (json_answer(COUNT),)
-    made = document(route_with(answers=answers, problems=problems), "x")
+    made = document(route_with(answers=answers, problems=problems), "x", {})
     response = made["paths"]["/x"]["post"]["responses"]["409"]
     assert response["description"] == "Conflict\n\n- `b`: B\n- `a`: A"
     assert "'enum': ['a', 'b']" in str(response["content"])
@@ -208,4 +227,4 @@ def test_errors_of_one_status_are_one_response_with_their_codes() -> None:
 )
 def test_a_description_that_contradicts_itself_is_a_defect(said: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
-        document(route_with(**said), "x")
+        document(route_with(**said), "x", {})
