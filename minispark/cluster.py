@@ -52,7 +52,7 @@ READABLE = (
 MASTER = "master"
 MASTER_STOPS_LAST = 1
 
-logger = logging.getLogger("minispark.cluster")
+logger = logging.getLogger("minispark.supervisor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,5 +127,6 @@ def _delay(stage: Document, name: str, attempts: Sequence[Document], now: float)
         return None
     delay_s = retry_delay_s(len(failed))
     left_s = last["ended_at"] + delay_s - now
-    when = f"for {left_s:.2f} s more" if left_s > 0 else "no longer"
-    return f"{name} waits {delay_s:g} s after its failure {len(failed)}, {when}"
+    if left_s <= 0:
+        return None  # now it waits for a slot, as others do
+    return f"{name} waits {delay_s:g} s after its failure {len(failed)}, for {left_s:.2f} s more"

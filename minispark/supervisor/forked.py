@@ -73,7 +73,7 @@ def _live(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except Exception:
-        logging.getLogger("minispark").critical("the process failed", exc_info=True)
+        logging.getLogger("minispark.process").error("the process failed", exc_info=True)
     finally:
         logging.shutdown()
         os._exit(code)

@@ -10,6 +10,7 @@ import logging
 import logging.handlers
 import os
 import sys
+import threading
 from pathlib import Path
 
 from minispark.supervisor.log_format import JsonFormatter, TextFormatter
@@ -45,6 +46,13 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _log_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    """Instead of a bare traceback on stderr, which would be no entry of the log."""
+    name = failed.thread.name if failed.thread is not None else "?"
+    info = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+    logging.getLogger("minispark.process").error("thread %s failed", name, exc_info=info)  # type: ignore[arg-type]
+
+
 def configure_logging(
     process_name: str,
     level: str,
@@ -75,3 +83,4 @@ def configure_logging(
             old.close()  # of the process that this one was forked from
     root.addHandler(handler)
     root.setLevel(LEVELS[level])
+    threading.excepthook = _log_failed_thread

@@ -77,6 +77,9 @@ def test_a_task_that_failed_waits_before_it_is_tried_again() -> None:
         "map/0 waits 0.1 s after its failure 2, for 0.08 s more",
         "reduce waits for map (1 of 2 tasks are done)",
     ]
+    over = [tries[0], attempt(1, "FAILED", "task", ended_at=91.0)]
+    (line,) = waits([stage(0, "map", 2, 1)], {"map/0": over})
+    assert line.startswith("map: 1 task waits for a slot")
     running = [*tries, attempt(2, "RUNNING", ended_at=None)]
     assert waits([stage(0, "map", 2, 1, 1)], {"map/0": running}) == []
     for before in ([], [attempt(0, "FAILED", "task", ended_at=90.0)]):

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from functools import partial
@@ -40,7 +41,7 @@ IDS = about(job=JOB, stage="read+map", task=3, attempt=0, worker="worker-1")
 @pytest.fixture
 def clean_logging() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, hook = list(root.handlers), root.level, threading.excepthook
     fds = [os.dup(1), os.dup(2)]
     yield
     for handler in root.handlers:
@@ -48,6 +49,7 @@ def clean_logging() -> Iterator[None]:
             handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+    threading.excepthook = hook
     for fd, number in zip(fds, (1, 2), strict=True):
         os.dup2(fd, number)
         os.close(fd)
@@ -75,6 +77,19 @@ def test_json_lines_have_the_documented_fields_and_the_ids(tmp_path: Path) -> No
     assert second["msg"] == "attempt FAILED: no\nmore"
     ids = {"job": JOB, "stage": "read+map", "task": 3, "attempt": 0, "worker": "worker-1"}
     assert second | ids == second
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_a_thread_that_fails_leaves_an_entry_with_its_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "w.log"
+    configure_logging("worker-1", "info", "json", path, 1, 1)
+    thread = threading.Thread(target=divmod, args=(1, 0), name="prints")
+    thread.start()
+    thread.join()
+    (entry,) = entries(path)
+    assert (entry["level"], entry["component"]) == ("error", "process")
+    assert entry["msg"].startswith("thread prints failed\nTraceback")
+    assert "ZeroDivisionError" in entry["msg"]
 
 
 @pytest.mark.usefixtures("clean_logging")

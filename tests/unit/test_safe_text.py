@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], io.StringIO
     """Sends the log of this process, in one of the formats, into what it returns."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)  # it is put back, too
 
     def to(format: str) -> io.StringIO:
         stream = io.StringIO()
