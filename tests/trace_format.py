@@ -11,11 +11,13 @@ Thread = tuple[int, int]
 
 def check_trace(events: list[Event]) -> None:
     """Slices of one thread nest or are apart, attempts are apart, phases lie in their attempt,
-    arrows begin and end in slices, and all that is drawn has a name.
+    arrows begin and end in slices, all that is drawn has a name, and no thread passes for the main
+    one of its process.
     """
     for event in events:
         assert event["ph"] in "MXisf" and isinstance(event["name"], str), event
         assert event["pid"] > 0 and event["tid"] > 0, event  # 0 is the idle process
+        assert event["tid"] != event["pid"], event
         if event["ph"] != "M":
             assert type(event["ts"]) is int, event
         if event["ph"] == "X":
@@ -92,7 +94,20 @@ def _check_arrows(events: list[Event], attempts: dict[Thread, list[Event]]) -> N
         read = around(attempts, end, end["ts"] + 1)
         assert written is not None and read is not None, (begin, end)
         assert written["args"]["state"] == "SUCCEEDED"
+        written = _latest_within(events, written, ("shuffle write", "write")) or written
         assert begin["ts"] + 1 == written["ts"] + written["dur"]  # as it ends
+
+
+def _latest_within(events: list[Event], attempt: Event, names: tuple[str, ...]) -> Event | None:
+    """The phase of these that its attempt ended with."""
+    within = [
+        event
+        for event in events
+        if event["name"] in names
+        and _thread(event) == _thread(attempt)
+        and attempt["ts"] <= event["ts"] < attempt["ts"] + attempt["dur"]
+    ]
+    return max(within, key=lambda event: int(event["ts"]), default=None)
 
 
 def _thread(event: Event) -> Thread:

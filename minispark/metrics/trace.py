@@ -1,7 +1,8 @@
 """A job's attempts as Chrome trace events, which Perfetto opens: processes are workers, threads are
 slots, slices are attempts with their phases.
 
-Source of the format: the Trace Event Format document of Chromium's tracing. Must not know where the
+Source of the format: the Trace Event Format document of Chromium's tracing; what Perfetto makes of
+it is asked of Perfetto itself by `tests/browser/test_trace_opens.py`. Must not know where the
 attempts are stored.
 """
 
@@ -19,11 +20,16 @@ FLOWS_MAX = 5000
 ERROR_CHARS_MAX = 2000
 _COLOURS = {"FAILED": "terrible", "LOST": "bad", "CANCELLED": "grey"}
 _RETRIED = ("FAILED", "LOST")
-_JOB = 1
+_WRITING = ("shuffle write", "write")
+_JOB = 2
 """The process of what is about the whole job. Perfetto takes process and thread 0 for the idle one
-of a system, and hides them.
+of a system, and hides them; a thread with the number of its process it takes for the main one, and
+shows it first. So processes have even numbers, and threads odd ones.
 """
-_NO_SLOT_ORDER = 1_000_000
+_ROWS = 2_000
+"""More than a worker has slots. Rows of one slot are threads so far apart: Perfetto orders threads
+by their numbers.
+"""
 
 Fetched = Callable[[int, int], Iterable[tuple[int, int | None]]]
 """What a task, by stage and partition, reads: (stage, one of its partitions, or None for all)."""
@@ -74,6 +80,23 @@ class _Shown:
     """The process and the thread, as events name them."""
     begun: int
     ended: int
+    phases: dict[str, tuple[int, int]]
+    """From when to when each is drawn."""
+
+    @property
+    def written(self) -> int:
+        """The last moment of writing an output."""
+        ends = (self.phases[name][1] for name in _WRITING if name in self.phases)
+        return max(ends, default=self.ended) - 1
+
+    def fetched(self, output: _Shown) -> int:
+        """When it fetched that output; times are as exact as the phases of both are drawn."""
+        at = max(output.ended, self.begun)
+        if "fetch" in self.phases:
+            begun, ended = self.phases["fetch"]
+            at_drawn = min(max(at, begun), ended - 1)
+            return at_drawn if at_drawn >= output.written else at
+        return at
 
 
 class Trace:
@@ -88,8 +111,8 @@ class Trace:
         self._now = now
         self._fetched = fetched
         self._processes: dict[str, int] = {}
-        self._threads: dict[tuple[int, int | None, int], int] = {}
-        """By process, slot and row: the thread."""
+        self._threads: set[tuple[int, int]] = set()
+        """Those that have a name, by process."""
         self._lanes = Lanes()
         self._outputs: dict[int, dict[int, _Shown]] = {}
         """By stage and partition: the accepted attempt."""
@@ -100,6 +123,7 @@ class Trace:
     ) -> Iterator[dict[str, Any]]:
         """`attempts`: in the order of their stages, tasks and numbers."""
         yield from _named(_JOB, f"job {self._name}")
+        yield _about("thread_name", {"pid": _JOB, "tid": 1}, name="events")
         task: tuple[int, int] | None = None
         live_until, is_retried = 0.0, False
         for attempt in attempts:
@@ -122,11 +146,12 @@ class Trace:
         row = (process, attempt.slot)
         lane, begun_us, ended_us = self._lanes.put(row, self._us(begun), ended, slack)
         thread = yield from self._thread(process, attempt.slot, lane)
-        shown = _Shown({"pid": process, "tid": thread}, begun_us, ended_us)
+        phases = _phases(attempt, begun_us, ended_us)
+        shown = _Shown({"pid": process, "tid": thread}, begun_us, ended_us, phases)
         name = f"{attempt.stage_id} p{attempt.partition}"
         event: dict[str, Any] = {
             "ph": "X",
-            "name": f"{name} (speculative)" if is_backup else name,
+            "name": name + _aside(attempt, is_backup),
             "cat": f"attempt,{attempt.state}",
             "ts": shown.begun,
             "dur": shown.ended - shown.begun,
@@ -148,7 +173,9 @@ class Trace:
         if attempt.state in _COLOURS:
             event["cname"] = _COLOURS[attempt.state]
         yield event
-        yield from _phases(attempt, shown)
+        for phase, (at, until) in phases.items():
+            about = {"name": phase, "cat": "phase", "ts": at, "dur": until - at}
+            yield {"ph": "X", **about, **shown.place}
         if is_retry:
             yield _mark(f"retry {attempt.attempt}: {name}", shown.begun, "t", shown.place, None)
         if attempt.state in _RETRIED:
@@ -161,26 +188,26 @@ class Trace:
                 outputs[attempt.partition] = shown
 
     def _arrows(self, attempt: TracedAttempt, shown: _Shown) -> Iterator[dict[str, Any]]:
-        """From the outputs that the attempt fetched, to when each could be read."""
+        """From the writing of each output that the attempt fetched, to its fetch."""
         for stage_index, partition in self._fetched(attempt.stage_index, attempt.partition):
             written = self._outputs.get(stage_index, {})
             some = written if partition is None else (partition,)
             for output in (written[one] for one in some if one in written):
-                at = max(output.ended, shown.begun)
-                if at >= shown.ended:
+                if output.ended >= shown.ended:
                     continue  # made again, after this one had read what it replaces
                 if self._flows >= FLOWS_MAX:
                     return
                 self._flows += 1
                 flow = {"name": "fetch", "cat": "shuffle", "id": self._flows}
                 # within the slices that they connect, or a viewer drops them
-                yield {"ph": "s", **flow, "ts": output.ended - 1, **output.place}
+                yield {"ph": "s", **flow, "ts": output.written, **output.place}
+                at = shown.fetched(output)
                 yield {"ph": "f", "bp": "e", **flow, "ts": at, **shown.place}
 
     def _instant(self, instant: TracedInstant) -> Iterator[dict[str, Any]]:
         at = self._us(instant.at)
         if instant.worker is None:
-            yield _mark(instant.name, at, "g", {"pid": _JOB, "tid": 1}, instant.text)
+            yield _mark(instant.name, at, "t", {"pid": _JOB, "tid": 1}, instant.text)
             return
         process = yield from self._process(instant.worker)
         yield _mark(instant.name, at, "p", {"pid": process, "tid": 1}, instant.text)
@@ -188,22 +215,23 @@ class Trace:
     def _process(self, worker: str) -> Generator[dict[str, Any], None, int]:
         """The worker's; what a viewer calls it is said once."""
         if worker not in self._processes:
-            self._processes[worker] = len(self._processes) + _JOB + 1
+            self._processes[worker] = _JOB + 2 * (len(self._processes) + 1)
             yield from _named(self._processes[worker], worker)
         return self._processes[worker]
 
     def _thread(
         self, process: int, slot: int | None, lane: int
     ) -> Generator[dict[str, Any], None, int]:
-        key = (process, slot, lane)
-        if key not in self._threads:
-            thread = self._threads[key] = sum(known[0] == process for known in self._threads) + 1
+        """Slots first, then what had none, then what overlaps."""
+        row = (_ROWS - 1 if slot is None else slot) + _ROWS * lane
+        thread = 2 * row + 1
+        if (process, thread) not in self._threads:
+            self._threads.add((process, thread))
             text = "no slot" if slot is None else f"slot {slot}"
             place = {"pid": process, "tid": thread}
             yield _about("thread_name", place, name=f"{text} ({lane + 1})" if lane else text)
-            order = (_NO_SLOT_ORDER if slot is None else 1000 * slot) + lane
-            yield _about("thread_sort_index", place, sort_index=order)
-        return self._threads[key]
+            yield _about("thread_sort_index", place, sort_index=thread)
+        return thread
 
     def _end_of(self, attempt: TracedAttempt) -> float:
         return self._now if attempt.ended_at is None else attempt.ended_at
@@ -212,14 +240,24 @@ class Trace:
         return round((at - self._begun_at) * 1_000_000)
 
 
-def _phases(attempt: TracedAttempt, shown: _Shown) -> Iterator[dict[str, Any]]:
+def _phases(attempt: TracedAttempt, begun: int, ended: int) -> dict[str, tuple[int, int]]:
     """One behind the other, though they took turns: what counts is how long each was."""
-    at = shown.begun
+    at = begun
+    shown: dict[str, tuple[int, int]] = {}
     for name in (*PHASES, "other"):
-        us = min(attempt.phases_us.get(name, 0), shown.ended - at)
+        us = min(attempt.phases_us.get(name, 0), ended - at)
         if us > 0:
-            yield {"ph": "X", "name": name, "cat": "phase", "ts": at, "dur": us, **shown.place}
+            shown[name] = (at, at + us)
             at += us
+    return shown
+
+
+def _aside(attempt: TracedAttempt, is_backup: bool) -> str:
+    """What is said behind a name: Perfetto colours slices by their names, and by nothing else."""
+    said = ["speculative"] if is_backup else []
+    if attempt.state in _COLOURS:
+        said.append(attempt.state.lower())
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _mark(

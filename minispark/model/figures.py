@@ -43,7 +43,7 @@ class Span:
     """None while it runs."""
 
 
-PHASES = ("read", "fetch", "compute", "merge", "shuffle write", "write", "wait")
+PHASES = ("read", "wait", "fetch", "compute", "merge", "shuffle write", "write")
 """What an executor's time is told apart into; the rest is `other`. To `wait` is for
 outputs that are still being made.
 """

@@ -40,16 +40,16 @@ def of(events: list[Any], phase: str, **fields: Any) -> list[Any]:
 def test_workers_are_processes_and_slots_threads() -> None:
     events = traced(attempt(0, 0, "a", 1), attempt(0, 1, "b", 0), attempt(0, 2, "a", 0))
     named = {(e["pid"], e["tid"]): e["args"]["name"] for e in of(events, "M", name="thread_name")}
-    assert named == {(2, 1): "slot 1", (3, 1): "slot 0", (2, 2): "slot 0"}
+    assert named == {(2, 1): "events", (4, 3): "slot 1", (6, 1): "slot 0", (4, 1): "slot 0"}
     processes = [e["args"]["name"] for e in of(events, "M", name="process_name")]
     assert processes == ["job count", "a", "b"]
     slices = of(events, "X", cat="attempt,SUCCEEDED")
     assert [(e["pid"], e["tid"], e["ts"], e["dur"]) for e in slices] == [
-        (2, 1, 1_000_000, 2_000_000), (3, 1, 1_000_000, 2_000_000), (2, 2, 1_000_000, 2_000_000),
+        (4, 3, 1_000_000, 2_000_000), (6, 1, 1_000_000, 2_000_000), (4, 1, 1_000_000, 2_000_000),
     ]  # fmt: skip
-    sorting = of(events, "M", name="thread_sort_index", pid=2)
+    sorting = of(events, "M", name="thread_sort_index", pid=4)
     order = {e["tid"]: e["args"]["sort_index"] for e in sorting}
-    assert order[2] < order[1]
+    assert order[1] < order[3]
 
 
 def test_phases_follow_each_other_within_their_attempt() -> None:
@@ -67,11 +67,30 @@ def test_fetches_are_arrows_from_the_end_of_each_output() -> None:
     maps = [attempt(0, 0, "a", 0, ended_at=103.0), attempt(0, 1, "b", 0, ended_at=104.0)]
     reduce = attempt(1, 0, "a", 1, begun_at=103.5, ended_at=106.0)
     events = traced(*maps, reduce)
-    assert [(e["pid"], e["ts"]) for e in of(events, "s")] == [(2, 2_999_999), (3, 3_999_999)]
+    assert [(e["pid"], e["ts"]) for e in of(events, "s")] == [(4, 2_999_999), (6, 3_999_999)]
     # it began early: the second was fetched as soon as it was made
     assert [(e["pid"], e["tid"], e["ts"]) for e in of(events, "f")] == [
-        (2, 2, 3_500_000), (2, 2, 4_000_000),
+        (4, 3, 3_500_000), (4, 3, 4_000_000),
     ]  # fmt: skip
+
+
+def test_an_arrow_leads_from_the_phase_that_wrote_to_the_phase_that_fetched() -> None:
+    wrote = {"compute": 1_000_000, "shuffle write": 400_000, "other": 600_000}
+    maps = [attempt(0, 0, "a", 0, phases_us=wrote), attempt(0, 1, "b", 0, ended_at=105.2)]
+    took = {"fetch": 500_000, "merge": 700_000, "wait": 1_600_000, "write": 200_000}
+    reduce = attempt(1, 0, "a", 1, begun_at=103.5, ended_at=106.5, phases_us=took)
+    events = traced(*maps, reduce)
+    assert [e["ts"] for e in of(events, "s")] == [2_399_999, 5_199_999]
+    phases = [e["name"] for e in of(events, "X", cat="phase", tid=3)]
+    assert phases == ["wait", "fetch", "merge", "write"]
+    assert [e["ts"] for e in of(events, "f")] == [5_100_000, 5_200_000]  # not while it waited
+
+
+def test_an_arrow_never_ends_before_it_begins() -> None:
+    late = attempt(0, 0, "a", 0, ended_at=105.0, phases_us={"shuffle write": 4_000_000})
+    reduce = attempt(1, 0, "a", 1, begun_at=103.5, ended_at=106.0, phases_us={"fetch": 100_000})
+    events = traced(late, reduce)
+    assert [e["ts"] for e in (*of(events, "s"), *of(events, "f"))] == [4_999_999, 5_000_000]
 
 
 def test_arrows_come_only_from_what_was_read() -> None:
@@ -97,15 +116,16 @@ def test_failures_kills_retries_and_copies_are_marked() -> None:
     events = traced(failed, again, copy, instants=instants)
     marks = [(e["name"], e["s"], e["pid"], e["ts"]) for e in of(events, "i")]
     assert marks == [
-        ("failed: s0 p0", "t", 2, 3_000_000),
-        ("retry 1: s0 p0", "t", 2, 4_000_000),
-        ("worker DOWN", "p", 3, 5_000_000),
-        ("worker UP", "p", 4, 8_000_000),
-        ("job FAILED", "g", 1, 9_000_000),
+        ("failed: s0 p0", "t", 4, 3_000_000),
+        ("retry 1: s0 p0", "t", 4, 4_000_000),
+        ("worker DOWN", "p", 6, 5_000_000),
+        ("worker UP", "p", 8, 8_000_000),
+        ("job FAILED", "t", 2, 9_000_000),
     ]
     (shown,) = of(events, "X", name="s0 p0 (speculative)")
     assert shown["dur"] == 4_000_000 and shown["args"]["is_speculative"]  # it runs until now
-    assert of(events, "X", cat="attempt,FAILED")[0]["cname"] == "terrible"
+    (shown,) = of(events, "X", cat="attempt,FAILED")
+    assert (shown["name"], shown["cname"]) == ("s0 p0 (failed)", "terrible")
 
 
 def test_a_copy_after_a_copy_that_failed_is_no_retry() -> None:
@@ -114,7 +134,8 @@ def test_a_copy_after_a_copy_that_failed_is_no_retry() -> None:
     another = attempt(0, 0, "b", 0, attempt=2, assigned_at=104.0, begun_at=104.0, ended_at=105.0)
     events = traced(slow, copy, another)
     assert [e["name"] for e in of(events, "i")] == ["failed: s0 p0"]
-    assert len(of(events, "X", name="s0 p0 (speculative)")) == 2
+    shown = [e["name"] for e in of(events, "X")]
+    assert shown == ["s0 p0", "s0 p0 (speculative, failed)", "s0 p0 (speculative)"]
 
 
 def test_attempts_of_one_slot_are_apart_though_clocks_disagree() -> None:
@@ -129,7 +150,7 @@ def test_attempts_without_a_slot_that_overlap_get_threads_of_their_own() -> None
     waited = [attempt(0, p, "a", None, begun_at=None, state="LOST") for p in range(3)]
     events = traced(*waited)
     names = [e["args"]["name"] for e in of(events, "M", name="thread_name")]
-    assert names == ["no slot", "no slot (2)", "no slot (3)"]
+    assert names == ["events", "no slot", "no slot (2)", "no slot (3)"]
 
 
 @pytest.mark.parametrize("seed", range(60))
