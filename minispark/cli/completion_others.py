@@ -152,7 +152,6 @@ function __minispark_at
 end
 """
 _FISH_ACTIONS = {
-    Kind.FILE: "__fish_complete_path (commandline -ct)",
     Kind.DIRECTORY: "__fish_complete_directories (commandline -ct)",
     Kind.JOB: "__minispark_jobs",
     Kind.PROCESS: "__minispark_processes",
@@ -177,9 +176,9 @@ def fish_script(commands: tuple[Command, ...], common: tuple[Option, ...]) -> st
         lines += [f"{here}{_fish_option(o)}" for o in command.options if o not in common]
         for position, value in enumerate(command.arguments, start=1):
             at = "" if value.is_repeated else f" {position}"
-            offered = _fish_values(value)
+            offered = _fish_offered(value)
             if offered:
-                lines.append(f"{complete} -n '__minispark_at {command.name}{at}' -a {offered}")
+                lines.append(f"{complete} -n '__minispark_at {command.name}{at}'{offered}")
     return head + "\n".join(lines) + "\n"
 
 
@@ -200,14 +199,15 @@ def _fish_option(option: Option) -> str:
         f" -l {name[2:]}" if name.startswith("--") else f" -s {name[1:]}" for name in option.names
     ]
     if option.value is not None:
-        offered = _fish_values(option.value)
-        words.append(" -x" + (f" -a {offered}" if offered else ""))
+        words.append(f" -r{_fish_offered(option.value) or ' -f'}")
     return "".join(words) + f" -d {_fish_quoted(option.text)}"
 
 
-def _fish_values(value: Value) -> str:
-    items = [*value.words, *(f"({_FISH_ACTIONS[kind]})" for kind in value.kinds)]
-    return _fish_quoted(" ".join(items)) if items else ""
+def _fish_offered(value: Value) -> str:
+    """Files are fish's own matter: it also knows them behind `--input=`."""
+    items = [*value.words, *(f"({_FISH_ACTIONS[k]})" for k in value.kinds if k != Kind.FILE)]
+    offered = f" -a {_fish_quoted(' '.join(items))}" if items else ""
+    return offered + (" -F" if Kind.FILE in value.kinds else " -f" if items else "")
 
 
 def _fish_quoted(text: str) -> str:

@@ -11,7 +11,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -79,8 +79,14 @@ examples:
 """
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What an error says behind a word that nobody knows."""
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 class Parser(argparse.ArgumentParser):
-    """Names the nearest command or option for one that it does not know; its help is a page of the
+    """Names the nearest option or value for one that it does not know; its help is a page of the
     manual.
     """
 
@@ -97,13 +103,18 @@ class Parser(argparse.ArgumentParser):
 
         return as_text(self.page())
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            said = f"{value!r} is none of {', '.join(known)}{nearest(str(value), known)}"
+            raise argparse.ArgumentError(action, said)
+
     def error(self, message: str) -> NoReturn:
         hint = ""
         for word in sys.argv[1:]:
             name = word.partition("=")[0]
-            if name in message and name.startswith("-"):
-                near = get_close_matches(name, self._option_string_actions, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+            if name.startswith("--") and name not in self._option_string_actions:
+                hint = nearest(name, self._option_string_actions)
         self.exit(2, f"{self.prog}: {message}{hint}\nSee {self.prog} --help.\n")
 
 
@@ -186,9 +197,9 @@ def _dispatch(words: list[str]) -> int:
         return 0 if rest else 2
     name = rest[0]
     if name not in COMMANDS:
-        what = "option" if name.startswith("-") else "command"
-        near = get_close_matches(name, COMMANDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        is_option = name.startswith("-")
+        what = "option" if is_option else "command"
+        hint = nearest(name, common._option_string_actions if is_option else COMMANDS)
         print(f"minispark: unknown {what} {name}{hint}\nSee minispark --help.", file=sys.stderr)
         return 2
     parser = parser_of(name)

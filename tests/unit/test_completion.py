@@ -125,13 +125,12 @@ def test_fish_has_a_line_for_each_option_and_argument() -> None:
     for expected in (
         "    printf '%s\\t%s\\n' show 'shows: it\\'s [all]'",
         "set -g __minispark_with_value ' -m' ' --master' 'show -o' 'show --output' 'show --plan'",
-        "complete -c minispark -s m -l master -x -d 'the master\\'s'",
-        f"{here}' -s o -l output -x -a '(__fish_complete_path (commandline -ct))'"
-        " -d 'where: [there]'",
-        f"{here}' -l plan -x -a 'naive fused' -d 'how'",
+        "complete -c minispark -s m -l master -r -f -d 'the master\\'s'",
+        f"{here}' -s o -l output -r -F -d 'where: [there]'",
+        f"{here}' -l plan -r -a 'naive fused' -f -d 'how'",
         f"{here}' -l wait -d 'until then'",
-        f"{here} 1' -a 'all (__minispark_jobs)'",
-        f"{here}' -a '(__minispark_processes)'",
+        f"{here} 1' -a 'all (__minispark_jobs)' -f",
+        f"{here}' -a '(__minispark_processes)' -f",
     ):
         assert expected in lines
 

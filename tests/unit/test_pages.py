@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +32,27 @@ def test_every_page_is_whole(name: str) -> None:
     for entry in (*page.arguments, *page.options, *page.common, *page.exits):
         assert entry.text, f"{name} {entry.names} says nothing"
     assert {"0", "2"} <= {entry.names for entry in page.exits}
+
+
+@pytest.mark.parametrize(
+    ("line", "nearest"),
+    [
+        ("stauts", "status"),
+        ("--jsn jobs", "--json"),
+        ("submit --paln fused", "--plan"),
+        ("submit --plan fusd", "fused"),
+        ("metrics sytem", "system"),
+        ("chaos kill-wroker", "kill-worker"),
+        ("chaos --singal KILL kill-worker", "--signal"),
+        ("help stauts", "status"),
+    ],
+)
+def test_a_mistyped_word_is_told_the_nearest_one(line: str, nearest: str) -> None:
+    words = [sys.executable, str(ROOT / "minispark.py"), *line.split()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    said, see = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said.endswith(f"; did you mean {nearest}?") and see.endswith("--help.")
 
 
 def some_parser() -> Parser:
