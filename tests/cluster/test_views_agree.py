@@ -1,35 +1,26 @@
-"""No view contradicts another, while jobs fail and after: pages of metrics, commands, logs, files.
-
-Readings of a count that only grows are put in one row, in the order in which they were asked for,
-whoever answered: none may be less than the one before.
-"""
+"""No view contradicts another while jobs fail, nor after: metrics, page, commands, trace, logs."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from minispark.client import Client
 from tests import jobs
 from tests.cluster.harness import Cluster, wait_until
+from tests.cluster.views import ENDED, PARSERS, Exposition, Views
 
 CODE = """
 import logging
 import time
 
 def slow(line):
-    time.sleep(0.02)
+    time.sleep(0.2)
     if line == "line 5":
         logging.getLogger("own").warning("tired")
     print("slept over", line)
@@ -45,140 +36,6 @@ def endless(line):
     return line
 """
 RETRIES = 6
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "text/plain": parse_text,
-    "application/openmetrics-text": parse_openmetrics,
-}
-ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
-
-
-class Exposition:
-    """What one `/metrics` says."""
-
-    def __init__(self, url: str, accept: str = "text/plain") -> None:
-        request = urllib.request.Request(url, headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            assert response.headers["Content-Type"].startswith(f"{accept};")
-            families = list(PARSERS[accept](response.read().decode()))
-        self._samples = [sample for family in families for sample in family.samples]
-
-    def sum(self, name: str, **labels: str) -> int:
-        """Of all samples of the name with these labels; there must be one."""
-        found = [
-            s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items()
-        ]
-        assert found, name
-        return int(sum(found))
-
-    def failed(self) -> int:
-        states = ("failed", "lost")
-        return sum(self.sum("minispark_attempts_total", state=state) for state in states)
-
-
-class Views:
-    """Every view of one cluster, and the rows of their readings."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.client: Client = cluster.client()
-        document = cluster.document()
-        self.url = document["master_url"]
-        self.worker_urls = [
-            f"http://127.0.0.1:{process['ports']['metrics']}/metrics"
-            for process in document["processes"]
-            if process["name"].startswith("worker")
-        ]
-        self._rows: dict[str, int] = {}
-
-    def master(self, accept: str = "text/plain") -> Exposition:
-        return Exposition(f"{self.url}/metrics", accept)
-
-    def worker_documents(self) -> list[dict[str, Any]]:
-        documents = []
-        for url in self.worker_urls:
-            with urllib.request.urlopen(url, timeout=30) as response:
-                documents.append(json.load(response))
-        return documents
-
-    def get(self, path: str) -> Any:
-        """What only holders of the token read."""
-        token = (self.cluster.state_dir / "token").read_text().strip()
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
-
-    def events(self) -> list[dict[str, Any]]:
-        """All of the event stream so far."""
-        events: list[dict[str, Any]] = []
-        while True:
-            after = events[-1]["id"] if events else 0
-            page = self.get(f"events?after={after}&limit=1000")["events"]
-            if not page:
-                return events
-            events += page
-
-    def cli(self, *words: str) -> Any:
-        done = self.cluster.cli(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def read(self, row: str, value: int, view: str) -> None:
-        before = self._rows.get(row, 0)
-        assert value >= before, f"{row} was {before}, and {view} says {value}"
-        self._rows[row] = value
-
-    def read_all(self) -> None:
-        """Each view once."""
-        self._read_exposition("/metrics")
-        failures = self.client.metrics("metrics/failures")
-        self.read("failed", sum(failures["job_failures"].values()), "metrics/failures")
-        self.read("retries", failures["retries_total"], "metrics/failures")
-        for job_id, failed in failures["job_failures"].items():
-            self.read(f"failed of {job_id}", failed, "metrics/failures")
-        for one in self.client.metrics("metrics/jobs"):
-            self._read_job(one["job_id"], one, "metrics/jobs")
-        for job in self.client.jobs():
-            self._read_one(job["id"], job["tasks"]["completed"])
-        system = self.client.metrics("metrics/system")
-        ended = sum(system[f"jobs_{state.lower()}"] for state in ENDED)
-        self.read("ended", ended, "metrics/system")
-        self.read("submitted", system["jobs_total"], "metrics/system")
-        self._read_exposition("/metrics again")
-        for url, document in zip(self.worker_urls, self.worker_documents(), strict=True):
-            self._read_worker(url, document)
-
-    def _read_exposition(self, view: str) -> None:
-        said = self.master()
-        self.read("failed", said.failed(), view)
-        self.read("retries", said.sum("minispark_retries_total"), view)
-        self.read("records", said.sum("minispark_records_processed_total"), view)
-        self.read("ended", said.sum("minispark_jobs_ended_total"), view)
-        self.read("submitted", said.sum("minispark_jobs_submitted_total"), view)
-
-    def _read_one(self, job_id: str, completed: int) -> None:
-        """The documents of one job, each asked for by itself."""
-        self.read(f"completed of {job_id}", completed, "jobs")
-        self._read_job(job_id, self.client.metrics(f"jobs/{job_id}/metrics"), "jobs/{id}/metrics")
-        stages = self.client.stages(job_id)
-        sums = {
-            "completed_tasks": sum(stage["tasks_completed"] for stage in stages),
-            "failed_tasks": sum(stage["failed_attempts"] for stage in stages),
-            "total_records": sum(stage["records_processed"] for stage in stages),
-        }
-        self._read_job(job_id, sums, "jobs/{id}/stages")
-
-    def _read_job(self, job_id: str, metrics: dict[str, Any], view: str) -> None:
-        self.read(f"completed of {job_id}", metrics["completed_tasks"], view)
-        self.read(f"failed of {job_id}", metrics["failed_tasks"], view)
-        self.read(f"records of {job_id}", metrics["total_records"], view)
-
-    def _read_worker(self, url: str, document: dict[str, Any]) -> None:
-        tasks = document["tasks"]
-        assert tasks["total_executed"] == tasks["total_succeeded"] + tasks["total_failed"]
-        self.read(f"executed by {url}", tasks["total_executed"], "a worker's document")
-        executed = Exposition(url).sum("minispark_worker_tasks_total")
-        self.read(f"executed by {url}", executed, "a worker's text")
 
 
 class Story:
@@ -276,6 +133,9 @@ def check_cluster(views: Views, accept: str) -> None:
     assert said.sum("minispark_worker_load") == 0
     assert scheduler["next_index"] == said.sum("minispark_scheduler_next_index")
     assert sum(failures["job_failures"].values()) == said.failed()
+    assert views.cli("metrics", "scheduler") == scheduler
+    assert views.cli("metrics", "jobs") == client.metrics("metrics/jobs")
+    assert views.cli("jobs") == client.jobs()
     overview = views.get("overview")
     assert overview["system"] == system | {"retries_total": failures["retries_total"]}
     assert [job["id"] for job in overview["jobs"]] == [job["id"] for job in client.jobs()]
@@ -318,6 +178,19 @@ def test_afterwards_the_views_of_each_job_are_equal(story: Story, name: str) -> 
     assert metrics["total_tasks"] == sum(stage["tasks_total"] for stage in stages)
     assert metrics["total_tasks"] == sum(job["tasks"].values())
     assert metrics["total_records"] == sum(stage["records_processed"] for stage in stages)
+    trace = json.loads(b"".join(client.timeline(job_id)))["traceEvents"]
+    drawn = [event["cat"] for event in trace if event.get("cat", "").startswith("attempt,")]
+    assert Counter(kind.removeprefix("attempt,") for kind in drawn) == by_state
+    marked = [event["name"].partition(" ")[0] for event in trace if event["ph"] == "i"]
+    assert marked.count("failed:") + marked.count("lost:") == failed
+    assert marked.count("retry") <= job["retries"]  # some were cancelled before they were assigned
+    profile = story.views.get(f"jobs/{job_id}/profile")
+    figures = {stage["id"]: stage["figures"] for stage in profile["stages"] if stage["figures"]}
+    by_id = {stage["node_id"]: stage for stage in stages}
+    for name, figure in figures.items():  # of stages that are complete
+        assert figure["tasks"] == by_id[name]["tasks_completed"] == by_id[name]["tasks_total"]
+        assert figure["records"] == by_id[name]["records_processed"]
+    assert len(figures) == metrics["stages_completed"]
     saved = client.metrics("state")["jobs"][job_id]
     assert (saved["progress"], saved["updated_at"]) == (job["progress"], job["updated_at"])
 
