@@ -153,6 +153,7 @@ class SchedulingCore:
         recovery = Recovery(self.state, self._endings, workers, now)
         for record in jobs:
             recovery.restore(record, ev.ClockTicked(at_unix_s), effects)
+        self.state.order_restored()
         self.state.let_ended_go()
         self.state.totals.count(effects)
         return effects

@@ -144,6 +144,15 @@ class ClusterState:
             self._changed_jobs[view.job_id] = None
         return self._evict()
 
+    def order_restored(self) -> None:
+        """After every job is restored: readers list them by when they were created, as before,
+        and not by when they ended.
+        """
+        created = {i: view.created_at for i, view in self.finished.items()}
+        created.update((job.id, job.created_at) for job in self.jobs.values())
+        known = sorted((i for i in self._changed_jobs if i in created), key=lambda i: created[i])
+        self._changed_jobs = dict.fromkeys(known)
+
     def _evict(self) -> list[str]:
         evicted: list[str] = []
         while len(self.finished) > self.limits.jobs_kept_max or (

@@ -930,6 +930,19 @@ def test_narrower_limits_hold_from_the_start() -> None:
     assert list(after.core.snapshot().jobs.values()) == ended[2:]
 
 
+def test_a_restarted_master_lists_jobs_as_they_were_created() -> None:
+    before = Dialogue()
+    before.worker(0)
+    jobs = [before.job(number, one_stage(1)) for number in range(3)]
+    before.succeed()
+    views = list(before.core.snapshot().jobs.values())
+    first, _, last = (replace(view, created_at=at) for at, view in enumerate(views))
+    open_job = JobRecord(jobs[1], request("j1"), (one_stage(1),), True, 1.0, None, ())
+    after = Dialogue()
+    after.core.restore([open_job], {}, 0.0, 0.0, [last, first])  # by when they ended
+    assert list(after.core.snapshot().jobs) == jobs
+
+
 def test_results_of_foreign_workers_count_as_their_files_do() -> None:
     talk = Dialogue(result_bytes_max=250)
     worker = talk.worker(0, kind=WorkerKind.HTTP)
