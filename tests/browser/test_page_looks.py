@@ -165,7 +165,7 @@ def test_attempts_are_told_apart_by_state_and_mark(gallery: Gallery, visitor: Vi
         "0/2/1": ["SUCCEEDED", "copy"],
         "0/3/0": ["LOST"],
     }
-    assert [bars[key].inner_text() for key in ("0/1/0", "0/2/1", "0/3/0")] == ["✕", "⧉", "✕"]
+    assert [bars[key].inner_text() for key in ("0/1/0", "0/2/1", "0/3/0")] == ["✕", "»", "✕"]
     colours = {
         bars[key].evaluate("bar => getComputedStyle(bar).background")
         for key in ("0/0/0", "0/1/0", "0/2/0", "0/3/0")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from minispark.cli.job_output import top
 from tests.browser.gallery import Gallery, all_up, slow_job, word_count
 from tests.browser.pages import WAIT_MS, Visitor
 from tests.cluster.harness import Cluster, wait_until
@@ -108,7 +109,8 @@ def test_a_worker_is_paused_and_goes_on(whole: Gallery, visitor: Visitor) -> Non
     worker = page.get_by_role("article", name="worker-1")
     worker.get_by_role("button", name="Pause worker-1").click()
     expect(worker.locator(".badge")).to_have_text("paused")
-    worker.get_by_role("button", name="Let worker-1 go on").click()
+    expect(worker.get_by_role("button", name="Let worker-1 go on")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(worker.locator(".badge")).to_have_text("up")
 
 
@@ -195,6 +197,52 @@ def test_a_job_that_is_not_there_is_said(gallery: Gallery, visitor: Visitor) -> 
     visitor.expected = ["404"]
     page = visitor.visit(gallery.cluster, "jobs/00000000-0000-0000-0000-000000000001")
     expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for _ in range(2):
+        with page.expect_response("**/api/v1/overview"):
+            pass
+    assert [url for url in asked if "/jobs/" in url] == []
+
+
+def largest(words: Counter[str]) -> list[list[str]]:
+    return [
+        [word, str(count)] for word, count in sorted(words.items(), key=lambda w: (-w[1], w[0]))
+    ]
+
+
+def shown_result(page: Page) -> list[list[str]]:
+    rows = page.locator("[data-key=result] tbody tr").all()
+    return [row.locator("td").all_inner_texts() for row in rows]
+
+
+def test_the_head_of_a_result_is_shown_as_stored_or_largest_first(
+    gallery: Gallery, visitor: Visitor
+) -> None:
+    words = Counter(gallery.path.read_text(encoding="utf-8").split())
+    page = visitor.visit(gallery.cluster, f"jobs/{gallery.jobs['large']}", language="es-CO")
+    stored = shown_result(page)
+    assert stored != largest(words)
+    page.get_by_role("button", name="Mayores primero").click()
+    expect(page.locator("[data-key=result] tbody tr").first).to_contain_text(largest(words)[0][0])
+    assert shown_result(page) == largest(words)
+    page.get_by_role("button", name="Como se guardó").click()
+    expect(page.locator("[data-key=result] tbody tr").first).to_contain_text(stored[0][0])
+    assert shown_result(page) == stored
+
+
+def test_the_largest_values_are_found_as_the_command_line_finds_them(
+    gallery: Gallery, visitor: Visitor
+) -> None:
+    values = ["9", "10", "-3", "1e3", "0x99", "", "x", "2.5", " 7 ", "1000", "infinity"]
+    rows = [(f"k{number}", value) for number, value in enumerate(values + ["1"] * 30)]
+    body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in rows)
+    page = visitor.visit(gallery.cluster, f"jobs/{gallery.jobs['large']}")
+    page.route("**/results?format=jsonl", lambda route: route.fulfill(body=body))
+    page.get_by_role("button", name="Largest first").click()
+    expect(page.get_by_text("The 20 records with the largest values.")).to_be_visible()
+    keys = [row[0] for row in shown_result(page)]
+    assert keys == [key for key, _ in top(rows, 20)]
 
 
 @pytest.fixture

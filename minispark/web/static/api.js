@@ -4,6 +4,7 @@
 const GUARD_HEADER = "X-Minispark-Guard";
 const GUARD_KEY = "minispark.guard";
 const TIMEOUT_MS = 10000;
+const STREAM_TIMEOUT_MS = 120000;
 
 /** The master's answer was an error, or there was none (`isLost`). */
 export class ApiError extends Error {
@@ -49,24 +50,25 @@ export function remove(path) {
   return guarded("DELETE", path);
 }
 
-/** The lines of an answer that is one JSON value a line. */
-export async function getLines(path) {
-  const text = await guarded("GET", path);
-  return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+/** Each line of an answer that is one JSON value a line, as it comes, until `take(value)` is false. */
+export function eachLine(path, take, stopped) {
+  return guarded("GET", path, undefined, {}, { take, stopped });
 }
 
-async function guarded(method, path, body, headers) {
+async function guarded(method, path, body, headers, lines) {
   try {
-    return await send(method, path, body, headers);
+    return await send(method, path, body, headers, lines);
   } catch (error) {
     // another tab may have begun another session, or this one's time was over
     if (!(error instanceof ApiError) || !error.isClosed || !(await openSession())) throw error;
-    return send(method, path, body, headers);
+    return send(method, path, body, headers, lines);
   }
 }
 
-async function send(method, path, body, headers = {}) {
-  const options = { method, headers: { ...headers }, signal: AbortSignal.timeout(TIMEOUT_MS) };
+async function send(method, path, body, headers = {}, lines = null) {
+  const signal = lines
+    ? AbortSignal.any([lines.stopped, AbortSignal.timeout(STREAM_TIMEOUT_MS)]) : AbortSignal.timeout(TIMEOUT_MS);
+  const options = { method, headers: { ...headers }, signal };
   options.headers.Accept = "application/json";
   if (method !== "GET") options.headers[GUARD_HEADER] = localStorage.getItem(GUARD_KEY) ?? "";
   if (body !== undefined) {
@@ -76,6 +78,7 @@ async function send(method, path, body, headers = {}) {
   let answer, text;
   try {
     answer = await fetch(path, options);
+    if (lines && answer.ok) return await readLines(answer.body, lines.take);
     text = await answer.text();
   } catch (error) {
     throw new ApiError(0, "lost", error.message);
@@ -85,6 +88,19 @@ async function send(method, path, body, headers = {}) {
   if (answer.ok) return value;
   const { code, message, field } = value?.error ?? {};
   throw new ApiError(answer.status, code ?? "error", message ?? `HTTP ${answer.status}`, field);
+}
+
+async function readLines(body, take) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const found = (rest + piece.value).split("\n");
+    rest = found.pop();
+    if (!found.every((line) => take(JSON.parse(line)))) {
+      await reader.cancel();
+      return;
+    }
+  }
 }
 
 function keepGuard(guard) {

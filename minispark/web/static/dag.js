@@ -8,7 +8,8 @@ import { stageState } from "./stages.js";
 import { stateWord, t } from "./words.js";
 
 const HEIGHT = 76, GAP_ACROSS = 16, EDGE = 8;
-const WIDTH_MAX = 158, WIDTH_MIN = 122, GAP_MAX = 42, GAP_MIN = 26;
+const WIDTH_MAX = 158, WIDTH_MIN = 122, GAP_MAX = 42, GAP_MIN = 22;
+const WIDTH_NARROW = 140; // smaller type below
 const SWEEPS = 4;
 const DRAWN_MAX = 256;
 
@@ -59,15 +60,14 @@ function nodeCard(node, place, width, stages, jobState) {
   const what = [node.op, node.fn_name ?? node.expr ?? null].filter(Boolean).join(" · ");
   return h(
     "li",
-    { class: `node ${state}`, "data-key": node.id, style: { left: `${place.x}px`, top: `${place.y}px`, width: `${width}px`, height: `${HEIGHT}px` } },
-    h("div", { class: "line" },
-      own(node.id, { class: "node-id", title: node.id }),
-      stages.length ? h("span", { class: "tag", title: t("stage.of") }, stages.map((stage) => stage.index).join(", ")) : null),
+    { class: `node ${state}${width < WIDTH_NARROW ? " narrow" : ""}`, "data-key": node.id, style: { left: `${place.x}px`, top: `${place.y}px`, width: `${width}px`, height: `${HEIGHT}px` } },
+    own(node.id, { class: "node-id", title: node.id }),
     own(what, { class: "node-what", title: what }),
     progress(total ? (100 * done) / total : 0, `${node.id}: ${done}/${total}`, state),
     h("div", { class: "line small" },
       h("span", {}, !stages.length ? t("dag.waits") : state === "SKIPPED" ? stateWord(state) : `${count(done)} / ${count(total)}`),
-      whole.failed_attempts ? h("span", { class: "failed" }, `✕ ${count(whole.failed_attempts)}`) : null),
+      whole.failed_attempts ? h("span", { class: "failed" }, `✕ ${count(whole.failed_attempts)}`) : null,
+      stages.length ? h("span", { class: "tag", title: t("stage.of") }, stages.map((stage) => stage.index).join(", ")) : null),
   );
 }
 
@@ -94,7 +94,8 @@ function edgeLine(way, isShuffleEdge, { places, nodeWidth, isNarrow }) {
 }
 
 /** Where each node stands: layers by the longest way from a reader, few crossings between them.
- *  An edge over several layers has a free place in each, so that it passes behind no node. */
+ *  An edge over several layers has a free place in each, so that it passes behind no node.
+ *  A narrow drawing goes down, and layers that fit the room stay in it, whatever lies beside. */
 function layout(nodes, edges, { width: room, isNarrow }) {
   const rank = ranks(nodes, edges);
   const layers = [];
@@ -110,14 +111,15 @@ function layout(nodes, edges, { width: room, isNarrow }) {
   });
   untangle(layers, ways.flatMap((way) => way.slice(1).map((id, index) => [way[index], id])));
   const widest = Math.max(...layers.map((layer) => layer.length));
-  const step = isNarrow ? WIDTH_MAX + GAP_MAX : (room - 2 * EDGE) / layers.length;
-  const gap = Math.min(GAP_MAX, Math.max(GAP_MIN, 0.2 * step));
-  const nodeWidth = Math.floor(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, step - gap)));
+  const step = (room - 2 * EDGE + (isNarrow ? GAP_ACROSS : 0)) / (isNarrow ? widest : layers.length);
+  const gap = isNarrow ? GAP_MAX : Math.min(GAP_MAX, Math.max(GAP_MIN, 0.15 * step));
+  const nodeWidth = Math.floor(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, step - (isNarrow ? GAP_ACROSS : gap))));
   const across = (isNarrow ? nodeWidth : HEIGHT) + GAP_ACROSS;
   const along = (isNarrow ? HEIGHT : nodeWidth) + gap;
+  const seen = isNarrow ? Math.min(widest, Math.max(1, Math.floor((room - 2 * EDGE + GAP_ACROSS) / across))) : widest;
   const places = new Map();
   layers.forEach((layer, depth) => layer.forEach((id, index) => {
-    const side = EDGE + across * (index + (widest - layer.length) / 2);
+    const side = EDGE + across * (index + Math.max(0, seen - layer.length) / 2);
     const deep = EDGE + along * depth;
     places.set(id, isNarrow ? { x: side, y: deep } : { x: deep, y: side });
   }));

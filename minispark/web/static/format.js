@@ -37,8 +37,13 @@ export function duration(seconds) {
   if (seconds < 10) return `${twoDigits.format(seconds)} s`;
   if (seconds < 60) return `${oneDigit.format(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-  return `${whole.format(Math.floor(minutes / 60))} h ${minutes % 60} min`;
+  if (minutes < 60) return parts(minutes, "min", Math.floor(seconds % 60), "s");
+  return parts(Math.floor(minutes / 60), "h", minutes % 60, "min");
+}
+
+function parts(number, unit, rest, restUnit) {
+  const first = `${whole.format(number)} ${unit}`;
+  return rest ? `${first} ${rest} ${restUnit}` : first;
 }
 
 export function ago(seconds) {
@@ -61,6 +66,13 @@ export function moment(unixSeconds, now) {
   const at = new Date(unixSeconds * 1000);
   const isToday = at.toDateString() === new Date(now * 1000).toDateString();
   return isToday ? clock.format(at) : calendar.format(at);
+}
+
+const inOrder = new Intl.Collator("en", { numeric: true });
+
+/** Orders names as people count: worker-2 before worker-10. */
+export function byName(one, other) {
+  return inOrder.compare(one, other);
 }
 
 export function date(unixSeconds) {

@@ -17,7 +17,8 @@ export function headerView(store) {
     h("div", { class: "header-end" },
       store.isClosed ? null : h("span", { class: `link-state ${store.lostAt ? "bad" : store.overview ? "good" : ""}` },
         h("span", { class: "dot" }), store.lostAt ? t("link.lost") : store.overview ? t("link.live") : t("loading")),
-      button(t(`theme.${store.theme}`), "theme", { class: "quiet-button", "aria-label": t("theme.label", { theme: t(`theme.${store.theme}`) }) })),
+      button([h("span", { class: `theme-mark ${store.theme}` }), h("span", { class: "theme-name" }, t(`theme.${store.theme}`))],
+        "theme", { class: "quiet-button", title: t(`theme.${store.theme}`), "aria-label": t("theme.label", { theme: t(`theme.${store.theme}`) }) })),
   ];
 }
 

@@ -1,13 +1,14 @@
 // Fetches what one job's view shows, again whenever it may have changed, and no more often than it
 // takes. Must not know what is shown.
 
-import { ApiError, get, getLines } from "./api.js";
-import { RESULT_ROWS } from "./view_job.js";
+import { ApiError, eachLine, get } from "./api.js";
+import { Largest, RECORDS_MAX, RESULT_ROWS } from "./largest.js";
 
 const PAUSE_MS_MIN = 400;
 const PAUSE_FACTOR = 4;
 const PAGE = 1000;
 const ATTEMPTS_MAX = 3000;
+const NEVER = [400, 404]; // answers that asking again does not change
 
 export class JobLoader {
   /** `onChange()` when there is something new; `onError(error)` when nobody answers. */
@@ -20,8 +21,12 @@ export class JobLoader {
     this.profile = null;
     this.attempts = [];
     this.attemptsTotal = 0;
-    this.rows = null;
+    /** How the head of the result is ordered, and the heads that are known. */
+    this.order = "stored";
+    this.heads = { stored: null, largest: null };
+    this.isCut = false; // more records than are ordered
     this.resultError = null;
+    this.stop = new AbortController();
     this.summary = null;
     this.onChange = onChange;
     this.onError = onError;
@@ -33,6 +38,7 @@ export class JobLoader {
 
   close() {
     this.isClosed = true;
+    this.stop.abort();
     clearTimeout(this.timer);
   }
 
@@ -40,8 +46,9 @@ export class JobLoader {
     return this.info !== null && !["PENDING", "RUNNING"].includes(this.info.state);
   }
 
-  /** Something may have changed: look, now or after a pause. */
+  /** Something may have changed: look, now or after a pause. A job that is gone stays so. */
   refresh() {
+    if (NEVER.includes(this.error?.status)) return;
     this.isStale = true;
     if (!this.isLoading && this.timer === null && !this.isClosed) this.load();
   }
@@ -77,8 +84,8 @@ export class JobLoader {
     ]);
     if (this.plan === null && info.plan !== null) this.plan = await orNull(get(`${path}/plan`));
     Object.assign(this, { info, stages, profile, attempts: tasks, attemptsTotal: total });
-    if (info.state === "SUCCEEDED" && this.rows === null && this.resultError === null) {
-      await this.fetchHead(path);
+    if (info.state === "SUCCEEDED" && this.heads.stored === null && this.resultError === null) {
+      await this.fetchHead("stored");
     }
   }
 
@@ -94,13 +101,30 @@ export class JobLoader {
     return { tasks, total };
   }
 
-  async fetchHead(path) {
+  /** Show the result's head in that order; it is asked for when it is not known. */
+  async choose(order) {
+    this.order = order;
+    this.onChange();
+    if (this.heads[order] === null) await this.fetchHead(order);
+    this.onChange();
+  }
+
+  async fetchHead(order) {
+    const path = `/api/v1/jobs/${encodeURIComponent(this.id)}/results?format=jsonl`;
+    const rows = [], largest = new Largest();
     try {
-      this.rows = await getLines(`${path}/results?format=jsonl&limit=${RESULT_ROWS}`);
+      if (order === "stored") await eachLine(`${path}&limit=${RESULT_ROWS}`, (row) => rows.push(row), this.stop.signal);
+      else await eachLine(path, (row) => largest.add(row), this.stop.signal);
+      this.isCut ||= largest.seen >= RECORDS_MAX;
+      this.heads[order] = order === "stored" ? rows : largest.rows;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.isLost) this.isStale = true;
-      else this.resultError = error.message;
+      if (error.isLost) {
+        this.order = "stored";
+        this.isStale = true;
+      } else {
+        this.resultError = error.message;
+      }
     }
   }
 }

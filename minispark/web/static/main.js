@@ -228,6 +228,7 @@ const ACTIONS = {
     }
   },
   async submit(_, form) {
+    if (store.submit.isBusy) return;
     await ask(form, async (job) => {
       const info = await post("/api/v1/jobs", job, { "Idempotency-Key": randomKey() });
       for (const warning of info.warnings) toast(warning, "warn");
@@ -246,6 +247,9 @@ const ACTIONS = {
       if (!(error instanceof ApiError)) throw error;
       store.tokenError = error.status === 401 ? t("token.wrong") : error.message;
     }
+  },
+  async order({ order }) {
+    await store.job?.choose(order);
   },
   attempt({ id }) {
     store.chosenAttempt = store.chosenAttempt === id ? null : id;
@@ -324,7 +328,7 @@ async function act(name, element) {
 
 document.addEventListener("click", (event) => {
   const element = event.target.closest("button[data-do]");
-  if (element !== null) act(element.dataset.do, element);
+  if (element !== null && element.ariaDisabled !== "true") act(element.dataset.do, element);
 });
 document.addEventListener("submit", (event) => {
   event.preventDefault();

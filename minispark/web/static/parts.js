@@ -77,8 +77,9 @@ export function table(caption, columns, rows, attributes = {}) {
   );
 }
 
-export function button(text, action, attributes = {}) {
-  return h("button", { type: "button", "data-do": action, ...attributes }, text);
+/** `content`: text, or elements. */
+export function button(content, action, attributes = {}) {
+  return h("button", { type: "button", "data-do": action, ...attributes }, content);
 }
 
 export function jobLink(id, name) {

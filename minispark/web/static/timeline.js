@@ -6,6 +6,8 @@ import { badge } from "./parts.js";
 import { stateWord, t } from "./words.js";
 
 const TICKS = 6;
+const TICK_PART_MAX = 0.94; // behind that its words would be cut
+const LONG_STEPS_S = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 43200, 86400];
 const SPAN_S_MIN = 0.02;
 
 /** `attempts`: rows of `/tasks`; `now`: until when running ones are drawn. */
@@ -99,20 +101,23 @@ function barButton(bar, begun, span, chosen) {
       tabindex: (chosen === null ? left === 0 : bar === chosen) ? 0 : -1,
       style: { left: `min(${left}%, 100% - ${least}px)`, width: `max(${least}px, ${width}%)` },
     },
-    isFailed ? "✕" : bar.isCopy ? "⧉" : null,
+    isFailed ? "✕" : bar.isCopy ? "»" : null,
   );
 }
 
 function axis(span) {
   const step = niceStep(span / TICKS);
   const ticks = [];
-  for (let at = 0; at <= span * 1.0001; at += step) {
-    ticks.push(h("span", { class: "tick", style: { left: `${(100 * at) / span}%` } }, duration(at)));
+  for (let at = 0; at <= span * TICK_PART_MAX; at += step) {
+    ticks.push(h("span", { class: "tick", style: { left: `${(100 * at) / span}%` } }, at === 0 ? "0" : duration(at)));
   }
   return h("div", { class: "lane axis", "aria-hidden": "true" }, h("div", { class: "lane-name" }), h("div", { class: "track" }, ticks));
 }
 
+/** The next step that people count in: 1, 2 or 5 of a power of ten, or so many minutes or hours. */
 function niceStep(rough) {
+  const long = LONG_STEPS_S.find((step) => step >= rough);
+  if (rough > 20 && long !== undefined) return long;
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= rough);
 }
@@ -123,7 +128,7 @@ function legend(attempts, bars, total, copies) {
   const waiting = attempts.length - bars.length;
   return h("ul", { class: "legend" },
     states.filter(number).map((state) => h("li", {}, h("span", { class: `swatch bar ${state}` }), `${stateWord(state)} ${count(number(state))}`)),
-    copies.size ? h("li", {}, h("span", { class: "swatch bar copy" }, "⧉"), `${t("attempt.copies")} ${count(copies.size)}`) : null,
+    copies.size ? h("li", {}, h("span", { class: "swatch bar copy" }, "»"), `${t("attempt.copies")} ${count(copies.size)}`) : null,
     waiting ? h("li", {}, t("timeline.waiting", { number: count(waiting) })) : null,
     total > attempts.length ? h("li", {}, t("timeline.more", { shown: count(attempts.length), total: count(total) })) : null);
 }

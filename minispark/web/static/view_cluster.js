@@ -82,8 +82,7 @@ function workerCard(worker, store) {
     h("div", { class: "worker-head" }, h("h3", {}, own(worker.name, { title: worker.name })), badge(state)),
     h("p", { class: "pid" }, `pid ${process?.pid ?? worker.pid ?? NONE}`),
     slotsOf(worker),
-    load && worker.slots
-      ? progress(load.cpu_percent / worker.slots, `${t("worker.cpu")} ${worker.name}`) : null,
+    worker.slots ? progress(load ? load.cpu_percent / worker.slots : 0, `${t("worker.cpu")} ${worker.name}`) : null,
     h("dl", { class: "facts" },
       facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     process?.reason && state !== "Up" ? h("p", { class: "reason" }, own(process.reason)) : null,
@@ -119,7 +118,7 @@ function workerButtons(worker, state, store) {
   const isBusy = store.acting.has(worker.name);
   const make = (action, kind) =>
     button(t(`action.${action}`), "worker", {
-      class: kind, "data-action": action, "data-name": worker.name, disabled: !isAlive || isBusy,
+      class: kind, "data-action": action, "data-name": worker.name, disabled: !isAlive, "aria-disabled": isBusy ? "true" : null,
       "aria-label": t(`action.${action}.label`, { name: worker.name }),
     });
   return h("div", { class: "actions" },

@@ -1,7 +1,7 @@
 // The event log with its filters. Must not know where events come from.
 
 import { h, own } from "./dom.js";
-import { byName, time } from "./format.js";
+import { byName, count, time } from "./format.js";
 import { empty, panel, tone } from "./parts.js";
 import { stateWord, t } from "./words.js";
 
@@ -15,7 +15,7 @@ export function eventsView(store) {
   return [
     h("h1", { class: "visually-hidden" }, t("nav.events")),
     panel(t("nav.events"), { tools: h("span", { class: "hint", role: "status" },
-        t("events.shown", { shown: shown.length, found: found.length })) },
+        t(found.length > shown.length ? "events.newest" : "events.shown", { shown: count(shown.length), found: count(found.length) })) },
       filters(store),
       shown.length
         ? h("ol", { class: "event-list" }, shown.map((event) => eventLine(event, store)))

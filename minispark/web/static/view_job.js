@@ -3,18 +3,19 @@
 import { dagView } from "./dag.js";
 import { h, own } from "./dom.js";
 import { count, date, duration, NONE, percent } from "./format.js";
+import { isNumber, RECORDS_MAX, RESULT_ROWS } from "./largest.js";
 import { badge, button, empty, loading, panel, progress, table } from "./parts.js";
 import { operatorTable, stageTable } from "./stages.js";
 import { keyOf, timelineView } from "./timeline.js";
 import { t } from "./words.js";
 
 const ERRORS_SHOWN = 50;
-export const RESULT_ROWS = 20;
 const VALUE_CHARS = 400;
+const ORDERS = ["stored", "largest"];
 
 export function jobView(store) {
   const { job } = store;
-  if (job.error) return [missing(job.error)];
+  if (job.error) return [missing(job.error, job.id)];
   if (job.info === null) return [h("h1", {}, t("job")), loading()];
   const { info, stages, profile, attempts, plan } = job;
   const now = store.now();
@@ -29,14 +30,16 @@ export function jobView(store) {
     panel(t("stages"), { "data-key": "stages" },
       stages.length ? stageTable(stages, profile, info.state, profile?.ended_at ?? now) : empty(t("stages.none"), info.note)),
     profile ? panel(t("operators"), { "data-key": "operators" }, operatorTable(profile)) : null,
-    panel(t("result"), { "data-key": "result", tools: info.state === "SUCCEEDED" ? downloads(info.id) : null }, result(job)),
+    panel(t("result"), { "data-key": "result", tools: info.state === "SUCCEEDED" ? resultTools(job) : null }, result(job)),
   ];
 }
 
-function missing(error) {
-  return h("section", { class: "panel" },
-    h("h1", {}, t("job.missing")),
-    h("p", {}, own(error.message)),
+function missing(error, id) {
+  const isGone = error.status === 404;
+  return h("section", { class: "panel missing" },
+    h("h1", {}, t(isGone ? "job.missing" : "error")),
+    h("p", {}, isGone ? t("job.missing.text") : own(error.message)),
+    isGone ? h("p", {}, h("code", {}, own(id))) : null,
     h("p", { class: "actions" }, h("a", { class: "button", href: "#/jobs" }, t("jobs.all"))));
 }
 
@@ -104,23 +107,36 @@ function firstWords(error) {
   return lines.at(lines[0].startsWith("Traceback") ? -1 : 0);
 }
 
+function resultTools(job) {
+  const choice = (order) => button(t(`result.${order}`), "order", {
+    class: "small-button", "data-order": order, "aria-pressed": job.order === order ? "true" : "false",
+  });
+  return h("div", { class: "actions result-tools" },
+    h("div", { class: "choices", role: "group", "aria-label": t("result.order") }, ORDERS.map(choice)),
+    downloads(job.id));
+}
+
 function downloads(id) {
   const link = (format) =>
     h("a", { href: `/api/v1/jobs/${id}/results?format=${format}`, download: `${id}.${format}` }, format.toUpperCase());
   return h("div", { class: "actions" }, h("span", { class: "hint" }, t("result.all")), ["jsonl", "csv", "tsv"].map(link));
 }
 
-function result({ info, rows, resultError }) {
+function result({ info, order, heads, isCut, resultError }) {
   if (info.state === "FAILED" || info.state === "CANCELLED") return empty(t("result.never"), null);
   if (info.state !== "SUCCEEDED") return empty(t("result.later"), null);
   if (resultError) return h("p", { class: "error" }, own(resultError));
+  const rows = heads[order];
   if (rows === null) return loading();
   if (!rows.length) return empty(t("result.empty"), null);
-  const columns = [{ title: t("key") }, { title: t("value") }];
+  const kind = rows.every((row) => isNumber(row.value)) ? "number" : "";
+  const columns = [{ title: t("key") }, { title: t("value"), kind }];
   return [
     table(t("result"), columns, rows.map((row, index) => h("tr", { "data-key": index },
-      h("td", { class: "value" }, own(shown(row.key))), h("td", { class: "value" }, own(shown(row.value)))))),
-    rows.length === RESULT_ROWS ? h("p", { class: "hint" }, t("result.head", { rows: RESULT_ROWS })) : null,
+      h("td", { class: "value" }, own(shown(row.key))), h("td", { class: `value ${kind}` }, own(shown(row.value))))),
+      { class: "scroll result-table" }),
+    rows.length === RESULT_ROWS ? h("p", { class: "hint" }, t(`result.head.${order}`, { rows: RESULT_ROWS })) : null,
+    order === "largest" && isCut ? h("p", { class: "hint" }, t("result.cut", { seen: count(RECORDS_MAX) })) : null,
   ];
 }
 

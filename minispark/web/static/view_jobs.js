@@ -11,13 +11,21 @@ export const SAMPLE = `{
   "name": "longest-words",
   "dag": {
     "nodes": [
-      {"id": "read", "op": "read_text", "path": "data/input.csv"},
-      {"id": "words", "op": "flat_map", "fn": "split_words"},
-      {"id": "long", "op": "filter", "fn": "is_long"},
-      {"id": "pair", "op": "map", "fn": "pair_with_one"},
-      {"id": "count", "op": "reduce_by_key", "fn": "sum", "key": "word"}
+      {"id": "read", "op": "read_text",
+       "path": "data/input.csv"},
+      {"id": "words", "op": "flat_map",
+       "fn": "split_words"},
+      {"id": "long", "op": "filter",
+       "fn": "is_long"},
+      {"id": "pair", "op": "map",
+       "fn": "pair_with_one"},
+      {"id": "count", "op": "reduce_by_key",
+       "fn": "sum", "key": "word"}
     ],
-    "edges": [["read", "words"], ["words", "long"], ["long", "pair"], ["pair", "count"]]
+    "edges": [
+      ["read", "words"], ["words", "long"],
+      ["long", "pair"], ["pair", "count"]
+    ]
   },
   "parallelism": 4
 }`;
@@ -44,8 +52,8 @@ function submitForm({ submit }) {
       submit.kind === "words" ? wordFields() : jsonFields(),
       submit.error ? problem(submit.error) : null,
       h("div", { class: "actions" },
-        h("button", { type: "submit", class: "primary", disabled: submit.isBusy }, t("submit.go")),
-        button(t("submit.explain"), "explain", { disabled: submit.isBusy })),
+        h("button", { type: "submit", class: "primary", "aria-disabled": submit.isBusy ? "true" : null }, t("submit.go")),
+        button(t("submit.explain"), "explain", { "aria-disabled": submit.isBusy ? "true" : null })),
       submit.plan ? h("pre", { class: "plan", tabindex: 0, "aria-label": t("submit.plan") }, own(submit.plan)) : null),
   ];
 }
@@ -64,7 +72,7 @@ function wordFields() {
 
 function jsonFields() {
   return field(t("submit.document"), h("textarea", {
-    name: "document", rows: 18, required: true, spellcheck: "false", "data-still": true,
+    name: "document", rows: 22, required: true, spellcheck: "false", "data-still": true,
   }, SAMPLE));
 }
 
@@ -86,7 +94,7 @@ function jobTable(overview, store) {
     { title: t("job.submitted") }, { title: h("span", { class: "visually-hidden" }, t("actions")) },
   ];
   return [
-    table(t("nav.jobs"), columns, rows),
+    table(t("nav.jobs"), columns, rows, { class: "scroll job-table" }),
     overview.jobs.length > jobs.length ? h("p", { class: "hint" }, t("jobs.more", { shown: jobs.length, total: overview.jobs.length })) : null,
   ];
 }
@@ -102,7 +110,7 @@ function jobRow(job, overview, store) {
     h("td", { class: "number" }, `${count(job.tasks_completed)} / ${count(job.tasks_total)}`),
     h("td", { class: "number" }, job.started_at ? duration((job.ended_at ?? store.now()) - job.started_at) : NONE),
     h("td", { class: "nowrap", title: date(job.created_at) }, moment(job.created_at, store.now())),
-    h("td", {}, isOpen ? button(t("action.cancel"), "cancel", {
+    h("td", { class: "end" }, isOpen ? button(t("action.cancel"), "cancel", {
       class: "danger small-button", "data-id": job.id, "aria-label": t("action.cancel.label", { name: job.name }),
     }) : null));
 }
