@@ -48,6 +48,11 @@ def test_axe_finds_nothing_serious_on_any_view(gallery: Gallery, visitor: Visito
     page.locator("button.bar.FAILED").first.click()
     page.locator(".errors summary").first.click()
     check(page, "an error that is opened")
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    for view in ("jobs", f"jobs/{gallery.jobs['large']}"):
+        go(page, gallery.cluster, view)
+        check(page, f"{view} on a phone")
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     go(page, gallery.cluster, "jobs")
     page.get_by_role("button", name="JSON").click()
     page.get_by_role("button", name="Explain").click()
