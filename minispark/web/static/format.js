@@ -68,13 +68,6 @@ export function moment(unixSeconds, now) {
   return isToday ? clock.format(at) : calendar.format(at);
 }
 
-const inOrder = new Intl.Collator("en", { numeric: true });
-
-/** Orders names as people count: worker-2 before worker-10. */
-export function byName(one, other) {
-  return inOrder.compare(one, other);
-}
-
 export function date(unixSeconds) {
   return unixSeconds ? day.format(new Date(unixSeconds * 1000)) : NONE;
 }
