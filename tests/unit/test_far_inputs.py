@@ -332,7 +332,7 @@ class Scripted:
         self._sock = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._sock.getsockname()[1])
         self.asked: list[bytes] = []
-        self._thread = threading.Thread(target=self._serve, args=(answers,))
+        self._thread = threading.Thread(target=self._serve, args=(answers,), daemon=True)
         self._thread.start()
 
     def _serve(self, answers: tuple[bytes, ...]) -> None:
