@@ -78,12 +78,13 @@ class InputsApi:
         if not request.is_authenticated:  # not even where http_auth is `never`
             raise TokenNeeded("inputs are read with the token")
         split = self._planned(request.id(JOB), request.text(PATH))
-        with closing(_open(split)):
-            start, end = _range_of(request.header(RANGE), split.size)
+        with closing(_open(split)) as source:
+            size = source.size
+        start, end = _range_of(request.header(RANGE), size)
         return Response(
             206,
             content_type=BYTES_TYPE,
-            headers={"Content-Range": f"bytes {start}-{end - 1}/{split.size}"},
+            headers={"Content-Range": f"bytes {start}-{end - 1}/{size}"},
             stream=_pieces(split, start, end),
             stream_bytes=end - start,
         )

@@ -25,17 +25,19 @@ class Split:
     path: str
     start: int
     end: int
-    size: int
-    """Of the whole file on disk when the job was planned, in bytes."""
-    mtime_ns: int
-    """Its last change then, in nanoseconds since 1970: so a worker of another host knows whether
-    the file that it sees at this path is the same one.
-    """
     data_start: int = 0
     """Bytes before this offset (BOM, header) belong to no record. 0 also means: no BOM, no
     header.
     """
     compression: str | None = None
+    size: int | None = None
+    """Of the whole file on disk when the job was planned, in bytes. None, here and below: a version
+    before ADR 21 planned it.
+    """
+    mtime_ns: int | None = None
+    """Its last change then, in nanoseconds since 1970: so a worker of another host knows whether
+    the file that it sees at this path is the same one.
+    """
 
 
 @dataclass(frozen=True, slots=True)

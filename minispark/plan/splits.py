@@ -113,4 +113,4 @@ def _task_of(offset: int, bounds: list[int]) -> int:
 
 
 def _split(file: InputFile, start: int, end: int) -> Split:
-    return Split(file.path, start, end, file.size, file.mtime_ns, file.data_start, file.compression)
+    return Split(file.path, start, end, file.data_start, file.compression, file.size, file.mtime_ns)

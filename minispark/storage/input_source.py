@@ -41,9 +41,14 @@ class LocalInput:
     def pread(self, count: int, offset: int) -> bytes:
         return os.pread(self._fd, count, offset)
 
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
     def is_as_planned(self, split: Split) -> bool:
         """Whether size and time of the last change are those of the file that was planned with."""
-        return is_as_planned(os.fstat(self._fd), split)
+        status = os.fstat(self._fd)
+        return (status.st_size, status.st_mtime_ns) == (split.size, split.mtime_ns)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -66,10 +71,6 @@ def open_if_same(split: Split) -> LocalInput | None:
         return source
     source.close()
     return None
-
-
-def is_as_planned(status: os.stat_result, split: Split) -> bool:
-    return (status.st_size, status.st_mtime_ns) == (split.size, split.mtime_ns)
 
 
 class SourceStream(io.RawIOBase):

@@ -61,8 +61,13 @@ class FarInputs:
         )
 
     def open(self, split: Split) -> InputSource:
-        """The file here if it is the same one, or the master's."""
-        return open_if_same(split) or FarInput(self, split)
+        """The file here if it is the same one, or the master's. Raises TaskError: nobody knows
+        which file it was.
+        """
+        if split.size is None:
+            message = "an earlier version planned this job; submit it again"
+            raise TaskError(f"{split.path}: {message}")
+        return open_if_same(split) or FarInput(self, split, split.size)
 
     def close(self) -> None:
         self._connection.close()
@@ -127,15 +132,17 @@ class _Unavailable(Exception):
 class FarInput:
     """One file, of which the last range that was read is kept."""
 
-    def __init__(self, files: FarInputs, split: Split) -> None:
+    def __init__(self, files: FarInputs, split: Split, size: int) -> None:
+        """`size`: of the whole file, in bytes."""
         self._files = files
         self._split = split
+        self._size = size
         self._start = 0
         self._data = b""
 
     def pread(self, count: int, offset: int) -> bytes:
         """As `InputSource` has it. Raises TaskError."""
-        end = min(offset + count, self._split.size)
+        end = min(offset + count, self._size)
         if offset >= end:
             return b""
         if not self._start <= offset < end <= self._start + len(self._data):
@@ -146,7 +153,7 @@ class FarInput:
 
     def _end_of_range(self, offset: int, end: int) -> int:
         """Ahead, but hardly beyond the split, whose last line ends soon."""
-        wanted = min(offset + AHEAD_BYTES, self._split.end + PIECE_BYTES, self._split.size)
+        wanted = min(offset + AHEAD_BYTES, self._split.end + PIECE_BYTES, self._size)
         return max(end, wanted)
 
     def close(self) -> None:

@@ -30,7 +30,8 @@ exec "$@"
 
 def has_namespaces() -> bool:
     try:
-        return subprocess.run([*_IN_NAMESPACES, "true"], check=False).returncode == 0
+        probe = [*_IN_NAMESPACES, _SCRIPT, os.sep, os.sep, "true"]
+        return subprocess.run(probe, check=False, capture_output=True).returncode == 0
     except OSError:
         return False
 

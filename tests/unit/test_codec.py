@@ -27,7 +27,7 @@ from minispark.transport.codec import decode, encode
 from minispark.transport.object_code import type_name
 
 ORDER = TaskOrder(
-    "a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 20, 7, 3, "gz"),), "j/1/0", ((0, 3),)
+    "a", "j", 1, "read+map", 2, 0, 4, (Split("/x", 0, 9, 3, "gz", 20, 7),), "j/1/0", ((0, 3),)
 )
 PLACE = OutputLocation(0, 1, "a", "w", "127.0.0.1", 9000, "h", "/s")
 READ = ReadSplits("r", "csv", ReaderOptions(errors="replace"), ("a", "b"))

@@ -12,6 +12,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,18 @@ def test_what_the_master_refuses_fails_the_task_at_once_and_says_why(
     assert "changed since the job was planned" in str(caught.value)
 
 
+def test_a_far_worker_reads_nothing_for_a_job_of_which_nobody_noted_the_files(
+    master: HttpMaster,
+) -> None:
+    job_id, split = submitted(master, "a.txt")
+    older = replace(split, size=None, mtime_ns=None)
+    with opener_of(place(master), ELSEWHERE, TOKEN, job_id) as opener:
+        with pytest.raises(TaskError, match="an earlier version planned this job; submit it again"):
+            content(opener, older)
+    with opener_of(place(master), THERE, TOKEN, job_id) as opener:
+        assert content(opener, older) == ["a b"]
+
+
 # --- a master that comes and goes ----------------------------------------------------------------
 
 
@@ -322,7 +335,7 @@ def answer_of(data: bytes, content_range: str, left_out: int = 0) -> bytes:
 
 UNAVAILABLE = b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"
 RIGHT = answer_of(b"abcd", "bytes 0-3/4")
-SPLIT = Split("/a", 0, 4, 4, 0)
+SPLIT = Split("/a", 0, 4, size=4, mtime_ns=0)
 
 
 class Scripted:

@@ -91,8 +91,7 @@ FIELDS = SelectColumns("r", "jsonl", "k", None, "v", None, "one")
 
 def read(path: Path, source: ReadSplits) -> tuple[list[Batch], int]:
     reader = Reader()
-    status = path.stat()
-    split = Split(str(path), 0, status.st_size, status.st_size, status.st_mtime_ns)
+    split = Split(str(path), 0, path.stat().st_size)
     return list(reader.read(source, (split,), 0)), reader.records_skipped
 
 
