@@ -129,6 +129,11 @@ def readers_of(cluster: Cluster, worker: int) -> list[psutil.Process]:
     return found
 
 
+def another_master(cluster: Cluster, killed: list[int | None]) -> int | None:
+    pid: int | None = cluster.process("master")["pid"]
+    return None if pid in killed else pid
+
+
 def test_a_master_that_is_killed_while_inputs_are_read_costs_no_attempt(
     make_cluster: Callable[..., Cluster], tmp_path: Path, empty: Path
 ) -> None:
@@ -142,12 +147,13 @@ def test_a_master_that_is_killed_while_inputs_are_read_costs_no_attempt(
     with far_worker(cluster, VIEWS[-1], folder, empty), cluster.client() as client:
         (worker,) = (w for w in client.workers() if w["name"] == "far")
         job_id = client.submit(jobs.word_count(str(text), 2))["id"]
+        killed: list[int | None] = [None]  # it has no process for a moment
         for _ in range(KILLS):
+            pid = wait_until(lambda: another_master(cluster, killed), "a master runs")
             wait_until(lambda: readers_of(cluster, worker["pid"]), "an executor reads")
             cluster.note_processes()
-            pid = cluster.process("master")["pid"]
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda pid=pid: cluster.process("master")["pid"] != pid, "another master")
+            killed.append(pid)
         job = client.wait(job_id, timeout_s=60)
         assert job["state"] == "SUCCEEDED", job
         expected = oracle.word_count(oracle.lines_of([text]))
