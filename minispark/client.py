@@ -45,7 +45,8 @@ LOOK_S = 0.25
 """How often it is looked at whether there will be an answer at all."""
 PAGE_ATTEMPTS = 1000
 READ_BYTES = 65536
-_ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+"""States of a job that stay."""
 
 
 class Client:
@@ -130,7 +131,7 @@ class Client:
             job = self.job(job_id, max(0, min(WAIT_S, math.ceil(left_s))))
             if on_progress is not None:
                 on_progress(job)
-            if job["state"] in _ENDED:
+            if job["state"] in ENDED:
                 return job
             if left_s <= 0:
                 raise DeadlineExceeded(f"job {job_id} did not end within {timeout_s:g} s")

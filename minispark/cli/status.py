@@ -10,7 +10,7 @@ from typing import Any
 from minispark.cli.find import find_client
 from minispark.cli.jobs import jobs_table
 from minispark.cli.render import age, bar, colour, print_json, print_json_line, table
-from minispark.client import Client
+from minispark.client import ENDED, Client
 from minispark.model.safe_text import escaped
 
 EXAMPLES = """\
@@ -31,7 +31,7 @@ RETRIES_LOOKED_AT = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", nargs="?", metavar="JOB", help="an id, a prefix, a name, or last")
-    parser.add_argument("--watch", action="store_true", help="draw it again every second")
+    parser.add_argument("--watch", action="store_true", help="draw it again every second, until the job ends")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
                 text = _job_text(document) if args.job else _cluster_text(document)
                 clear = "\x1b[H\x1b[2J" if args.watch and sys.stdout.isatty() else ""
                 print(clear + text, flush=True)
-            if not args.watch:
+            if not args.watch or document.get("state") in ENDED:
                 return 0
             time.sleep(WATCH_S)  # how often it is drawn
 

@@ -53,10 +53,10 @@ class Awaiting:
         )  # fmt: skip
 
     def close(self) -> None:
+        run_cli("--state-dir", str(self.folder / "master"), "down")
         if self.worker is not None:
             self.worker.terminate()
             assert self.worker.wait(30) == 0
-        run_cli("--state-dir", str(self.folder / "master"), "down")
 
 
 @pytest.fixture

@@ -130,6 +130,16 @@ def test_streams_are_one_json_document_per_line(
     assert (process.returncode, err) == (143, "")
 
 
+def test_a_watched_job_is_drawn_until_it_ends(shared_cluster: Cluster) -> None:
+    done = shared_cluster.cli("submit", "-i", "data/input.csv", "--json")
+    job_id = json.loads(done.stdout)["id"]
+    watched = shared_cluster.cli("status", job_id, "--watch", "--json")
+    assert watched.returncode == 0, watched.stderr
+    states = [json.loads(line)["state"] for line in watched.stdout.splitlines()]
+    assert states[-1] == "SUCCEEDED"
+    assert "SUCCEEDED" not in states[:-1]
+
+
 def test_submit_join_and_a_job_file(shared_cluster: Cluster) -> None:
     done = shared_cluster.cli("submit-join", "--wait", "--plan", "naive")
     assert done.returncode == 0, done.stderr
