@@ -13,7 +13,7 @@ from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
-from minispark.scheduling.task_run import Attempt
+from minispark.scheduling.task_run import Attempt, TaskRun
 from minispark.scheduling.worker_pool import Worker, WorkerPool
 
 _BUSY = (TaskState.ASSIGNED, TaskState.RUNNING)
@@ -39,7 +39,8 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
     _require(job.id not in state.finished, f"{name} is both running and finished")
     for stage in job.stages:
         _check_stage(stage)
-    live = sum(len(task.attempts) for stage in job.stages for task in stage.tasks)
+    tasks = [task for stage in job.stages for task in stage.tasks]
+    live = sum((task.live is not None) + (task.backup is not None) for task in tasks)
     _require(job.live_count == live, f"{name} counts {job.live_count} live attempts, has {live}")
     runnable = [group for stage in job.stages for group in stage.groups if group.is_runnable]
     places, opened = [g.place for g in runnable], [g.place for g in job.open_groups]
@@ -72,7 +73,7 @@ def _check_stage(stage: StageRun) -> None:
     states = [task.state for task in stage.tasks]
     completed = states.count(TaskState.SUCCEEDED)
     _require(stage.completed == completed, f"{name} counts {stage.completed} of {completed}")
-    running = sum(s in _BUSY or s is TaskState.COMMITTING for s in states)
+    running = sum(map(states.count, (*_BUSY, TaskState.COMMITTING)))
     _require(stage.running == running, f"{name} counts {stage.running} running, has {running}")
     records = sum(
         task.accepted.outcome.records
@@ -82,15 +83,24 @@ def _check_stage(stage: StageRun) -> None:
         and task.accepted.outcome is not None
     )
     _require(stage.records == records, f"{name} counts {stage.records} records, has {records}")
-    is_idle = all(task.state is TaskState.PENDING for task in stage.tasks)
+    is_idle = states.count(TaskState.PENDING) == len(states)
     can_skip = is_idle and not stage.stage.is_final
     _require(not stage.is_skipped or can_skip, f"{name} is skipped, and runs or must run")
     for task in stage.tasks:
-        where = f"{name}/{task.partition} is {task.state.value}"
-        _require((task.live is not None) == (task.state in _BUSY), f"{where}, live {task.live}")
-        _require(task.live is not None or task.backup is None, f"{where}, with a backup only")
-        has_output = task.state in (TaskState.COMMITTING, TaskState.SUCCEEDED)
-        _require((task.accepted is not None) == has_output, f"{where}, accepted {task.accepted}")
+        if contradiction := _contradiction(task):
+            raise InvariantViolation(
+                f"{name}/{task.partition} is {task.state.value}, {contradiction}"
+            )
+
+
+def _contradiction(task: TaskRun) -> str | None:
+    """Said only where it is needed: there are many tasks."""
+    if (task.live is not None) != (task.state in _BUSY):
+        return f"live {task.live}"
+    if task.live is None and task.backup is not None:
+        return "with a backup only"
+    has_output = task.state in (TaskState.COMMITTING, TaskState.SUCCEEDED)
+    return None if (task.accepted is not None) == has_output else f"accepted {task.accepted}"
 
 
 def _check_group(group: TaskGroup) -> None:
@@ -104,11 +114,15 @@ def _check_group(group: TaskGroup) -> None:
     parts = [stages[index] for index, is_every in reads.parts if not is_every]
     waiting: list[int] = []
     for task in group.stage.tasks[reads.first : reads.first + reads.partitions]:
-        _require(group.stage.group_of(task) is group, f"{name} has a task of another group")
-        own = reads.own_partition(task.partition)
-        missing = sum(parent.tasks[own].state is not TaskState.SUCCEEDED for parent in parts)
-        said = f"{name}/{task.partition} misses {missing} outputs, counts {task.missing}"
-        _require(task.missing == missing, said)
+        if group.stage.group_of(task) is not group:
+            raise InvariantViolation(f"{name} has a task of another group")
+        missing = 0
+        if parts:
+            own = reads.own_partition(task.partition)
+            missing = sum(parent.tasks[own].state is not TaskState.SUCCEEDED for parent in parts)
+        if task.missing != missing:
+            said = f"{name}/{task.partition} misses {missing} outputs, counts {task.missing}"
+            raise InvariantViolation(said)
         if task.state is TaskState.PENDING and not task.is_delayed and not missing:
             waiting.append(task.partition)
     ready = sorted(group.ready)

@@ -26,6 +26,7 @@ from minispark.scheduling.stage_run import StageRun
 from minispark.scheduling.state import ClusterState
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.worker_pool import WorkerPool
+from tests.simulation.faults import Faults
 from tests.simulation.planting import bug, nothing, without, wrap
 
 # --- results ---------------------------------------------------------------------------------
@@ -50,7 +51,11 @@ def _keep_late_result(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, AttemptOutcomes, "held", find)
 
 
-@bug("any path of a foreign worker is accepted", "never reported its output")
+@bug(
+    "any path of a foreign worker is accepted",
+    "never reported its output",
+    faults=Faults(wrong_path=0.5),
+)
 def _accept_any_path(patch: pytest.MonkeyPatch) -> None:
     def completed(original: Any, self: AttemptOutcomes, event: Any, *more: Any) -> None:
         for worker in self.state.pool.workers.values():
@@ -114,7 +119,11 @@ def _no_cause_of_loss(patch: pytest.MonkeyPatch) -> None:
     nothing(patch, AttemptOutcomes, "_cause_of_loss")
 
 
-@bug("outputs of a disk that is gone are not given up", "is gone since")
+@bug(
+    "outputs of a disk that is gone are not given up",
+    "is gone since",
+    faults=Faults(crash_every_s=8.0, for_good=0.4),
+)
 def _no_giving_up(patch: pytest.MonkeyPatch) -> None:
     nothing(patch, AttemptOutcomes, "lose_outputs")
 
@@ -131,7 +140,11 @@ def _no_own_reads(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, stage_run, "reads_of", without_own)
 
 
-@bug("a task that is tried again does not wait for its own input", "has ready")
+@bug(
+    "a task that is tried again does not wait for its own input",
+    "has ready",
+    faults=Faults(fail=0.25),
+)
 def _hasty_retry(patch: pytest.MonkeyPatch) -> None:
     def first(_: Any, self: JobRun, stage: Any, task: Any) -> None:
         group = stage.group_of(task)
@@ -196,7 +209,11 @@ def _giving_way_is_a_loss(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, EarlyStarts, "give_way", give_way)
 
 
-@bug("who waits goes on in another session", "wait on for what they may have been told")
+@bug(
+    "who waits goes on in another session",
+    "wait on for what they may have been told",
+    faults=Faults(60.0, pause_every_s=5.0),
+)
 def _waiting_on(patch: pytest.MonkeyPatch) -> None:
     def register(original: Any, self: SchedulingCore, event: Any, *more: Any) -> None:
         original(self, replace(event, waiting=()), *more)
@@ -212,7 +229,11 @@ def _hasty_beginning(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, early, "may_begin", may_begin)
 
 
-@bug("a task that avoids a worker is queued behind who waits", "which wait for others")
+@bug(
+    "a task that avoids a worker is queued behind who waits",
+    "which wait for others",
+    faults=Faults(fail=0.25),
+)
 def _queued_behind(patch: pytest.MonkeyPatch) -> None:
     def other_than(_: Any, self: WorkerPool, worker_id: str) -> Any:
         queues = [other for other in self.prefetchable if other != worker_id]
@@ -222,7 +243,7 @@ def _queued_behind(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, WorkerPool, "other_than", other_than)
 
 
-@bug("a task that waits is copied", "is copied while it waits")
+@bug("a task that waits is copied", "is copied while it waits", jobs=8)
 def _copies_of_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StageRun, "is_missing", lambda *_: False)
 
@@ -238,7 +259,11 @@ def _loss_is_failure(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, AttemptOutcomes, "_count_loss", count)
 
 
-@bug("a restarted master forgets budgets", "were allowed")
+@bug(
+    "a restarted master forgets budgets",
+    "were allowed",
+    faults=Faults(crash_every_s=3.0, kill_master=0.02),
+)
 def _forget_budgets(patch: pytest.MonkeyPatch) -> None:
     wrap(
         patch,
@@ -248,7 +273,7 @@ def _forget_budgets(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@bug("a job fails one retry too early", "no budget was used up")
+@bug("a job fails one retry too early", "no budget was used up", faults=Faults(fail=0.5))
 def _one_retry_less(patch: pytest.MonkeyPatch) -> None:
     def count(original: Any, self: AttemptOutcomes, attempt: Any, *more: Any) -> None:
         is_first = attempt.task.failures == 0
@@ -263,7 +288,11 @@ def _retry_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempts, "retry_delay_s", lambda _: 0.0)
 
 
-@bug("the time limit of a foreign worker's task never passes", "takes longer than a task may")
+@bug(
+    "the time limit of a foreign worker's task never passes",
+    "takes longer than a task may",
+    faults=Faults(crash_every_s=60.0, hang=0.6),
+)
 def _no_foreign_limit(patch: pytest.MonkeyPatch) -> None:
     nothing(patch, SchedulingCore, "_time_out_foreign")
 
@@ -299,7 +328,7 @@ def _no_gap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "CLOCK_GAP_S_MIN", float("inf"))
 
 
-@bug("max_load_diff is ignored", "more than the least loaded worker")
+@bug("max_load_diff is ignored", "more than the least loaded worker", workers=5)
 def _any_load(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, WorkerPool, "__init__", lambda original, self, _, *more: original(self, 99, *more))
 
@@ -335,7 +364,12 @@ def _no_cancel(patch: pytest.MonkeyPatch) -> None:
     without(patch, Endings, "end", fx.CancelAttempts)
 
 
-@bug("a job is cancelled while its parts are published", "its parts are there")
+@bug(
+    "a job is cancelled while its parts are published",
+    "its parts are there",
+    faults=Faults(cancel=0.8),
+    jobs=8,
+)
 def _cancel_while_saving(patch: pytest.MonkeyPatch) -> None:
     def end(original: Any, self: Endings, job: JobRun, *more: Any) -> None:
         job.is_saving = False
@@ -377,6 +411,10 @@ def _drop_accepted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClusterState, "is_accepted", lambda *_: False)
 
 
-@bug("an old job leaves the history, and its files stay", "ended jobs are kept")
+@bug(
+    "an old job leaves the history, and its files stay",
+    "ended jobs are kept",
+    faults=Faults(60.0, pause_every_s=0.0, kill_master=0.0),
+)
 def _no_forgetting(patch: pytest.MonkeyPatch) -> None:
     without(patch, Endings, "end", fx.ForgetJob)

@@ -23,7 +23,9 @@ def _nothing_opened(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Skipping, "open", open_none)
 
 
-@bug("a task of which the input is skipped is copied", "is copied, and its input is skipped")
+@bug(
+    "a task of which the input is skipped is copied", "is copied, and its input is skipped", jobs=8
+)
 def _copies_of_expecting(patch: pytest.MonkeyPatch) -> None:
     def is_straggler(original: Any, attempt: Any, *more: Any) -> bool:
         return bool(attempt.stage.group_of(attempt.task).unmade) or original(attempt, *more)

@@ -17,6 +17,7 @@ from minispark.model import events as ev
 from minispark.model.states import AttemptState
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.recovery import Recovery
+from tests.simulation.faults import Faults
 from tests.simulation.master import SimulatedLoop
 from tests.simulation.planting import bug, wrap
 
@@ -60,7 +61,11 @@ def _no_holding(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, MasterLoop, "_make_durable", make_durable)
 
 
-@bug("a batch that a full disk refused is not tried again", "the totals say")
+@bug(
+    "a batch that a full disk refused is not tried again",
+    "the totals say",
+    faults=Faults(full_disk=0.05),
+)
 def _no_second_try(patch: pytest.MonkeyPatch) -> None:
     def carry_out(original: Any, self: MasterLoop, effects: Any, replies: Any) -> None:
         with suppress(sqlite3.Error):

@@ -17,11 +17,14 @@ SEEDS_MAX = 200
 
 @dataclass(frozen=True)
 class PlantedBug:
-    """`plant` changes the code; `rule` is what the simulation says then."""
+    """`plant` changes the code; `rule` is what the simulation says then. `options` are those of the
+    simulation: where what the bug needs is rare, they make it frequent.
+    """
 
     name: str
     rule: str
     plant: Callable[[pytest.MonkeyPatch], None]
+    options: dict[str, Any]
 
     def first_seen(self) -> tuple[int, str]:
         """The first seed that fails by the rule, and what it said. Fails when none of SEEDS_MAX
@@ -31,19 +34,25 @@ class PlantedBug:
             self.plant(patch)
             for seed in range(SEEDS_MAX):
                 try:
-                    Simulation(seed).run()
+                    Simulation(seed, **self.options).run()
                 except (AssertionError, MiniSparkError, KeyError) as error:
                     if self.rule in str(error):
                         return seed, str(error)
         raise AssertionError(f"not seen in {SEEDS_MAX} seeds: {self.name}")
 
+    def run_without(self, seed: int) -> None:
+        """The same run of the real code: nothing may contradict itself there."""
+        Simulation(seed, **self.options).run()
+
 
 BUGS: list[PlantedBug] = []
 
 
-def bug(name: str, rule: str) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
+def bug(
+    name: str, rule: str, **options: Any
+) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
     def add(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
-        BUGS.append(PlantedBug(name, rule, plant))
+        BUGS.append(PlantedBug(name, rule, plant, options))
 
     return add
 

@@ -14,4 +14,5 @@ from tests.simulation.planting import BUGS, PlantedBug
 @pytest.mark.parametrize("planted", BUGS, ids=lambda planted: planted.name.replace(" ", "-"))
 def test_f61_a_planted_bug_is_seen(planted: PlantedBug) -> None:
     seed, how = planted.first_seen()
+    planted.run_without(seed)
     print(f"seen at seed {seed}: {how}")
