@@ -97,6 +97,8 @@ class Sessions:
         """Those that have not registered, by deadline: whoever authenticates moves to the end."""
         self._lock = threading.Lock()
         # Protected by self._lock:
+        self._is_over = False
+        """The thread ended: nobody is there to be woken."""
         self._by_worker: dict[str, Session] = {}
         self._confirmed: dict[str, tuple[Session, msg.Confirmed]] = {}
         """Of each worker what goes with the next message to it, or when it is time."""
@@ -155,10 +157,13 @@ class Sessions:
         return {worker_id: load for worker_id, load in said.items() if load is not None}
 
     def _wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"w")
-        except BlockingIOError:
-            pass  # it is awake already
+        with self._lock:
+            if self._is_over:
+                return  # the descriptor may be another's by now
+            try:
+                os.write(self._wake_write, b"w")
+            except BlockingIOError:
+                pass  # it is awake already
 
     # --- the sessions thread ---------------------------------------------------------------------
 
@@ -180,8 +185,10 @@ class Sessions:
         for session in list(self._connections.values()):
             self._forget(session)
         self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._lock:
+            self._is_over = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _timeout(self) -> float | None:
         due = [session.deadline for session in islice(self._strangers.values(), 1)]

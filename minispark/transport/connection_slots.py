@@ -24,7 +24,9 @@ class ConnectionSlots:
         """Of the open ones those that wait for a request, the longest first."""
 
     def enter(self, connection: socket.socket) -> bool:
-        """Whether there is a slot for a new connection; another one may be closed for it."""
+        """Whether there is a slot for a new connection, of which the first request is waited for;
+        another one may be closed for it.
+        """
         with self._lock:
             if len(self._open) >= self._max:
                 if not self._waiting:
@@ -32,7 +34,7 @@ class ConnectionSlots:
                 oldest = next(iter(self._waiting))
                 self._forget(oldest)
                 _shut(oldest)
-            self._open[connection] = None
+            self._open[connection] = self._waiting[connection] = None
             return True
 
     def wait(self, connection: socket.socket) -> None:

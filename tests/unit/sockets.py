@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 TIMEOUT_S = 10.0
 
 
@@ -32,6 +34,11 @@ def until(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"not in time: {what}"
         time.sleep(0.002)
     return value
+
+
+def said_of_ports(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged of accepting; threads of other tests may still log something else."""
+    return [text for text in caplog.messages if " port: " in text]
 
 
 def answer_to(sock: socket.socket) -> bytes:

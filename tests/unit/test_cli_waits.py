@@ -47,7 +47,7 @@ def test_f45_one_that_will_not_come_ends_the_wait_at_once(
     begun = time.monotonic()
     with pytest.raises(ClusterError, match=said):
         await_processes(tmp_path, ["a"], 30.0)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
 
 
 def test_a_wait_that_is_over_names_who_is_late(tmp_path: Path) -> None:

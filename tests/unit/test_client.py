@@ -130,12 +130,15 @@ def write_state(folder: Path, url: str, state: str) -> None:
     write_cluster(folder, [entry], master_url=url)
 
 
-def test_f41_a_cluster_that_is_gone_is_not_waited_for(free_port: int, tmp_path: Path) -> None:
+def test_f41_a_cluster_that_is_gone_is_not_waited_for(
+    free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "FIRST_GAP_S", 60.0)
     write_state(tmp_path, f"http://127.0.0.1:{free_port}", "RUNNING")
     begun = time.monotonic()
     with Client.of_state_dir(tmp_path) as client, pytest.raises(NoCluster, match="no master"):
         client.jobs()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("state", ["FATAL", "STOPPED"])

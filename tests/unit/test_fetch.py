@@ -132,14 +132,16 @@ def test_f16_a_foreign_file_has_no_blocks_and_must_be_whole_all_the_same(
 def test_f14_of_a_worker_that_does_not_answer_everything_is_lost_at_once(
     tmp_path: Path, far: Fetcher, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 1.5)
     write(tmp_path, 4)
     with socket.create_server(("127.0.0.1", 0)) as stopped:  # takes connections, and says nothing
         silent = [place(tmp_path, i, stopped.getsockname()) for i in range(4)]
-        begun = time.monotonic()
         with pytest.raises(FetchError, match="4 of 5") as caught:
             read(far, *silent, place(tmp_path, 4, address))
-        assert time.monotonic() - begun < 3 * 0.3  # not four times
+        stopped.setblocking(False)
+        stopped.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # it was tried once, not four times
+            stopped.accept()
     assert caught.value.attempt_ids == tuple(id_of(i) for i in range(4))
 
 
@@ -147,7 +149,7 @@ def test_f14_patience_with_refused_connections_is_bounded_for_a_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "PATIENCE_S", 0.3)
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(9)]
+    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(40)]
     addresses = [sock.getsockname() for sock in socks]
     for sock in socks:
         sock.close()
@@ -155,8 +157,8 @@ def test_f14_patience_with_refused_connections_is_bounded_for_a_task(
     begun = time.monotonic()
     with Fetcher(HERE, TOKEN, short_circuit=False) as far, pytest.raises(FetchError) as caught:
         read(far, *gone)
-    assert 0.3 <= time.monotonic() - begun < 2.0  # not for each of them
-    assert len(caught.value.attempt_ids) == 9
+    assert 0.3 <= time.monotonic() - begun < 10.0  # not for each of them
+    assert len(caught.value.attempt_ids) == 40
 
 
 @pytest.mark.parametrize("was_there", [True, False])

@@ -18,6 +18,7 @@ import pytest
 
 from minispark.errors import InvalidRequest
 from minispark.transport import http_server, request_limits
+from minispark.transport.connection_slots import ConnectionSlots
 from minispark.transport.gate import REFUSAL_INTERVAL_S, RefusalLog
 from minispark.transport.http_server import HttpServer
 from minispark.transport.router import (
@@ -29,7 +30,7 @@ from minispark.transport.router import (
     json_response,
     text_response,
 )
-from tests.unit.sockets import Failing
+from tests.unit.sockets import Failing, said_of_ports
 
 TOKEN = "secret"
 
@@ -97,15 +98,17 @@ def raw(server: Any, data: bytes) -> bytes:
 def test_many_requests_share_a_connection_without_a_stall(server: Any) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     sockets = set()
-    begun = time.monotonic()
+    took_s = []
     for _ in range(200):
+        begun = time.monotonic()
         connection.request("GET", "/open")
         assert connection.getresponse().read() == b"OK"
+        took_s.append(time.monotonic() - begun)
         sockets.add(id(connection.sock))
     connection.close()
     assert len(sockets) == 1
-    # with Nagle's algorithm these would take 8.8 s; far below that on any machine otherwise
-    assert time.monotonic() - begun < 4
+    # with Nagle's algorithm nearly each of them would take 44 ms, on a busy machine some do anyway
+    assert sorted(took_s)[50] < 0.03
 
 
 def test_head_has_no_body(server: Any) -> None:
@@ -418,6 +421,18 @@ def test_f50_too_many_connections_are_turned_away() -> None:
         server.stop()
 
 
+def test_f50_a_connection_waits_from_its_first_moment_on() -> None:
+    slots = ConnectionSlots(1)
+    with ExitStack() as stack:
+        (first, peer), (second, other) = socket.socketpair(), socket.socketpair()
+        for sock in (first, peer, second, other):
+            stack.enter_context(sock)
+        assert slots.enter(first) and slots.enter(second)  # no thread came to serve the first yet
+        assert peer.recv(1) == b"", "it gave way"
+        slots.serve(second)
+        assert not slots.enter(first)
+
+
 def test_f50_connections_that_only_wait_keep_nobody_out() -> None:
     server: Any = make_server(connections_max=3)
     head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
@@ -446,7 +461,7 @@ def test_f50_without_descriptors_it_rests_and_says_so_once(
         server.stop()
     assert time.monotonic() - begun >= 0.4
     assert listening.tries == 4
-    assert len(caplog.records) == 1
+    assert len(said_of_ports(caplog)) == 1
 
 
 def test_stop_closes_connections_that_are_open(server: Any) -> None:

@@ -32,7 +32,7 @@ from minispark.worker.master_link import (
 )
 
 REGISTER = Register("w", "worker-1", "127.0.0.1", 1, 1, 1, "h", "/s")
-AT_ONCE_S = 0.5
+AT_ONCE_S = 0.5 * WELCOME_TIMEOUT_S
 TIMEOUT_S = 10.0
 
 
