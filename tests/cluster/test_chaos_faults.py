@@ -164,22 +164,47 @@ def test_a_worker_that_is_stopped_without_a_watch_stays_stopped(cluster: Cluster
     agent.resume()
 
 
+LATE = """
+import os, time
+def words(line):
+    while line.startswith("late") and not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    return line.split()
+"""
+"""Maps that have such a line end when they may: until then nobody reads what others made."""
+
+
 def test_f16_a_watch_tells_that_damage_was_noticed_and_mended(
-    cluster: Cluster, text: Path, tmp_path: Path
+    cluster: Cluster, start_cli: Start, tmp_path: Path
 ) -> None:
-    long = tmp_path / "long.txt"
-    long.write_bytes(text.read_bytes() * 5)  # it must still run when the fault comes
+    lines, gate = tmp_path / "lines.txt", tmp_path / "gate"
+    lines.write_text("early one\n" * 600 + "late one\n" * 600)
+    nodes = [
+        {"id": "read", "op": "read_text", "path": str(lines)},
+        {"id": "flatmap", "op": "flat_map", "fn": "late:words"},
+        {"id": "map", "op": "map", "fn": "pair_with_one"},
+        {"id": "reduce", "op": "reduce_by_key", "fn": "sum"},
+    ]
+    late = {"late": LATE.format(gate=str(gate))}
     with cluster.client() as client:
-        info = client.submit(jobs.word_count(str(long), 50))
+        info = client.submit(jobs.job(nodes, 12, modules=late))
         shuffled = cluster.state_dir / "attempts"
         wait_until(lambda: any(map(is_whole, shuffled.glob("*/shuffle.blocks"))), "a map is done")
-        document = chaos(cluster, "corrupt-shuffle", "--watch")
+        watching = start_cli(cluster, "chaos", "corrupt-shuffle", "--watch", "--json")
+        assert watching.stderr is not None
+        told = ""
+        while "damaged" not in told and (line := watching.stderr.readline()):
+            told += line
+        gate.touch()
+        out, rest = watching.communicate(timeout=60)
+        told += rest
+        assert watching.returncode == 0, told
+        document = json.loads(out)
         assert document["pid"] is None and (shuffled / document["target"]).name
-        told = document["told"]
         parts = ("damaged", "noticed by a reader: lost: ", "recomputed: read+flatmap+map/")
         positions = [told.find(part) for part in (*parts, "SUCCEEDED", "tasks rerun")]
         assert -1 not in positions and positions == sorted(positions), told
-        assert sorted(client.results(info["id"])) == oracle.word_count(oracle.lines_of([long]))
+        assert sorted(client.results(info["id"])) == oracle.word_count(oracle.lines_of([lines]))
 
 
 # --- ends of the command ------------------------------------------------------------------------

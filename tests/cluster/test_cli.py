@@ -203,9 +203,10 @@ def test_help_and_status_load_little() -> None:
         "heavy = {'yaml', 'psutil', 'sqlite3', 'multiprocessing', 'minispark.master.main'}\n"
         "print('LOADED', sorted(heavy & set(sys.modules)))"
     )
-    for words in (["--help"], ["status", "-m", "http://127.0.0.1:1"]):
+    impatient = "import minispark.client; minispark.client.FIRST_GAP_S = 0.0\n"
+    for before, words in (("", ["--help"]), (impatient, ["status", "-m", "http://127.0.0.1:1"])):
         done = subprocess.run(
-            [sys.executable, "-c", code, *words],
+            [sys.executable, "-c", before + code, *words],
             cwd=ROOT,
             env=PLAIN_ENVIRONMENT,
             capture_output=True,

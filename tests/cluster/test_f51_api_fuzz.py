@@ -20,7 +20,7 @@ from tests.cluster.foreign_worker import call as foreign_call
 from tests.cluster.harness import Cluster, wait_until
 from tests.jobs import job, join, word_count
 
-FUZZ_S = float(os.environ.get("SOAK_FUZZ_S", "10"))
+FUZZ_S = float(os.environ.get("SOAK_FUZZ_S", "5"))
 """No round begins after that; there is always one. `scripts/soak fuzz` takes longer."""
 CALLS = 10
 """Of each operation in a round, and BODY_CALLS of those that take a body."""

@@ -154,9 +154,11 @@ def workplace(folder: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Of a student's shell: nothing of the pytest that runs this."""
+    """Of a student's shell: nothing of the pytest that runs this. One process is enough for a
+    test or two.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "GIT_"))}
-    return {**kept, "TMPDIR": str(folder), "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "TMPDIR": str(folder), "COLUMNS": "200", "TEST_PROCESSES": "1"}
 
 
 def steps(exercise: str) -> list[tuple[str, list[str]]]:
