@@ -31,7 +31,9 @@ RETRIES_LOOKED_AT = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", nargs="?", metavar="JOB", help="an id, a prefix, a name, or last")
-    parser.add_argument("--watch", action="store_true", help="draw it again every second, until the job ends")
+    parser.add_argument(
+        "--watch", action="store_true", help="draw it again every second, until the job ends"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
