@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from minispark.compute.batch import Record
 from minispark.compute.documented import read_lines, read_texts
 from minispark.errors import ClusterError, CorruptBlock, NotFound, ProtocolError
+from minispark.master.far_results import PIECE_BYTES, far_pieces
 from minispark.master.job_codec import load_plan
 from minispark.model.file_names import partition_file, shuffle_file
 from minispark.model.ids import attempt_id
@@ -30,13 +31,11 @@ from minispark.model.plan import (
 from minispark.storage.job_history import AttemptRow, JobHistory
 from minispark.storage.task_files import open_below
 from minispark.transport.connection import Connection
-from minispark.transport.messages import Bulk, FetchFile
 
 T = TypeVar("T")
-FETCH_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
 FORMATS = ("json", "csv", "tsv", "jsonl")
 ROWS_PER_PIECE = 4096
-PIECE_BYTES = 1 << 18
 
 
 class Results:
@@ -130,17 +129,8 @@ class Results:
     def _fetch(self, row: AttemptRow, name: str) -> Iterator[bytes]:
         if row.host is None or row.port is None:
             raise ClusterError(f"nobody knows where {name} is")
-        connection = Connection.connect(row.host, row.port, self._token, FETCH_TIMEOUT_S)
-        try:
-            connection.send(FetchFile(name))
-            answer = connection.receive(FETCH_TIMEOUT_S)
-            if not isinstance(answer, Bulk):
-                raise ClusterError(f"{row.worker_name} has no {name}")
-            for start in range(0, answer.bytes, PIECE_BYTES):
-                size = min(PIECE_BYTES, answer.bytes - start)
-                yield connection.receive_bulk(size, FETCH_TIMEOUT_S)
-        finally:
-            connection.close()
+        place = (row.host, row.port, self._token, CONNECT_TIMEOUT_S)
+        return far_pieces(lambda: Connection.connect(*place), name)
 
 
 def render_lines(

@@ -295,9 +295,10 @@ class FetchBlock:
 
 @dataclass(frozen=True, slots=True)
 class FetchFile:
-    """Ask for a documented partition file below the state directory, by name."""
+    """Ask for a documented partition file below the state directory, by name, from a byte on."""
 
     name: str
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

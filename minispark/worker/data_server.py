@@ -107,8 +107,10 @@ class DataServer:
                 except BaseException:
                     os.close(fd)
                     raise
-            case FetchFile(name):
+            case FetchFile(name, offset):
                 fd = open_below(self._state_dir, name)
-                return fd, 0, os.fstat(fd).st_size
+                size = os.fstat(fd).st_size
+                begin = min(max(0, offset), size)
+                return fd, begin, size - begin
             case _:
                 raise ProtocolError(f"the data port does not take {type(question).__name__}")
