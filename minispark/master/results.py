@@ -127,10 +127,13 @@ class Results:
                 raise ClusterError(said) from error
 
     def _fetch(self, row: AttemptRow, name: str) -> Iterator[bytes]:
-        if row.host is None or row.port is None:
-            raise ClusterError(f"nobody knows where {name} is")
-        place = (row.host, row.port, self._token, CONNECT_TIMEOUT_S)
-        return far_pieces(lambda: Connection.connect(*place), name)
+        def connect() -> Connection:
+            place = self._history.address(row.worker_id)  # it may have come back elsewhere
+            if place is None:
+                raise ClusterError(f"nobody knows where {name} is")
+            return Connection.connect(*place, self._token, CONNECT_TIMEOUT_S)
+
+        return far_pieces(connect, name)
 
 
 def render_lines(

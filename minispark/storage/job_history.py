@@ -206,6 +206,13 @@ class JobHistory:
     def workers(self) -> list[WorkerRow]:
         return [WorkerRow(*row) for row in self._rows("SELECT * FROM workers ORDER BY seen_at", ())]
 
+    def address(self, worker_id: str) -> tuple[str, int] | None:
+        """Host and port of a worker's data server, as it registered last; None: nobody knows."""
+        sql = "SELECT host, port FROM workers WHERE worker_id = ?"
+        for host, port in self._rows(sql, (worker_id,)):
+            return str(host), int(port)
+        return None
+
     def stages(self, job_id: str) -> list[StageRow]:
         """The job's stages in plan order, with their attempts added up.
 

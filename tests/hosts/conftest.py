@@ -38,7 +38,9 @@ class ThreeHosts:
         self._hosts = hosts
         self.master, self.second, self.third = hosts.hosts
         self.inputs = self.master.folder  # the others do not see it
-        self._workers: list[subprocess.Popen[Any]] = []
+        self._commands: dict[str, list[str]] = {}
+        self._workers: dict[str, subprocess.Popen[Any]] = {}
+        """Of the hosts that are not the master's, by the host's name."""
         self._is_up = False
 
     @property
@@ -77,8 +79,19 @@ class ThreeHosts:
         assert minispark == "minispark"
         token = self.master.folder / "state" / "token"
         (host.folder / "token").write_text(token.read_text())
-        with (host.folder / "log").open("w") as log:
-            self._workers.append(host.minispark(*words, stderr=log, stdout=log))
+        self._commands[host.name] = words
+        self._run_worker(host)
+
+    def _run_worker(self, host: Host) -> None:
+        with (host.folder / "log").open("a") as log:
+            words = self._commands[host.name]
+            self._workers[host.name] = host.minispark(*words, stderr=log, stdout=log)
+
+    def restart_worker(self, host: Host) -> None:
+        """Kill the worker of a host, and start it again as it was started."""
+        self._workers[host.name].kill()
+        self._workers[host.name].wait()
+        self._run_worker(host)
 
     def cli(self, *words: str, timeout_s: float = 120.0) -> str:
         """What a command prints on the first host. Fails when it does."""
@@ -124,9 +137,9 @@ class ThreeHosts:
             self._hosts.every_link()
         if self._is_up:
             self.master.run("down")
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.terminate()
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.wait(30)
         wait_until(lambda: not self._hosts.processes(), "no process is left on any host", 10.0)
 

@@ -48,6 +48,8 @@ class Host:
     address: str
     namespace: str | None = None
     hidden: list[Path] = field(default_factory=list)
+    skew_s: float = 0.0
+    """How far its clock is ahead."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,9 @@ class Host:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[Any]:
         """Run a program there; its pid is the program's own. In its folder, if not told where."""
-        env = {**PLAIN_ENVIRONMENT, "PYTHONPATH": str(ROOT)}
+        paths = [str(ROOT / "tests" / "hosts" / "skew"), str(ROOT)]
+        skew = {"SKEW_S": str(self.skew_s), "PYTHONPATH": os.pathsep.join(paths)}
+        env = {**PLAIN_ENVIRONMENT, **skew}
         options.setdefault("cwd", self.folder)
         if self.namespace is None:
             return subprocess.Popen(words, env={**env, HOST_ID_VARIABLE: self.name}, **options)

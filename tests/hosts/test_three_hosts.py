@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,50 @@ def test_a_slow_link(three_hosts: ThreeHosts) -> None:
     assert three_hosts.results(
         three_hosts.submit(jobs.word_count(str(path), 6, "fused"))
     ) == expected_of(path)
+
+
+def test_clocks_that_differ_by_hours(three_hosts: ThreeHosts) -> None:
+    three_hosts.second.skew_s, three_hosts.third.skew_s = -3600.0, 7200.0
+    three_hosts.up()
+    check_both_jobs(three_hosts)
+    for job in three_hosts.json("jobs"):
+        for attempt in three_hosts.json("status", job["id"])["attempts"]:
+            if attempt["state"] != "SUCCEEDED":
+                continue  # it gave way to another one before it ran
+            times = [attempt[name] for name in ("assigned_at", "started_at", "finished_at")]
+            assert times[1] >= times[0] - 1.0 and times[2] >= times[1], attempt
+            assert job["created_at"] - 1.0 <= times[0] <= times[2] <= job["updated_at"] + 2.0
+
+
+def has_grown(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size > size
+
+
+def test_results_of_a_worker_that_starts_again_meanwhile(three_hosts: ThreeHosts) -> None:
+    three_hosts.up()
+    three_hosts.cli("scale", "0")  # the master's host has no worker: all results are elsewhere
+    path = three_hosts.inputs / "many.txt"
+    path.write_text("".join(f"a-rather-long-word-{i} and more\n" for i in range(60_000)))
+    job_id = three_hosts.submit(jobs.word_count(str(path), 12, "fused"))
+    expected = expected_of(path)
+    assert three_hosts.results(job_id) == expected
+    for far in (three_hosts.second, three_hosts.third):
+        three_hosts.network.link(three_hosts.master, far, bytes_per_s=400_000)
+    out = three_hosts.master.folder / "out.jsonl"
+    words = ("results", job_id, "--format", "jsonl")
+    with (
+        out.open("wb") as file,
+        three_hosts.master.minispark(*words, stdout=file) as process,
+    ):
+        for size in (100_000, 600_000, 1_100_000):
+            wait_until(partial(has_grown, out, size), f"{size} bytes of results")
+            assert process.poll() is None
+            for far in (three_hosts.second, three_hosts.third):
+                three_hosts.restart_worker(far)
+        three_hosts.network.every_link()
+        assert process.wait(60) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert sorted((row["key"], row["value"]) for row in rows) == expected
 
 
 def test_a_worker_that_the_master_cannot_reach_for_a_while(three_hosts: ThreeHosts) -> None:
