@@ -7,18 +7,16 @@ will come. Must not know how anything is shown.
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from minispark.errors import (
     ClusterError,
@@ -27,8 +25,11 @@ from minispark.errors import (
     MiniSparkError,
     NoCluster,
     NotFound,
+    ProtocolError,
 )
 from minispark.supervisor.state_dir import read_cluster_file, why_ended
+from minispark.transport.http_connection import http_connection
+from minispark.transport.tls import TLS_NEEDED, TlsSocket, client_context, peek
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 60.0
@@ -45,6 +46,7 @@ LOOK_S = 0.25
 """How often it is looked at whether there will be an answer at all."""
 PAGE_ATTEMPTS = 1000
 READ_BYTES = 65536
+_BROKEN = (BadStatusLine, IncompleteRead)
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 """States of a job that stay."""
 
@@ -57,20 +59,19 @@ class Client:
         master_url: str | None = None,
         token: str | None = None,
         *,
+        ca: str | None = None,
         state_dir: Path | None = None,
     ) -> None:
         """Defaults: `MASTER_URL`, else http://127.0.0.1:8080; `MINISPARK_TOKEN`, else no token.
 
-        `state_dir` is that of a cluster on this host: its `cluster.json` says when to stop waiting.
+        `ca`: the file of whom to believe at https://; else `MINISPARK_TLS_CA`. `state_dir` is that
+        of a cluster on this host: its `cluster.json` says when to stop waiting. Raises NoCluster
+        for an address that is none, ConfigError for a CA that is none.
         """
         self.master_url = master_url or os.environ.get("MASTER_URL") or DEFAULT_URL
         self._token = token if token is not None else os.environ.get("MINISPARK_TOKEN")
-        parts = urlsplit(self.master_url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise NoCluster(f"{self.master_url} is no http:// address of a master")
-        self._connection = http.client.HTTPConnection(
-            parts.hostname, parts.port or 80, timeout=TIMEOUT_S
-        )
+        tls = client_context(ca) if ca else None
+        self._connection = http_connection(self.master_url, tls, TIMEOUT_S, self._shake_hands)
         self._state_dir = state_dir
         self._was_reached = False
 
@@ -85,7 +86,8 @@ class Client:
             token = (folder / "token").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise NoCluster(f"no cluster runs on {folder}; start one with `up`") from error
-        return cls(document["master_url"], token, state_dir=folder)
+        ca = (document.get("tls") or {}).get("ca")
+        return cls(document["master_url"], token, ca=ca, state_dir=folder)
 
     def close(self) -> None:
         self._connection.close()
@@ -319,7 +321,7 @@ class Client:
                 if response.status >= 400:
                     raise _error(response.status, response.read())
                 return take(response)
-            except (OSError, HTTPException) as error:
+            except (OSError, EOFError, HTTPException, ProtocolError) as error:
                 self._connection.close()
                 now = time.monotonic()
                 deadline = deadline or now + self._patience_s(error)
@@ -327,22 +329,30 @@ class Client:
                     raise NoCluster(f"no master answers at {self.master_url}: {error}") from error
                 time.sleep(GAP_POLL_S)  # the master died, and another one is started
 
+    def _shake_hands(self, sock: TlsSocket) -> None:
+        self._await(lambda: sock.shake_hands(f"the master at {self.master_url}", LOOK_S))
+
     def _await_answer(self) -> None:
-        """Until it begins. Raises NoCluster when the supervisor says that there will be none: it
-        holds the listening socket, which takes connections as long as it lives.
-        """
+        """Until it begins. Raises as `_await` does."""
         sock = self._connection.sock
-        deadline = time.monotonic() + TIMEOUT_S
         sock.settimeout(LOOK_S)
+        self._await(lambda: peek(sock))
+        sock.settimeout(TIMEOUT_S)
+
+    def _await(self, step: Callable[[], object]) -> None:
+        """Until the step does not raise TimeoutError any more. Raises NoCluster when the supervisor
+        says that there will be no master: it holds the listening socket, which takes connections as
+        long as it lives.
+        """
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
-                sock.recv(1, socket.MSG_PEEK)
-                break
+                step()
+                return
             except TimeoutError:
                 self._check_master()
                 if time.monotonic() > deadline:
                     raise
-        sock.settimeout(TIMEOUT_S)
 
     def _check_master(self) -> None:
         document = read_cluster_file(self._state_dir) if self._state_dir is not None else None
@@ -381,7 +391,7 @@ def _is_gap(error: Exception, method: str, headers: Mapping[str, str]) -> bool:
     if isinstance(error, ConnectionRefusedError):
         return True  # it never heard the question
     is_repeatable = method == "GET" or "Idempotency-Key" in headers
-    return is_repeatable and isinstance(error, (ConnectionError, BadStatusLine, IncompleteRead))
+    return is_repeatable and isinstance(error, (ConnectionError, EOFError, *_BROKEN))
 
 
 def _error(status: int, data: bytes) -> MiniSparkError:
@@ -390,6 +400,8 @@ def _error(status: int, data: bytes) -> MiniSparkError:
         message, code, field = error["message"], error["code"], error.get("field")
     except (ValueError, KeyError, TypeError):
         message, code, field = f"the master answered {status}", "unknown", None
+    if code == TLS_NEEDED:
+        return NoCluster(message)
     if status in (400, 413, 415):
         return InvalidRequest(message, field, code)
     if status == 404:

@@ -36,6 +36,7 @@ from minispark.supervisor.restart_policy import ProcessState, RestartLimits
 from minispark.supervisor.stop_signals import StopSignals
 from minispark.supervisor.supervisor import Supervisor
 from minispark.transport.host import is_loopback, local_address_toward
+from minispark.transport.tls import tls_of
 from minispark.worker.main import WorkerSettings, run_worker
 
 BACKLOG = 512
@@ -145,13 +146,15 @@ def _restart_limits(config: Config) -> RestartLimits:
 
 def _about(config: Config, control: str, http_port: int) -> dict[str, Any]:
     """What stands in `cluster.json` above the processes (CLI.md, "JSON forms")."""
-    url = f"http://{own_address(config)}:{http_port}"
+    url = f"{config.security.scheme}://{own_address(config)}:{http_port}"
+    tls = {name: os.path.abspath(path) for name, path in asdict(config.security.tls).items()}
     return {
         "version": __version__,
         "master_url": url,
         "page_url": f"{url}/",
         "state_dir": config.state_dir,
         "token_file": str(Path(config.state_dir) / "token"),
+        "tls": tls if config.security.tls.is_on else None,
         "restart": asdict(config.restart),
         "control": control,
     }
@@ -246,8 +249,9 @@ def _log_to(config: Config, name: str, worker: str | None = None) -> None:
 
 def check_security(config: Config) -> tuple[str, ...]:
     """What its owner should know. Raises ConfigError for a master that the network could drive
-    without a token, or that a worker of another host could not reach.
+    without a token, or that a worker of another host could not reach, and for what TLS cannot use.
     """
+    tls_of(config.security.tls)
     host = config.master.host
     if is_loopback(host):
         for spec in config.awaited_workers():
@@ -264,7 +268,7 @@ def check_security(config: Config) -> tuple[str, ...]:
         )
     if config.security.http_auth == "never":
         logger.warning("http_auth is never: everybody who reaches %s drives this cluster", host)
-    return (READABLE.format(host),)
+    return () if config.security.tls.is_on else (READABLE.format(host),)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -69,6 +69,9 @@ ENVIRONMENT = {
     "MINISPARK_STATE_DIR": "state_dir",
     "MINISPARK_INPUT_ROOTS": "input_roots",
     "MINISPARK_TOKEN": "security.token",
+    "MINISPARK_TLS_CERT": "security.tls.cert",
+    "MINISPARK_TLS_KEY": "security.tls.key",
+    "MINISPARK_TLS_CA": "security.tls.ca",
     "WORKER_PORT": "workers.base_port",
     "WORKER_THREADS": "workers.threads",
     "CACHE_MAX_MB": "workers.cache_max_mb",
@@ -119,6 +122,7 @@ def load(
         raise ConfigError(
             "scheduler.heartbeat_timeout_s must be longer than scheduler.heartbeat_interval_s"
         )
+    config.security.tls.check()
     return LoadedConfig(config, origins)
 
 
@@ -218,18 +222,22 @@ def _worker_list(items: list[Any], where: Any) -> tuple[WorkerSpec, ...]:
 def _set(config: Config, key: str, text: str, where: str) -> Config:
     """The configuration with one dotted key set from text."""
     section, _, name = key.rpartition(".")
-    target: Any = getattr(config, section, None) if section else config
+    targets: list[Any] = [config]
+    for part in section.split(".") if section else ():
+        targets.append(getattr(targets[-1], part, None))
+    target = targets[-1]
     known = {f.name: h for f, h in _leaves(target)} if is_dataclass(target) else {}
     if name not in known:
         raise ConfigError(f"{where}: unknown key {key}{_near(key, _all_keys())}")
     value = _value(key, known[name], _from_text(text, known[name]), where)
-    if not section:
-        return replace(config, **{name: value})
-    config = replace(config, **{section: replace(target, **{name: value})})
+    changed, names = value, key.split(".")
+    for part, holder in zip(reversed(names), reversed(targets), strict=True):
+        changed = replace(holder, **{part: changed})
+    config = changed
     if section == "workers" and name in ("count", "base_port"):
         return replace(config, worker_list=None)
     if section == "workers" and config.worker_list is not None:
-        names = {f.name for f in fields(WorkerSpec)}
+        names = [f.name for f in fields(WorkerSpec)]
         if name in names:
             specs = tuple(replace(spec, **{name: value}) for spec in config.worker_list)
             return replace(config, worker_list=specs)
@@ -246,11 +254,14 @@ def _leaves(section: Any) -> list[tuple[Any, Any]]:
 
 
 def _all_keys() -> list[str]:
-    config = Config()
-    keys = [f.name for f, _ in _leaves(config)]
-    for f in fields(config):
-        if is_dataclass(getattr(config, f.name)):
-            keys += [f"{f.name}.{leaf.name}" for leaf, _ in _leaves(getattr(config, f.name))]
+    return _keys_of(Config(), "")
+
+
+def _keys_of(section: Any, at: str) -> list[str]:
+    keys = [f"{at}{f.name}" for f, _ in _leaves(section)]
+    for f in fields(section):
+        if is_dataclass(value := getattr(section, f.name)):
+            keys += _keys_of(value, f"{at}{f.name}.")
     return keys
 
 

@@ -14,6 +14,7 @@ from minispark.cli.find import state_dir_of
 from minispark.cli.render import colour, print_json
 from minispark.cli.up import add_config_options
 from minispark.config import load
+from minispark.errors import ConfigError
 from minispark.model.settings import Config
 
 EXAMPLES = """\
@@ -50,6 +51,7 @@ def _checks(config: Config, folder: Path) -> Iterator[Check]:
     yield from _packages()
     yield from _state(folder)
     yield from _limits()
+    yield from _tls(config)
     from minispark.supervisor.state_dir import read_cluster_file
 
     if read_cluster_file(folder) is None:
@@ -90,6 +92,18 @@ def _limits() -> Iterator[Check]:
     is_enough = files >= FILES_MIN
     hint = "" if is_enough else f": raise it with `ulimit -n {FILES_MIN}`"
     yield "open files", is_enough, f"{files} ({FILES_MIN} are needed){hint}"
+
+
+def _tls(config: Config) -> Iterator[Check]:
+    from minispark.transport.tls import tls_of
+
+    if config.security.tls.is_on:
+        try:
+            tls_of(config.security.tls)
+        except ConfigError as error:
+            yield "tls", False, str(error)
+        else:
+            yield "tls", True, f"{config.security.tls.cert} and its key"
 
 
 def _ports(config: Config) -> Iterator[Check]:

@@ -55,6 +55,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "measure this cluster beside its baselines"),
     "master": ("master", "one master in the foreground"),
     "worker": ("worker", "one worker in the foreground"),
+    "token": ("token", "make a token for a cluster"),
+    "certs": ("certs", "make a CA and a certificate, for TLS"),
     "completion": ("completion", "print a completion script for a shell"),
 }
 """Name on the command line: (module, one line of help). A module has `EXAMPLES`, `SEE_ALSO`, and in

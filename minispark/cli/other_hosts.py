@@ -20,15 +20,19 @@ from minispark.model.settings import Config, WorkerSpec
 from minispark.transport.host import local_address_toward
 
 POLL_S = 0.2
+TLS_FILES = {"cert": "cert.pem", "key": "key.pem", "ca": "ca.pem"}
+"""As they are named in the directory from which a worker is started there."""
 TOLD_SECTIONS = ("scheduler", "memory", "metrics", "logging")
 """Of these a worker must know what the cluster says."""
 
 
 def instructions(config: Config, document: dict[str, Any], folder: Path) -> Iterator[str]:
     """What to do on which host. `document`: the `cluster.json` in `folder`."""
-    token_file = folder / "token"
+    files = str(folder / "token")
+    for name, path in (document.get("tls") or {}).items():
+        files += f", {path} as {TLS_FILES[name]}"
     for spec in config.awaited_workers():
-        yield f"{spec.name} is to run on {spec.host}: copy {token_file} there (mode 600), then run"
+        yield f"{spec.name} is to run on {spec.host}: copy {files} there (mode 600), then run"
         yield f"  {shlex.join(command(config, spec, document))}"
 
 
@@ -52,6 +56,9 @@ def command(config: Config, spec: WorkerSpec, document: dict[str, Any]) -> list[
     for key, value in settings.items():
         if value != usual[key]:
             words += ["--set", f"{key}={value}"]
+    if config.security.tls.is_on:
+        for name, file in TLS_FILES.items():
+            words += ["--set", f"security.tls.{name}={file}"]
     return words
 
 

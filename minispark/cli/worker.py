@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 from minispark.cli.up import add_config_options, config_of
 from minispark.client import DEFAULT_URL, Client
 from minispark.errors import ConfigError, NoCluster
-from minispark.model.settings import WorkerSpec
+from minispark.model.settings import Config, TlsSection, WorkerSpec
+from minispark.supervisor.state_dir import read_cluster_file
 from minispark.transport.host import local_address_toward
 
 EXAMPLES = """\
 examples:
   WORKER_PORT=9000 WORKER_THREADS=2 minispark worker --master http://127.0.0.1:8080
   minispark worker --master 10.0.0.1:7077 --token-file token     on another host
+  minispark worker --master 10.0.0.1:7077 --token-file token -c tls.yaml     with TLS
 """
 SEE_ALSO = ("master", "up")
 EXITS = {1: "it could not start, or failed", 3: "the master cannot be reached"}
@@ -50,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     folder, _ = state_dirs.prepare(config.state_dir, is_default)
     config = replace(config, state_dir=str(folder))
     token = _token(args, config.security.token, folder)
+    config = _with_tls_of(folder, config)
     address = args.master or os.environ.get("MASTER_URL") or DEFAULT_URL
-    host, port = _socket_address(address, token)
+    host, port = _socket_address(address, token, config.security.tls.ca or None)
     section = config.workers
     name = args.name or f"{socket.gethostname()}-{section.base_port}"
     spec = WorkerSpec(
@@ -81,6 +84,15 @@ def _token(args: argparse.Namespace, configured: str, folder: Path) -> str:
         ) from error
 
 
+def _with_tls_of(folder: Path, config: Config) -> Config:
+    """Who shares the master's state directory finds there what it uses."""
+    document = read_cluster_file(folder)
+    if config.security.tls.is_on or document is None or not document.get("tls"):
+        return config
+    tls = TlsSection(**document["tls"])
+    return replace(config, security=replace(config.security, tls=tls))
+
+
 def _address_toward(host: str) -> str:
     """Raises NoCluster: no way leads there."""
     try:
@@ -89,13 +101,17 @@ def _address_toward(host: str) -> str:
         raise NoCluster(f"no way leads to the master at {host}: {error}") from error
 
 
-def _socket_address(address: str, token: str) -> tuple[str, int]:
-    """HOST:7077 as it stands; of an http:// address the master is asked. Raises NoCluster."""
-    if address.startswith("http://"):
-        with Client(address.rstrip("/"), token) as client:
+def _socket_address(address: str, token: str, ca: str | None) -> tuple[str, int]:
+    """HOST:7077 as it stands; of an http:// or https:// address the master is asked. Raises
+    NoCluster.
+    """
+    if address.startswith(("http://", "https://")):
+        with Client(address.rstrip("/"), token, ca=ca) as client:
             port = client.cluster()["socket_port"]
         return urlsplit(address).hostname or "127.0.0.1", int(port)
     host, _, port_text = address.rpartition(":")
     if not host or not port_text.isdigit():
-        raise NoCluster(f"{address!r} is no HOST:PORT and no http:// address of a master")
+        raise NoCluster(
+            f"{address!r} is no HOST:PORT, and no http:// or https:// address of a master"
+        )
     return host, int(port_text)

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minispark.errors import ClusterError
+from minispark.errors import ClusterError, ConfigError
 from minispark.master.api_actions import ActionsApi
 from minispark.master.api_cluster import ClusterApi
 from minispark.master.api_events import EventsApi
@@ -61,6 +61,7 @@ from minispark.transport.http_server import CONNECTIONS_MAX as HTTP_CONNECTIONS_
 from minispark.transport.http_server import HttpServer
 from minispark.transport.page_session import PageSessions
 from minispark.transport.router import Router
+from minispark.transport.tls import tls_of
 
 SNAPSHOT_INTERVAL_S = 10.0
 """`jobs.json` is also written when nothing changed for so long."""
@@ -94,7 +95,7 @@ def run_master(
     """
     try:
         master = _Master(config, settings, http_sock, worker_sock)
-    except (sqlite3.Error, ClusterError) as error:
+    except (sqlite3.Error, ClusterError, ConfigError) as error:
         message = _why_not(error, Path(config.state_dir))
         logger.critical("the master cannot start: %s", message)
         notifier.send({"error": message})
@@ -102,9 +103,9 @@ def run_master(
     return master.run(notifier, lifeline)
 
 
-def _why_not(error: sqlite3.Error | ClusterError, state_dir: Path) -> str:
+def _why_not(error: sqlite3.Error | ClusterError | ConfigError, state_dir: Path) -> str:
     """One line for people. A broken invariant is raised again."""
-    if isinstance(error, ClusterError):
+    if isinstance(error, (ClusterError, ConfigError)):
         return str(error)
     what_to_do = remedy(error)
     if what_to_do is None:
@@ -152,13 +153,15 @@ class _Master:
             self._found.totals(),
         )
         here = host_id()
-        results = Results(history, config.state_dir, here, settings.token)
+        tls = tls_of(config.security.tls)
+        results = Results(history, config.state_dir, here, settings.token, tls.client)
         self._sessions = Sessions(
             worker_sock,
             settings.token,
             lambda event: self._loop.post(event),
             lambda key, call: self._loop.call_when_durable(key, call),
             connections_within(files, 0.5, CONNECTIONS_MAX),
+            tls.server,
         )
         self._deleter = ResultsDeleter(state_dir)
         self._parts = PartsPublisher(lambda event: self._loop.post(event))
@@ -199,7 +202,12 @@ class _Master:
         is_local = is_loopback(config.master.host)
         http_auth = config.security.http_auth
         owner_uid = os.getuid() if is_local and http_auth == "auto" else None
-        page_sessions = PageSessions(settings.token, about["http_port"], owner_uid=owner_uid)
+        page_sessions = PageSessions(
+            settings.token,
+            about["http_port"],
+            owner_uid=owner_uid,
+            is_secure=tls.server is not None,
+        )
         page = PageApi(
             self._board,
             self._sessions.loads,
@@ -227,6 +235,7 @@ class _Master:
             is_loopback=is_local,
             connections_max=connections_within(files, 0.25, HTTP_CONNECTIONS_MAX),
             sessions=page_sessions,
+            tls=tls.server,
         )
 
     def _write(self, facts: list[Fact | ForgetJob]) -> None:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from itertools import islice
 from json.encoder import encode_basestring as _escape
@@ -41,11 +42,19 @@ ROWS_PER_PIECE = 4096
 class Results:
     """Questions about finished tasks."""
 
-    def __init__(self, history: JobHistory, state_dir: str, host_id: str, token: str) -> None:
+    def __init__(
+        self,
+        history: JobHistory,
+        state_dir: str,
+        host_id: str,
+        token: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._history = history
         self._state_dir = state_dir
         self._host_id = host_id
         self._token = token
+        self._tls = tls
 
     def plan(self, job_id: str) -> PhysicalPlan | None:
         """The job's plan; None while none is chosen. Raises UnreadableText."""
@@ -131,7 +140,7 @@ class Results:
             place = self._history.address(row.worker_id)  # it may have come back elsewhere
             if place is None:
                 raise ClusterError(f"nobody knows where {name} is")
-            return Connection.connect(*place, self._token, CONNECT_TIMEOUT_S)
+            return Connection.connect(*place, self._token, CONNECT_TIMEOUT_S, self._tls)
 
         return far_pieces(connect, name)
 

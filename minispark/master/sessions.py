@@ -11,6 +11,7 @@ import logging
 import os
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from minispark.transport.channel import Channel
 from minispark.transport.framing import STRANGER_FRAME_BYTES_MAX
 from minispark.transport.handshake import ServerHandshake, refusal
 from minispark.transport.host import clock_offset_s, host_id
+from minispark.transport.tls_channel import channel_of
 
 HANDSHAKE_TIMEOUT_S = 2.0
 """A peer must authenticate within this time, and then register within it."""
@@ -73,6 +75,7 @@ class Sessions:
         post: Callable[[ev.Event], None],
         when_durable: Callable[[str, Callable[[], None]], None],
         connections_max: int = CONNECTIONS_MAX,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`post` takes an event in; `when_durable` calls back once what was posted is durable."""
         self._listening = listening_sock
@@ -82,6 +85,7 @@ class Sessions:
         self._connections_max = connections_max
         self._strangers_max = min(STRANGERS_MAX, max(1, connections_max // 2))
         self._token = token
+        self._tls = tls
         self._host_id = host_id()
         self._post = post
         self._when_durable = when_durable
@@ -244,9 +248,11 @@ class Sessions:
                 self._acceptor.complain(f"{len(self._connections)} connections are the limit")
                 sock.close()
                 continue
-            channel = Channel(sock, self._wake, STRANGER_FRAME_BYTES_MAX)
-            deadline = time.monotonic() + HANDSHAKE_TIMEOUT_S
             peer = f"{address[0]}:{address[1]}"
+            channel = channel_of(
+                sock, self._wake, self._tls, peer, frame_bytes_max=STRANGER_FRAME_BYTES_MAX
+            )
+            deadline = time.monotonic() + HANDSHAKE_TIMEOUT_S
             session = Session(self._next_number, channel, peer, self._token, deadline)
             self._next_number += 1
             self._connections[session.number] = session

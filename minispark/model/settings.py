@@ -5,7 +5,7 @@ Must not know where values come from (`config.py` reads and checks them).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from minispark.errors import ConfigError
 from minispark.model.places import DEFAULT_STATE_DIR
@@ -99,11 +99,43 @@ class LoggingSection:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSection:
+    """Files in PEM: all three, or none, and then nothing is enciphered."""
+
+    cert: str = ""
+    """Of this host; good for every address by which others reach it."""
+    key: str = ""
+    ca: str = ""
+    """The one authority that is believed."""
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.cert and self.key and self.ca)
+
+    def check(self) -> None:
+        """Raises ConfigError that names what is missing."""
+        said = {f"security.tls.{f.name}": bool(getattr(self, f.name)) for f in fields(self)}
+        missing = [key for key, is_said in said.items() if not is_said]
+        if missing and len(missing) < len(said):
+            given = " and ".join(key for key, is_said in said.items() if is_said)
+            raise ConfigError(
+                f"{' and '.join(missing)} must be said beside {given}: TLS needs all three, each "
+                "also as a variable, MINISPARK_TLS_CERT, _KEY and _CA"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class SecuritySection:
     """Raises ConfigError for a token that is easily guessed, or empty."""
 
     token: str = "auto"
     http_auth: str = "auto"
+    tls: TlsSection = TlsSection()
+
+    @property
+    def scheme(self) -> str:
+        """Of the addresses of its HTTP servers."""
+        return "https" if self.tls.is_on else "http"
 
     def __post_init__(self) -> None:
         if self.token != "auto" and len(self.token) < TOKEN_CHARS_MIN:

@@ -80,6 +80,13 @@ class Channel:
             raise EOFError("the connection closed")
         return data
 
+    def _sealed(self, data: bytes) -> bytes:
+        """What goes over the wire for those bytes. Called under the lock."""
+        return data
+
+    def _say_end(self) -> None:
+        """Tell the peer that nothing follows, if it is not told by the socket."""
+
     def send(self, *messages: Message) -> None:
         """Send, or buffer what the socket does not take now.
 
@@ -89,6 +96,7 @@ class Channel:
         with self._lock:
             if self._is_closed:
                 raise ConnectionError("the channel is closed")
+            data = self._sealed(data)
             if not self._unsent:
                 data = data[self._write(data) :]
             if not data:
@@ -118,6 +126,7 @@ class Channel:
 
     def close(self) -> None:
         with self._lock:
+            self._say_end()
             self._is_closed = True
             self.sock.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from typing import Self
 
@@ -22,6 +23,7 @@ from minispark.transport.framing import (
 from minispark.transport.handshake import ClientHandshake, ServerHandshake, refusal
 from minispark.transport.messages import Message
 from minispark.transport.silence import end_when_silent
+from minispark.transport.tls import TLS_NEEDED, TlsSocket, connect_tls
 
 RECEIVE_BYTES = 256 * 1024
 SILENCE_S = 10.0
@@ -36,10 +38,19 @@ class Connection:
         self._decoder = FrameDecoder()
 
     @classmethod
-    def connect(cls, host: str, port: int, token: str, timeout_s: float) -> Self:
+    def connect(
+        cls,
+        host: str,
+        port: int,
+        token: str,
+        timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
         """Connect and authenticate. Raises OSError, ProtocolError, EOFError."""
         sock = socket.create_connection((host, port), timeout=timeout_s)
-        return cls._authenticate(sock, ClientHandshake(token), timeout_s)
+        if tls is not None:
+            sock = connect_tls(sock, tls, host)
+        return cls._authenticate(sock, ClientHandshake(token), timeout_s, f"{host}:{port}")
 
     @classmethod
     def accept(cls, sock: socket.socket, token: str, timeout_s: float) -> Self:
@@ -48,11 +59,18 @@ class Connection:
 
     @classmethod
     def _authenticate(
-        cls, sock: socket.socket, handshake: ClientHandshake | ServerHandshake, timeout_s: float
+        cls,
+        sock: socket.socket,
+        handshake: ClientHandshake | ServerHandshake,
+        timeout_s: float,
+        peer: str = "a stranger",
     ) -> Self:
+        """`peer`: who it is, for people."""
         connection = cls(sock)
         connection._decoder.frame_bytes_max = STRANGER_FRAME_BYTES_MAX
         deadline = time.monotonic() + timeout_s
+        if isinstance(sock, TlsSocket):
+            connection._begin_tls(sock, timeout_s, peer)
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -72,6 +90,16 @@ class Connection:
             connection.close()
             raise
         return connection
+
+    def _begin_tls(self, sock: TlsSocket, timeout_s: float, peer: str) -> None:
+        try:
+            sock.shake_hands(peer, timeout_s)
+        except BaseException as error:
+            if isinstance(error, ProtocolError) and error.code == TLS_NEEDED:
+                sock.settimeout(1.0)
+                sock.send_plain(encode_frame(encode(refusal(error))))
+            self.close()
+            raise
 
     def send(self, message: Message) -> None:
         self.sock.sendall(encode_frame(encode(message)))
@@ -104,7 +132,8 @@ class Connection:
         return bytes(data)
 
     def send_file(self, fd: int, offset: int, count: int, stall_s: float) -> None:
-        """Send `count` bytes of a file from `offset`, by sendfile where the system has it.
+        """Send `count` bytes of a file from `offset`, by sendfile where the system has it and
+        nothing enciphers them.
 
         Raises TimeoutError when the peer reads nothing for `stall_s`, EOFError, OSError.
         """

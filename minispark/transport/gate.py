@@ -17,7 +17,15 @@ from minispark.transport.host import is_loopback, may_be_a_sites
 from minispark.transport.page_session import GUARD_HEADER, FindUid, PageSessions
 from minispark.transport.router import Access, HttpError
 
-REFUSED = ("wrong_token", "token_needed", "guard_needed", "foreign_host", "foreign_origin")
+REFUSED = (
+    "wrong_token",
+    "token_needed",
+    "guard_needed",
+    "foreign_host",
+    "foreign_origin",
+    "tls_needed",
+    "tls_failed",
+)
 """Codes of what an owner wants to know of: somebody tried what is not theirs to do."""
 REFUSAL_INTERVAL_S = 1.0
 
@@ -37,14 +45,18 @@ class Gate:
         is_local: bool,
         address: str,
         sessions: PageSessions | None = None,
+        is_secure: bool = False,
     ) -> None:
-        """`is_local`: the server listens on a loopback address, `address`."""
+        """`is_local`: the server listens on a loopback address, `address`. `is_secure`: it speaks
+        TLS, so that no page that came in plain text is ours; without, a proxy may.
+        """
         self._token = token or ""
         self._is_open = http_auth == "never"
         self._is_documented_open = self._is_open or (http_auth == "auto" and is_local)
         self._is_local = is_local
         self._address = address
         self._sessions = sessions
+        self._is_secure = is_secure
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
         """No web page of another site may drive the cluster. Raises HttpError 400 or 403."""
@@ -59,10 +71,14 @@ class Gate:
         if not is_ours:
             raise HttpError(403, "foreign_host", f"this server is not {host[:100]}")
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
+        if origin is not None and not self._is_own(origin, host):
             raise HttpError(
                 403, "foreign_origin", f"pages of {origin[:100]} may not call this server"
             )
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        scheme, _, site = origin.partition("://")
+        return site == host and (scheme == "https" or not self._is_secure)
 
     def knows_token(self, headers: Mapping[str, str]) -> bool:
         """Whether the caller sent the token. Raises HttpError 401 for a wrong one."""

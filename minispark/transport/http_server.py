@@ -10,6 +10,7 @@ import io
 import logging
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -24,13 +25,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from minispark import __version__
-from minispark.errors import ClusterError, InvalidRequest, NotFound, TokenNeeded
+from minispark.errors import ClusterError, InvalidRequest, NotFound, ProtocolError, TokenNeeded
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.connection_slots import ConnectionSlots
 from minispark.transport.gate import CHALLENGE, Gate, RefusalLog
 from minispark.transport.page_session import PageSessions
 from minispark.transport.peer_uid import uid_of_peer
-from minispark.transport.request_limits import BodyRoom, RequestReader
+from minispark.transport.request_limits import REQUEST_S_MAX, BodyRoom, RequestReader
 from minispark.transport.router import (
     HttpError,
     Request,
@@ -38,6 +39,7 @@ from minispark.transport.router import (
     Router,
     error_response,
 )
+from minispark.transport.tls import TLS_NEEDED, TlsSocket, serve_tls
 
 BODY_BYTES_MAX = 16 * 2**20
 CONNECTIONS_MAX = 256
@@ -54,6 +56,8 @@ _BROKEN_HEADERS = (
     MissingHeaderBodySeparatorDefect,
 )
 """What the standard library thinks of lines that are no header; it drops them, and others too."""
+PLAIN_BYTES_MAX = 65536
+"""Read of who speaks plain HTTP to a TLS port, so that the answer is not lost to a reset."""
 _FULL = b'{"error":{"code":"too_many_connections","message":"try again in a second"}}'
 
 logger = logging.getLogger("minispark.http")
@@ -73,10 +77,14 @@ class HttpServer:
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         connections_max: int = CONNECTIONS_MAX,
         sessions: PageSessions | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`http_auth`: `auto` opens documented routes on loopback, `required` none, `never` all."""
-        gate = Gate(token, http_auth, is_loopback, sock.getsockname()[0], sessions)
-        self._server = _Server(sock, router, gate, idle_timeout_s, connections_max)
+        """`http_auth`: `auto` opens documented routes on loopback, `required` none, `never` all.
+        With `tls` it serves https only.
+        """
+        address = sock.getsockname()[0]
+        gate = Gate(token, http_auth, is_loopback, address, sessions, is_secure=tls is not None)
+        self._server = _Server(sock, router, gate, idle_timeout_s, connections_max, tls)
         self._thread = threading.Thread(
             target=self._server.serve_until_woken, name="http", daemon=True
         )
@@ -106,6 +114,7 @@ class _Server(ThreadingHTTPServer):
         gate: Gate,
         idle_timeout_s: float,
         connections_max: int,
+        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(sock.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()  # the one that the base class made; ours is bound already
@@ -118,6 +127,7 @@ class _Server(ThreadingHTTPServer):
         self.body_room = BodyRoom()
         self.idle_timeout_s = idle_timeout_s
         self.slots = ConnectionSlots(connections_max)
+        self._tls = tls
         self._wake_read, self._wake_write = socket.socketpair()
 
     def serve_until_woken(self) -> None:
@@ -138,6 +148,8 @@ class _Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         taken = self._acceptor.accept()
+        if taken is not None and self._tls is not None:
+            return serve_tls(taken[0], self._tls), taken[1]
         if taken is not None:
             return taken
         if self._acceptor.is_exhausted:
@@ -153,11 +165,8 @@ class _Server(ThreadingHTTPServer):
     def _turn_away(self, request: socket.socket) -> None:
         try:
             request.settimeout(0.2)
-            request.sendall(
-                b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                % (len(_FULL), _FULL)
-            )
+            if not isinstance(request, TlsSocket):  # shaking hands takes what the peer likes
+                request.sendall(_whole_answer("503 Service Unavailable", _FULL, "Retry-After: 1"))
         except OSError:
             pass  # it was to be closed anyway
         super().shutdown_request(request)
@@ -168,6 +177,13 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         logger.debug("the connection of %s broke", client_address)
+
+
+def _whole_answer(status: str, body: bytes, header: str) -> bytes:
+    """For who cannot be served. `body`: JSON."""
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{header}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 class _PeerGone(Exception):
@@ -186,11 +202,29 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
+        if isinstance(self.request, TlsSocket):
+            self._begin_tls(self.request)
         super().setup()
         self.rfile.close()
         self._reader = RequestReader(self.connection, self.server.idle_timeout_s)
         self.rfile = io.BufferedReader(self._reader)
         self._uid: int | None = None
+
+    def _begin_tls(self, sock: TlsSocket) -> None:
+        """Raises what ends the connection; who is not to be served gives way meanwhile."""
+        self.server.slots.wait(sock)
+        try:
+            sock.shake_hands("the client", min(REQUEST_S_MAX, self.server.idle_timeout_s))
+        except ProtocolError as error:
+            refused = HttpError(400, error.code, str(error))
+            self.server.refusals.note(self.client_address[0], refused)
+            if error.code == TLS_NEEDED:
+                body = error_response(refused).body
+                sock.send_plain(_whole_answer("400 Bad Request", body, "Cache-Control: no-store"))
+                sock.shutdown(socket.SHUT_WR)
+                sock.settimeout(1.0)
+                sock.read_plain(PLAIN_BYTES_MAX)
+            raise
 
     def finish(self) -> None:
         try:
@@ -357,7 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(chunk if chunked is None else chunked % (len(chunk), chunk))
                 if is_live:
                     self.wfile.flush()
-                if is_live and not chunk and self._is_peer_gone():
+                if is_live and not chunk and self._reader.has_ended():
+                    # without news there is nothing to fail with
                     raise ConnectionAbortedError("nobody follows any more")
         except OSError:
             self.close_connection = True
@@ -368,13 +403,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if chunked is not None:
                 self.wfile.write(b"0\r\n\r\n")
-
-    def _is_peer_gone(self) -> bool:
-        """Whether it closed the connection: a stream without news has nothing to fail with."""
-        try:
-            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """A request that the standard library could not parse."""

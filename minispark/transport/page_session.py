@@ -52,15 +52,20 @@ class PageSessions:
         port: int,
         *,
         owner_uid: int | None,
+        is_secure: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`port` is the server's: a browser keeps one cookie of a name for all ports of a host.
 
         Processes of `owner_uid` need not know the token; with None there is no such user.
+        `is_secure`: the server speaks TLS, and a browser is to send the cookie only so.
         """
         self._token = token.encode()
         self._name = f"minispark_{port}"
         self._owner_uid = owner_uid
+        self._attributes = "; Path=/; HttpOnly; SameSite=Strict"
+        if is_secure:
+            self._attributes += "; Secure"
         self._clock = clock
 
     def is_owner(self, find_uid: FindUid) -> bool:
@@ -77,7 +82,7 @@ class PageSessions:
 
     def header(self, session: Session) -> str:
         """The value of Set-Cookie. It has no end there: it goes with the browser."""
-        return f"{self._name}={session.cookie}; Path=/; HttpOnly; SameSite=Strict"
+        return f"{self._name}={session.cookie}{self._attributes}"
 
     def guard(self, session: Session) -> str:
         """What GUARD_HEADER has to say with every request that changes something."""

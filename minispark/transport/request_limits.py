@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from minispark.transport.router import HttpError
+from minispark.transport.tls import HANDSHAKE_RECORD
 
 REQUEST_S_MAX = 10.0
 """From a request's first byte to its last one, its body apart."""
@@ -36,6 +37,8 @@ class RequestReader(io.RawIOBase):
         self._idle_timeout_s = idle_timeout_s
         self._deadline: float | None = None
         self._head_bytes_left = 0
+        self._ahead = b""
+        """Read by `has_ended`, and not handed out yet."""
 
     def readable(self) -> bool:
         return True
@@ -52,7 +55,10 @@ class RequestReader(io.RawIOBase):
         self._head_bytes_left += size
 
     def readinto(self, buffer: Any) -> int:
-        """Raises TimeoutError, and HttpError 431 for a head without end."""
+        """Raises TimeoutError, and HttpError 431 for a head without end, 400 for TLS."""
+        if self._ahead:
+            buffer[0], self._ahead = self._ahead[0], b""
+            return 1
         timeout_s = self._idle_timeout_s
         if self._deadline is not None:
             timeout_s = min(timeout_s, self._deadline - time.monotonic())
@@ -68,7 +74,22 @@ class RequestReader(io.RawIOBase):
         self._head_bytes_left -= count
         if self._deadline is None:
             self._deadline = time.monotonic() + REQUEST_S_MAX
+            if count and buffer[0] == HANDSHAKE_RECORD:
+                raise HttpError(400, "not_tls", "this port speaks no TLS: use http://")
         return count
+
+    def has_ended(self) -> bool:
+        """Whether the peer has closed the connection; does not wait."""
+        if self._ahead:
+            return False
+        self._sock.settimeout(0.0)
+        try:
+            self._ahead = self._sock.recv(1)
+        except BlockingIOError:
+            return False
+        finally:
+            self._sock.settimeout(self._idle_timeout_s)
+        return not self._ahead
 
     def linger(self) -> None:
         """Before it is closed: whoever still sends would lose the last answer to a reset.

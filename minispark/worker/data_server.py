@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import threading
 import time
 
@@ -21,6 +22,7 @@ from minispark.storage.task_files import (
 from minispark.transport.accepting import ACCEPT_PAUSE_S, Acceptor
 from minispark.transport.connection import Connection
 from minispark.transport.messages import Bulk, FetchBlock, FetchFile, Message, Missing
+from minispark.transport.tls import serve_tls
 from minispark.worker.guests import Guests
 
 HANDSHAKE_TIMEOUT_S = 2.0
@@ -34,10 +36,18 @@ logger = logging.getLogger("minispark.worker")
 class DataServer:
     """Accepts on a listening socket from a background thread, until that socket is closed."""
 
-    def __init__(self, sock: socket.socket, state_dir: str, token: str, guests: Guests) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        state_dir: str,
+        token: str,
+        guests: Guests,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._acceptor = Acceptor(sock, "data", logger)
         self._state_dir = state_dir
         self._token = token
+        self._tls = tls
         self._guests = guests
         self._thread = threading.Thread(target=self._accept, name="data", daemon=True)
 
@@ -56,6 +66,11 @@ class DataServer:
                 time.sleep(ACCEPT_PAUSE_S)
 
     def _serve_in_thread(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                sock = serve_tls(sock, self._tls)
+            except OSError:
+                return  # its peer has gone already
         self._guests.arrive(sock)
         try:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()

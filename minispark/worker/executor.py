@@ -92,7 +92,9 @@ def serve_orders(
         with _logging(message.order, program, logs) as log_failure:
             order, listen = message.order, partial(_hear, connection)
             inputs = TaskInputs(outputs, order.awaited, listen, order.unmade)
-            with opener_of(master, context.host_id, context.token, order.job_id) as open_input:
+            with opener_of(
+                master, context.host_id, context.token, order.job_id, context.tls
+            ) as open_input:
                 report = _run(order, program, inputs, context, functions, held, channel, open_input)
             if isinstance(report, (Failed, FetchFailed)):
                 log_failure(report.error)

@@ -6,20 +6,22 @@ Must not know lines or records, nor who asks for which bytes.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 
-from minispark.errors import TaskError
+from minispark.errors import ProtocolError, TaskError
 from minispark.model.plan import Split
 from minispark.storage.input_files import PIECE_BYTES
 from minispark.storage.input_source import InputSource, Opener, open_here, open_if_same
+from minispark.transport.http_connection import connection_to
 from minispark.transport.messages import MasterPlace
 
 AHEAD_BYTES = 4 << 20
@@ -37,12 +39,18 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
 @contextmanager
-def opener_of(master: MasterPlace, host_id: str, token: str, job_id: str) -> Iterator[Opener]:
+def opener_of(
+    master: MasterPlace,
+    host_id: str,
+    token: str,
+    job_id: str,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Opener]:
     """How a task of the job opens inputs on the host `host_id`."""
     if master.host_id == host_id:
         yield open_here
         return
-    far = FarInputs(master, token, job_id)
+    far = FarInputs(master, token, job_id, tls)
     try:
         yield far.open
     finally:
@@ -52,13 +60,13 @@ def opener_of(master: MasterPlace, host_id: str, token: str, job_id: str) -> Ite
 class FarInputs:
     """What one task reads through the master, over one connection."""
 
-    def __init__(self, master: MasterPlace, token: str, job_id: str) -> None:
+    def __init__(
+        self, master: MasterPlace, token: str, job_id: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._master = f"{master.host}:{master.http_port}"
         self._target = f"/api/v1/jobs/{quote(job_id, safe='')}/input"
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._connection = http.client.HTTPConnection(
-            master.host, master.http_port, timeout=ANSWER_TIMEOUT_S
-        )
+        self._connection = connection_to(master.host, master.http_port, tls, ANSWER_TIMEOUT_S)
 
     def open(self, split: Split) -> InputSource:
         """The file here if it is the same one, or the master's. Raises TaskError: nobody knows
@@ -83,9 +91,10 @@ class FarInputs:
         while True:
             try:
                 return self._ask(split, start, end)
-            except (OSError, http.client.HTTPException, _Unavailable) as error:
+            except (OSError, EOFError, HTTPException, ProtocolError, _Unavailable) as error:
                 self._connection.close()  # the next question opens it again
-                if time.monotonic() + wait_s > give_up_at:
+                is_hopeless = isinstance(error, ProtocolError)
+                if is_hopeless or time.monotonic() + wait_s > give_up_at:
                     said = str(error) or type(error).__name__
                     message = f"cannot be read through the master at {self._master}: {said}"
                     raise TaskError(f"{split.path} {message}") from error
@@ -109,10 +118,10 @@ class FarInputs:
             )
         data = answer.read()
         if len(data) != end - start:
-            raise http.client.IncompleteRead(data, end - start - len(data))
+            raise IncompleteRead(data, end - start - len(data))
         return data
 
-    def _refused(self, split: Split, answer: http.client.HTTPResponse) -> NoReturn:
+    def _refused(self, split: Split, answer: HTTPResponse) -> NoReturn:
         """Raises TaskError, or _Unavailable where to ask again may help."""
         body = answer.read(ERROR_BYTES_MAX)
         try:

@@ -8,6 +8,7 @@ tasks that made it run again.
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -41,9 +42,16 @@ Address = tuple[str, int]
 class Fetcher:
     """Reads outputs for one task; its connections live as long as it does."""
 
-    def __init__(self, host_id: str, token: str, short_circuit: bool) -> None:
+    def __init__(
+        self,
+        host_id: str,
+        token: str,
+        short_circuit: bool,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._host_id = host_id
         self._token = token
+        self._tls = tls
         self._short_circuit = short_circuit
         self._connections: dict[Address, Connection] = {}
         self._silent: dict[Address, Exception] = {}
@@ -182,7 +190,7 @@ class Fetcher:
         wait_s = RETRY_MIN_S
         while True:
             try:
-                connection = Connection.connect(*address, self._token, CONNECT_TIMEOUT_S)
+                connection = Connection.connect(*address, self._token, CONNECT_TIMEOUT_S, self._tls)
             except (OSError, EOFError, ProtocolError) as error:
                 # refused, or hung up on: a worker that starts again is there in a moment
                 is_starting = isinstance(error, (ConnectionError, EOFError))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from minispark.errors import ConfigError
 from minispark.metrics.worker_metrics import WorkerCounters, flat
 from minispark.model.log_fields import figures
 from minispark.model.settings import Config, WorkerSpec
@@ -25,6 +26,7 @@ from minispark.transport.file_limit import connections_within, raise_file_limit
 from minispark.transport.host import host_id, is_loopback
 from minispark.transport.http_server import CONNECTIONS_MAX, HttpServer
 from minispark.transport.messages import Register
+from minispark.transport.tls import tls_of
 from minispark.worker.agent import Agent
 from minispark.worker.agent_state import AgentState
 from minispark.worker.attempt_files import AttemptFiles
@@ -65,11 +67,12 @@ def run_worker(
     spec = settings.spec
     files = raise_file_limit()
     try:
+        tls = tls_of(config.security.tls)
         data_sock = _listen(settings.host, spec.port)
         port = data_sock.getsockname()[1]
         metrics_port = port + METRICS_PORT_OFFSET if spec.port else 0
         metrics_sock = _listen(settings.host, metrics_port)
-    except OSError as error:
+    except (OSError, ConfigError) as error:
         message = f"{spec.name} cannot listen: {error}"
         logger.error("%s", message)
         notifier.send({"error": message})
@@ -87,6 +90,7 @@ def run_worker(
         (settings.advertised, port),
         spec.name,
         config.logging.format,
+        tls.client,
     )
     server = ExecutorServer(context)  # before the first thread: it forks
     state = AgentState(
@@ -110,7 +114,7 @@ def run_worker(
             pid=os.getpid(),
             host_id=here,
             state_dir=config.state_dir,
-            metrics_url=f"http://{settings.advertised}:{metrics_port}/metrics",
+            metrics_url=f"{config.security.scheme}://{settings.advertised}:{metrics_port}/metrics",
             running=(*state.held, *link.unsent),
             waiting=state.waiting,
         )
@@ -121,6 +125,7 @@ def run_worker(
         settings.token,
         registration,
         config.scheduler.heartbeat_timeout_s,
+        tls.client,
     )
     agent = Agent(
         link=link,
@@ -150,12 +155,13 @@ def run_worker(
         http_auth=config.security.http_auth,
         is_loopback=is_loopback(settings.host),
         connections_max=connections_within(files, 0.2, CONNECTIONS_MAX),
+        tls=tls.server,
     )
     guests = Guests(
         connections_within(files, 0.2, STRANGERS_MAX),
         connections_within(files, 0.4, FETCHERS_MAX, files_each=3),
     )
-    DataServer(data_sock, config.state_dir, settings.token, guests).start()
+    DataServer(data_sock, config.state_dir, settings.token, guests, tls.server).start()
     http.start()
     stop = threading.Event()
     interval_s = config.metrics.log_interval_s

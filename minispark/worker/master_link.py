@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ from minispark.transport.messages import (
     Succeeded,
 )
 from minispark.transport.silence import end_when_silent
+from minispark.transport.tls_channel import channel_of
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 1.0
@@ -62,12 +64,14 @@ class MasterLink:
         token: str,
         registration: Callable[[], Register],
         silence_s: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`silence_s`: a master that acknowledges nothing for so long is gone, or cut off."""
         self.host = host
         self._address = (host, port)
         self._silence_s = silence_s
         self._token = token
+        self._tls = tls
         self._registration = registration
         self._retry_s = RETRY_MIN_S
         self._tries = 0
@@ -105,7 +109,9 @@ class MasterLink:
         self._due = now + WELCOME_TIMEOUT_S
         self._handshake = ClientHandshake(self._token)
         try:
-            self.channel = Channel(self._connect(), on_want_write=lambda: None)
+            host, port = self._address
+            peer = f"the master at {host}:{port}"
+            self.channel = channel_of(self._connect(), _ignore, self._tls, peer, host)
             self._is_connecting = True
         except OSError as error:
             self.lose(error, now)
@@ -240,6 +246,10 @@ class MasterLink:
         """The master will not forget the pages up to that number."""
         while self._unconfirmed and self._unconfirmed[0].number <= number:
             self._unconfirmed.popleft()
+
+
+def _ignore() -> None:
+    """The owner's loop looks at `wants_write` each time before it waits."""
 
 
 def without_starts_of_ended(reports: tuple[Report, ...]) -> tuple[Report, ...]:

@@ -7,6 +7,7 @@ or whether its attempt will be accepted.
 from __future__ import annotations
 
 import gc
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -81,6 +82,8 @@ class TaskContext:
     """Host and port of the worker's data server."""
     name: str = "worker"
     log_format: str = "text"
+    tls: ssl.SSLContext | None = None
+    """For connections to other workers, where the cluster uses it."""
 
 
 HELD_BYTES_PER_MB = 1 << 19
@@ -107,7 +110,7 @@ def run_order(
     gc.disable()  # a task makes millions of objects and no cycles
     try:
         cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
-        with Fetcher(context.host_id, context.token, context.short_circuit) as fetcher:
+        with Fetcher(context.host_id, context.token, context.short_circuit, context.tls) as fetcher:
             task = _Task(
                 order, program, inputs, context, functions, fetcher, held, cache, Reader(open_input)
             )
