@@ -30,11 +30,14 @@ class SecureStream:
         """Plain text that is sent once the handshake is done."""
         self._is_first = True
         self._is_done = False
+        self._has_failed = False
 
     def send(self, data: bytes) -> bytes:
-        """Take plain text in; returns what is to be carried to the peer now. Raises ProtocolError,
-        EOFError, ConnectionError.
+        """Take plain text in; returns what is to be carried to the peer now. Raises
+        ConnectionError: there is no session any more.
         """
+        if self._has_failed:
+            raise ConnectionAbortedError("the TLS handshake failed")
         self._waiting += data
         self._advance()
         return self._outgoing.read()
@@ -72,6 +75,7 @@ class SecureStream:
             except ssl.SSLWantReadError:
                 return
             except ssl.SSLError as error:
+                self._has_failed = True
                 raise explained(error, self._peer) from error
             self._is_done = True
         with memoryview(self._waiting) as view:

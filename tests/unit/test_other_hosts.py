@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ from minispark.cli.other_hosts import await_up, command, instructions
 from minispark.cluster import check_security
 from minispark.config import load
 from minispark.errors import ConfigError, DeadlineExceeded
-from minispark.model.settings import Config
+from minispark.model.settings import Config, TlsSection
+from tests.certificates import section
 
 DOCUMENT = {"processes": [{"name": "master", "ports": {"http": 8080, "socket": 7070}}]}
+NO_TLS = TlsSection()
 TOKEN = "a-token-that-is-long-enough"
 
 
-def config_of(tmp_path: Path, text: str) -> Config:
+def config_of(tmp_path: Path, text: str, tls: TlsSection = NO_TLS) -> Config:
     path = tmp_path / "c.yaml"
     path.write_text(f"security: {{token: {TOKEN}}}\n{text}")
-    return load(str(path), {}).config
+    files = [f"security.tls.{name}={value}" for name, value in asdict(tls).items() if value]
+    return load(str(path), {}, files).config
 
 
 def test_a_worker_with_a_host_is_not_started_here(tmp_path: Path) -> None:
@@ -67,6 +71,26 @@ def test_what_can_be_read_on_the_wire_is_said(tmp_path: Path) -> None:
     (notice,) = check_security(config_of(tmp_path, "master: {host: 0.0.0.0}\n"))
     assert "without TLS" in notice and "token" in notice
     assert check_security(config_of(tmp_path, "")) == ()
+
+
+def test_with_tls_nothing_can_be_read_and_the_files_are_told(tmp_path: Path) -> None:
+    files = section()
+    config = config_of(
+        tmp_path, "master: {host: 0.0.0.0}\nworkers: [{name: far, host: 127.0.0.9}]\n", files
+    )
+    assert check_security(config) == ()
+    document = {**DOCUMENT, "tls": {"cert": "/c.pem", "key": "/k.pem", "ca": "/a.pem"}}
+    where, what = instructions(config, document, tmp_path)
+    for words in ("/c.pem as cert.pem", "/k.pem as key.pem", "/a.pem as ca.pem"):
+        assert words in where
+    for name in ("cert", "key", "ca"):
+        assert f"--set security.tls.{name}={name}.pem" in what
+
+
+def test_files_that_tls_cannot_use_are_named_at_the_start(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "", replace(section(), key="/no/key.pem"))
+    with pytest.raises(ConfigError, match=r"security\.tls\.key /no/key\.pem cannot be read"):
+        check_security(config)
 
 
 class Master:
