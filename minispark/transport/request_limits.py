@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from minispark.transport.router import HttpError
-from minispark.transport.tls import HANDSHAKE_RECORD
 
 REQUEST_S_MAX = 10.0
 """From a request's first byte to its last one, its body apart."""
@@ -55,7 +54,7 @@ class RequestReader(io.RawIOBase):
         self._head_bytes_left += size
 
     def readinto(self, buffer: Any) -> int:
-        """Raises TimeoutError, and HttpError 431 for a head without end, 400 for TLS."""
+        """Raises TimeoutError, and HttpError 431 for a head without end."""
         if self._ahead:
             buffer[0], self._ahead = self._ahead[0], b""
             return 1
@@ -74,8 +73,6 @@ class RequestReader(io.RawIOBase):
         self._head_bytes_left -= count
         if self._deadline is None:
             self._deadline = time.monotonic() + REQUEST_S_MAX
-            if count and buffer[0] == HANDSHAKE_RECORD:
-                raise HttpError(400, "not_tls", "this port speaks no TLS: use http://")
         return count
 
     def has_ended(self) -> bool:

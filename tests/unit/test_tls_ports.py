@@ -51,7 +51,7 @@ class Live:
     """A stream without news that is followed until its peer goes."""
 
     def __init__(self) -> None:
-        self.has_begun = threading.Event()
+        self.looks = 0
         self.has_ended = threading.Event()
 
     def __call__(self, _: Request) -> Response:
@@ -60,9 +60,9 @@ class Live:
     def _pieces(self) -> Iterator[bytes]:
         try:
             yield b"begun"
-            self.has_begun.set()
             while not self.has_ended.wait(0.01):
                 yield b""
+                self.looks += 1
         finally:
             self.has_ended.set()
 
@@ -194,7 +194,7 @@ def test_a_live_stream_ends_when_nobody_follows_it(make_https: Callable[..., Htt
     connection = https.connection()
     connection.request("GET", "/live")
     assert connection.getresponse().read1(100) == b"begun"
-    assert https.live.has_begun.wait(TIMEOUT_S)
+    until(lambda: https.live.looks, "it looked whether somebody follows")
     connection.close()
     assert https.live.has_ended.wait(TIMEOUT_S)
 
@@ -208,9 +208,10 @@ def test_a_live_stream_goes_on_while_the_next_request_waits(
     raw = socket.create_connection((HOST, https.port), timeout=TIMEOUT_S)
     with context.wrap_socket(raw, server_hostname=HOST) as sock:
         sock.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert https.live.has_begun.wait(TIMEOUT_S)
+        until(lambda: https.live.looks, "it looked whether somebody follows")
         sock.sendall(b"GET /ok HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert not https.live.has_ended.wait(0.1)  # ten looks
+        looks = https.live.looks
+        until(lambda: https.live.looks > looks + 2, "it saw that")
         https.live.has_ended.set()
         answer = answer_to(sock)
     assert answer.count(b"HTTP/1.1 200 OK") == 2 and answer.endswith(b'"ok"')
@@ -406,7 +407,10 @@ def fetch(connection: Connection) -> bytes:
     return connection.receive_bulk(answer.bytes, TIMEOUT_S)
 
 
-def test_f50_strangers_at_the_data_port_give_way(data: tuple[str, int]) -> None:
+def test_f50_strangers_at_the_data_port_give_way(
+    data: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minispark.worker.data_server.HANDSHAKE_TIMEOUT_S", 60.0)
     with ExitStack() as stack:
         strangers = [
             stack.enter_context(socket.create_connection(data, timeout=TIMEOUT_S))
@@ -416,7 +420,7 @@ def test_f50_strangers_at_the_data_port_give_way(data: tuple[str, int]) -> None:
             sock.sendall(SILENCES[i % 3])
         connection = Connection.connect(*data, TOKEN, TIMEOUT_S, tls().client)
         assert fetch(connection) == b'{"records":[]}'
-        assert [answer_to(sock) for sock in strangers] == [b""] * 20
+        assert [answer_to(sock) for sock in strangers[:12]] == [b""] * 12  # the oldest first
         connection.close()
 
 
