@@ -40,8 +40,12 @@ VIEWS = ["another name", *(["another mount"] if has_namespaces() else [])]
 
 
 @contextmanager
-def far_worker(cluster: Cluster, view: str, hidden: Path, shown: Path) -> Iterator[None]:
-    """A worker of the cluster, up within the block, which sees `shown` in the place of `hidden`."""
+def far_worker(
+    cluster: Cluster, view: str, hidden: Path, shown: Path, **more: str
+) -> Iterator[None]:
+    """A worker of the cluster, up within the block, which sees `shown` in the place of `hidden`.
+    `more`: of its environment.
+    """
     port = cluster.process("master")["ports"]["socket"]
     words = ["worker", "--master", f"127.0.0.1:{port}", "--name", NAME]
     environment = {
@@ -50,6 +54,7 @@ def far_worker(cluster: Cluster, view: str, hidden: Path, shown: Path) -> Iterat
         "MINISPARK_STATE_DIR": str(cluster.folder / NAME),
         "WORKER_PORT": "0",
         "WORKER_THREADS": "2",
+        **more,
     }
     if view == "another mount":
         program = [sys.executable, str(ROOT / "minispark.py")]

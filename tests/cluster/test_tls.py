@@ -21,6 +21,7 @@ import pytest
 from minispark.client import Client
 from tests import jobs, oracle
 from tests.cluster.harness import PLAIN_ENVIRONMENT, ROOT, Cluster, run_cli, wait_until
+from tests.cluster.other_host import VIEWS, far_worker
 
 NAMES = ("cert", "key", "ca")
 Files = dict[str, str]
@@ -56,12 +57,13 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def secure(files: Files) -> Iterator[Cluster]:
     """One cluster for the tests that break nothing. Blocks and results cross the sockets."""
     cluster = Cluster("workers.short_circuit=false", *settings_of(files))
-    done = cluster.up()
-    assert done.returncode == 0, done.stderr + cluster.logs()
-    yield cluster
-    logs = cluster.logs()
-    print(logs)
-    assert cluster.close() == [], logs
+    try:
+        done = cluster.up()
+        assert done.returncode == 0, done.stderr + cluster.logs()
+        yield cluster
+    finally:
+        print(cluster.logs())
+        assert cluster.close() == []
 
 
 @pytest.fixture
@@ -153,6 +155,17 @@ def test_a_workers_metrics_are_served_over_tls(secure: Cluster, files: Files) ->
         assert url.startswith("https://")
         with urllib.request.urlopen(url, timeout=30, context=context) as answer:
             assert answer.status == 200
+
+
+def test_a_worker_of_another_host_reads_through_the_master_and_its_results_are_fetched(
+    make_cluster: Callable[..., Cluster], files: Files, text: Path, tmp_path: Path
+) -> None:
+    cluster = make_cluster(*settings_of(files), workers=0)
+    with far_worker(cluster, VIEWS[0], text.parent, tmp_path, **variables_of(files)):
+        with cluster.client() as client:
+            info = finished(client, client.submit(jobs.word_count(str(text), 4))["id"])
+            expected = oracle.word_count(oracle.lines_of([text]))
+            assert sorted(client.results(info["id"])) == expected
 
 
 # --- faults --------------------------------------------------------------------------------------

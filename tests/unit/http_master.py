@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import threading
@@ -28,11 +27,14 @@ from minispark.model.job import PlanKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
 from minispark.storage.job_history import JobHistory
+from minispark.transport.http_connection import connection_to
 from minispark.transport.http_server import HttpServer
 from minispark.transport.page_session import PageSessions
 from minispark.transport.router import Router
+from minispark.transport.tls import Tls
 
 TOKEN = "a token for tests"
+NO_TLS = Tls(None, None)
 JOBS = "/api/v1/jobs"
 WORKERS = "/api/v1/workers"
 
@@ -53,8 +55,10 @@ class HttpMaster:
         jobs_kept_max: int = 100,
         http_auth: str = "auto",
         owner_uid: int | None = None,
+        tls: Tls = NO_TLS,
     ) -> None:
         """`owner_uid`: the user whose browser needs no token."""
+        self._tls = tls
         self.inputs = folder / "in"
         self.inputs.mkdir()
         (self.inputs / "a.txt").write_text("a b\n")
@@ -91,7 +95,7 @@ class HttpMaster:
         ActionsApi(str(state_dir)).add_routes(router)
         EventsApi(self._events).add_routes(router)
         self._http = HttpServer(
-            sock, router, token=TOKEN, http_auth=http_auth, sessions=self.sessions
+            sock, router, token=TOKEN, http_auth=http_auth, sessions=self.sessions, tls=tls.server
         )
         self.loop.start([])
         self._http.start()
@@ -115,7 +119,7 @@ class HttpMaster:
             names["Authorization"] = f"Bearer {TOKEN}"
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = connection_to("127.0.0.1", self.port, self._tls.client, 20)
         try:
             connection.request(method, path, body, names)
             response = connection.getresponse()

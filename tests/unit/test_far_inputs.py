@@ -29,6 +29,7 @@ from minispark.storage.readers import Reader
 from minispark.transport.messages import MasterPlace
 from minispark.worker import far_inputs
 from minispark.worker.far_inputs import FarInputs, opener_of
+from tests.certificates import tls
 from tests.unit.http_master import JOBS, TOKEN, HttpMaster, one_reader
 
 THERE, ELSEWHERE = "the master's host", "another host"
@@ -196,6 +197,24 @@ def test_a_file_that_changes_while_it_is_sent_is_not_given_to_its_end(
         far.read(split, 0, 4)
     far.close()
     assert len(opened) == 1
+
+
+def test_over_tls_it_is_read_from_whom_the_worker_believes(tmp_path: Path, not_here: None) -> None:
+    master = HttpMaster(tmp_path, tls=tls())
+    try:
+        (master.inputs / "a.txt").write_text(TEXT)
+        job_id, split = submitted(master, "a.txt")
+        with opener_of(place(master), ELSEWHERE, TOKEN, job_id, tls().client) as opener:
+            assert content(opener, split) == LINES
+        for context, words in (
+            (tls("others").client, r"a\.txt cannot be read .* certificate of .* is not valid here"),
+            (None, r"a\.txt: the master at .* this port speaks TLS only"),
+        ):
+            with opener_of(place(master), ELSEWHERE, TOKEN, job_id, context) as opener:
+                with pytest.raises(TaskError, match=words):
+                    content(opener, split)
+    finally:
+        master.close()
 
 
 # --- what a worker reads -------------------------------------------------------------------------

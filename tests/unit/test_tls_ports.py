@@ -311,7 +311,7 @@ class Port:
 
     def link(self, ca: str | None = "ours") -> MasterLink:
         context = tls(ca).client if ca is not None else None
-        return MasterLink(*self.address, TOKEN, lambda: REGISTER, context)
+        return MasterLink(*self.address, TOKEN, lambda: REGISTER, tls=context)
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in list(self.events) if isinstance(event, kind)]
@@ -379,7 +379,7 @@ def test_a_worker_with_tls_at_a_plain_master_is_told_why() -> None:
     with socket.create_server((HOST, 0)) as listening:
         sessions = Sessions(listening, TOKEN, lambda _: None, lambda _, call: call())
         sessions.start()
-        link = MasterLink(*listening.getsockname(), TOKEN, lambda: REGISTER, tls().client)
+        link = MasterLink(*listening.getsockname(), TOKEN, lambda: REGISTER, tls=tls().client)
         link.follow_clock(0.0)
         with pytest.raises(ProtocolError, match=r"the master at .* does not speak TLS"):
             hear(link, lambda _: False)
