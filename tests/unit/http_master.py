@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -88,7 +89,9 @@ class HttpMaster:
         ClusterApi(board, {}, 2, 0, lambda: False).add_routes(router)
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
-        self.sessions = PageSessions(TOKEN, self.port, owner_uid=owner_uid)
+        self.sessions = PageSessions(
+            TOKEN, self.port, owner_uid=owner_uid, is_secure=tls.server is not None
+        )
         PageApi(
             board, dict, self._events, self.sessions, str(state_dir), is_open=http_auth == "never"
         ).add_routes(router)
@@ -110,6 +113,9 @@ class HttpMaster:
         self.loop.stop(5)
         self.store.close()
 
+    def connection(self) -> http.client.HTTPConnection:
+        return connection_to("127.0.0.1", self.port, self._tls.client, 20)
+
     def call(
         self, method: str, path: str, body: Any = None, token: bool = False, **headers: str
     ) -> tuple[int, Any]:
@@ -119,7 +125,7 @@ class HttpMaster:
             names["Authorization"] = f"Bearer {TOKEN}"
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        connection = connection_to("127.0.0.1", self.port, self._tls.client, 20)
+        connection = self.connection()
         try:
             connection.request(method, path, body, names)
             response = connection.getresponse()

@@ -199,7 +199,18 @@ def test_a_file_that_changes_while_it_is_sent_is_not_given_to_its_end(
     assert len(opened) == 1
 
 
-def test_over_tls_it_is_read_from_whom_the_worker_believes(tmp_path: Path, not_here: None) -> None:
+def test_over_tls_it_is_read_from_whom_the_worker_believes(
+    tmp_path: Path, not_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Split] = []
+
+    class Counting(FarInputs):
+        def _ask(self, split: Split, start: int, end: int) -> bytes:
+            asked.append(split)
+            return super()._ask(split, start, end)
+
+    monkeypatch.setattr(far_inputs, "FarInputs", Counting)
+    monkeypatch.setattr(far_inputs, "PATIENCE_S", 0.3)
     master = HttpMaster(tmp_path, tls=tls())
     try:
         (master.inputs / "a.txt").write_text(TEXT)
@@ -210,9 +221,11 @@ def test_over_tls_it_is_read_from_whom_the_worker_believes(tmp_path: Path, not_h
             (tls("others").client, r"a\.txt cannot be read .* certificate of .* is not valid here"),
             (None, r"a\.txt: the master at .* this port speaks TLS only"),
         ):
+            asked.clear()
             with opener_of(place(master), ELSEWHERE, TOKEN, job_id, context) as opener:
                 with pytest.raises(TaskError, match=words):
                     content(opener, split)
+            assert len(asked) == 1  # to ask again would not help
     finally:
         master.close()
 

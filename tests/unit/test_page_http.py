@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from minispark.model.ids import NIL_ID
 from minispark.transport.page_session import GUARD_HEADER
 from minispark.web.static_files import POLICY
+from tests.certificates import tls
 from tests.unit.http_master import JOBS, TOKEN, HttpMaster, one_reader
 
 SESSION = "/api/v1/session"
@@ -56,7 +58,7 @@ class Browser:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookie is not None:
             sent["Cookie"] = self.cookie
-        connection = http.client.HTTPConnection("127.0.0.1", self.master.port, timeout=20)
+        connection = self.master.connection()
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, sent)
@@ -100,6 +102,20 @@ def test_everybody_gets_the_page_with_its_policy(make_master: Callable[..., Http
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "Set-Cookie" not in headers
+
+
+def test_over_tls_the_clusters_user_needs_no_token_and_the_cookie_goes_nowhere_else(
+    make_master: Callable[..., HttpMaster],
+) -> None:
+    browser = Browser(make_master(owner_uid=OWNER, tls=tls()))
+    status, answer, headers = browser.call("GET", SESSION)
+    assert (status, answer["is_open"]) == (200, True)
+    assert "Secure" in headers["Set-Cookie"].split("; ")
+    assert browser.open()
+    origin = {"Origin": f"https://127.0.0.1:{browser.master.port}", GUARD_HEADER: browser.guard}
+    assert browser.call("DELETE", f"{JOBS}/{NIL_ID}", **origin)[0] == 404
+    origin["Origin"] = origin["Origin"].replace("https", "http")
+    assert browser.call("DELETE", f"{JOBS}/{NIL_ID}", **origin)[0] == 403
 
 
 def test_a_file_that_did_not_change_is_not_sent_again(owned: HttpMaster) -> None:
