@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +34,15 @@ class Awaiting:
         self.config.write_text(CONFIG.format(folder=folder))
         self.worker: subprocess.Popen[bytes] | None = None
 
+    def use_tls(self) -> None:
+        """As `certs` says."""
+        certs = self.folder / "certs"
+        done = run_cli("certs", str(certs), "--host", "127.0.0.1", "--json")
+        assert done.returncode == 0, done.stderr
+        tls = json.dumps(json.loads(done.stdout)["tls"])
+        text = self.config.read_text().replace("0123}", f"0123, tls: {tls}}}")
+        self.config.write_text(text)
+
     def up(self, timeout_s: int) -> subprocess.Popen[str]:
         words = ["up", "-d", "-c", str(self.config), "--timeout", str(timeout_s)]
         return subprocess.Popen(
@@ -39,12 +50,14 @@ class Awaiting:
             stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=PLAIN_ENVIRONMENT,
         )  # fmt: skip
 
-    def run_there(self, command: str) -> None:
+    def run_there(self, what_to_copy: str, command: str) -> None:
         """What somebody does on the other host."""
         there = self.folder / "far"
         there.mkdir(exist_ok=True)
-        token = (self.folder / "master" / "token").read_text()
-        (there / "token").write_text(token)
+        _, _, copied = what_to_copy.partition(": copy ")
+        for copy in copied.partition(" there (mode 600)")[0].split(", "):
+            path, _, name = copy.partition(" as ")
+            shutil.copy(path, there / (name or Path(path).name))
         minispark, *words = shlex.split(command)
         assert minispark == "minispark"
         self.worker = subprocess.Popen(
@@ -66,7 +79,10 @@ def awaiting(tmp_path: Path) -> Iterator[Awaiting]:
     made.close()
 
 
-def test_up_says_what_to_run_there_and_waits_for_it(awaiting: Awaiting) -> None:
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "TLS"])
+def test_up_says_what_to_run_there_and_waits_for_it(awaiting: Awaiting, is_secure: bool) -> None:
+    if is_secure:
+        awaiting.use_tls()
     process = awaiting.up(60)
     assert process.stderr is not None
     told: list[str] = []
@@ -74,7 +90,8 @@ def test_up_says_what_to_run_there_and_waits_for_it(awaiting: Awaiting) -> None:
         told.append(process.stderr.readline())
         assert told[-1], told
     assert any("far is to run on 127.0.0.1" in line for line in told)
-    awaiting.run_there(told[-1])
+    assert any("can be read on the wire" in line for line in told) is not is_secure
+    awaiting.run_there(*told[-2:])
     output, rest = process.communicate(timeout=60)
     assert process.returncode == 0, (told, rest)
     assert "far" not in output  # no process of this host

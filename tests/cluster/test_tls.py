@@ -71,10 +71,12 @@ def run_worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
     """Starts `worker` on a port and in a directory of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(cluster: Cluster, state_dir: Path | None = None, **env: str) -> Any:
+    def start(
+        cluster: Cluster, state_dir: Path | None = None, address: str | None = None, **env: str
+    ) -> Any:
         token_file = str(cluster.state_dir / "token")
         port = cluster.process("master")["ports"]["socket"]
-        words = ["worker", "--master", f"127.0.0.1:{port}", "--name", "lone"]
+        words = ["worker", "--master", address or f"127.0.0.1:{port}", "--name", "lone"]
         words += ["--token-file", token_file, "--set", "workers.base_port=0"]
         words += ["--state-dir", str(state_dir or tmp_path)]
         process = subprocess.Popen(
@@ -267,7 +269,7 @@ def test_a_worker_that_is_wrong_ends_and_says_how(
         assert "lone" not in [worker["name"] for worker in client.workers()]
 
 
-@pytest.mark.parametrize("how", ["variables", "the state directory"])
+@pytest.mark.parametrize("how", ["variables", "an address of https", "the state directory"])
 def test_a_worker_by_hand_comes_in(
     secure: Cluster,
     files: Files,
@@ -276,6 +278,9 @@ def test_a_worker_by_hand_comes_in(
 ) -> None:
     if how == "variables":
         process = run_worker(secure, **variables_of(files))
+    elif how == "an address of https":
+        url = secure.document()["master_url"]
+        process = run_worker(secure, address=url, **variables_of(files))
     else:
         process = run_worker(secure, secure.state_dir)
 
