@@ -138,10 +138,21 @@ class Connection:
         Raises TimeoutError when the peer reads nothing for `stall_s`, EOFError, OSError.
         """
         self.sock.settimeout(stall_s)
-        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-            sent = self.sock.sendfile(file, offset, count) if count else 0
+        if isinstance(self.sock, TlsSocket):
+            sent = self._send_pieces(fd, offset, count)
+        else:
+            with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+                sent = self.sock.sendfile(file, offset, count) if count else 0
         if sent != count:
             raise EOFError(f"the file ended {count - sent} bytes early")
+
+    def _send_pieces(self, fd: int, offset: int, count: int) -> int:
+        """How many bytes there were."""
+        sent = 0
+        while piece := os.pread(fd, min(RECEIVE_BYTES, count - sent), offset + sent):
+            self.sock.sendall(piece)
+            sent += len(piece)
+        return sent
 
     def refuse(self, error: ProtocolError) -> None:
         """Tell the peer why the session ends, as far as it still listens."""

@@ -25,6 +25,8 @@ TLS_FAILED = "tls_failed"
 """Codes of errors of this module."""
 HANDSHAKE_RECORD = 0x16
 """The first byte of whoever begins TLS. Source: RFC 8446, 5.1."""
+RECORD_BYTES = 16 * 1024
+"""The most that is enciphered in one piece. Source: RFC 8446, 5.1."""
 _PLAIN_REASONS = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -173,8 +175,12 @@ class TlsSocket(ssl.SSLSocket):
             raise ConnectionAbortedError(errno.ECONNABORTED, f"TLS: {error.reason}") from error
 
     def send(self, data: Any, flags: int = 0) -> int:
+        """At most RECORD_BYTES: the socket's timeout is for all of a write, and whoever reads
+        slowly, but reads, is not to be given up.
+        """
         try:
-            return super().send(data, flags)
+            with memoryview(data) as view:
+                return super().send(view[:RECORD_BYTES], flags)
         except ssl.SSLWantWriteError as error:
             raise BlockingIOError(errno.EAGAIN, "there is no room") from error
         except ssl.SSLError as error:

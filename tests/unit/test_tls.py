@@ -368,17 +368,20 @@ def test_messages_and_files_pass_a_connection(
     assert isinstance(client.sock, TlsSocket) and client.sock.version() is not None
 
     def send() -> None:
-        server.send(Bulk(2_000_000))
         with path.open("rb") as file:
-            server.send_file(file.fileno(), 1_000_000, 2_000_000, TIMEOUT_S)
+            for offset in (1_000_000, 0, 0):
+                server.send(Bulk(2_000_000))
+                server.send_file(file.fileno(), offset, 2_000_000, TIMEOUT_S)
         server.send(Heartbeat("w", 1))
         server.close()
 
     thread = threading.Thread(target=send)
     thread.start()
     with client.sock:
-        assert client.receive(TIMEOUT_S) == Bulk(2_000_000)
-        assert client.receive_bulk(2_000_000, TIMEOUT_S) == path.read_bytes()[1_000_000:]
+        for offset in (1_000_000, 0, 0):
+            assert client.receive(TIMEOUT_S) == Bulk(2_000_000)
+            data = client.receive_bulk(2_000_000, TIMEOUT_S)
+            assert data == path.read_bytes()[offset : offset + 2_000_000]
         assert client.receive(TIMEOUT_S) == Heartbeat("w", 1)
         with pytest.raises(EOFError):
             client.receive(TIMEOUT_S)
@@ -485,6 +488,25 @@ def test_what_a_server_sends_after_the_handshake_is_an_answer(version: ssl.TLSVe
             tls_module.peek(client)
         server.sendall(b"x")
         assert tls_module.peek(client)
+
+
+def test_f50_who_reads_slowly_is_not_given_up_for_the_length_of_what_it_is_sent() -> None:
+    """A timeout is for one send, which therefore is one record."""
+    client, server = shaken()
+    with client, server:
+        assert server.send(bytes(1_000_000)) == tls_module.RECORD_BYTES
+        server.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            server.sendall(bytes(10_000_000))
+
+
+def test_a_file_that_ended_early_is_no_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(bytes(100))
+    client, server = shaken()
+    with client, server, path.open("rb") as file:
+        with pytest.raises(EOFError, match="50 bytes early"):
+            Connection(server).send_file(file.fileno(), 50, 100, TIMEOUT_S)
 
 
 def test_a_socket_that_somebody_shut_never_goes_on_in_plain_text() -> None:
