@@ -439,8 +439,9 @@ def test_a_fetcher_that_had_to_make_room_sees_an_end(data: tuple[str, int]) -> N
 
 
 def test_the_master_fetches_results_over_tls(data: tuple[str, int]) -> None:
-    row: Any = SimpleNamespace(host=data[0], port=data[1], worker_name="w")
-    results = Results(None, "/nowhere", "elsewhere", TOKEN, tls().client)  # type: ignore[arg-type]
+    row: Any = SimpleNamespace(worker_id="w", worker_name="w")
+    history: Any = SimpleNamespace(address=lambda _: data)
+    results = Results(history, "/nowhere", "elsewhere", TOKEN, tls().client)
     assert b"".join(results._fetch(row, "part.json")) == b'{"records":[]}'
 
 
