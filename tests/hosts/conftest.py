@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from tests.hosts.network import Addresses, Host, Network, why_not
 
 CONFIG = """
 master: {{host: {master}, http_port: 0, socket_port: 0}}
-security: {{token: a-token-for-three-hosts-0123456789}}
+security: {{token: a-token-for-three-hosts-0123456789{tls}}}
 scheduler: {{heartbeat_interval_s: 0.3, heartbeat_timeout_s: 1.5}}
 restart: {{policy: never}}
 workers:
@@ -49,10 +50,11 @@ class ThreeHosts:
         assert isinstance(self._hosts, Network)
         return self._hosts
 
-    def up(self, extra: str = "") -> None:
-        """Start it as `up` says how. `extra`: more of the configuration."""
+    def up(self, is_secure: bool = False) -> None:
+        """Start it as `up` says how. `is_secure`: with TLS, by certificates of its own."""
         addresses = {"master": self.master.address, "second": self.second.address}
-        config = CONFIG.format(third=self.third.address, **addresses) + extra
+        tls = f", tls: {self._make_certificates()}" if is_secure else ""
+        config = CONFIG.format(third=self.third.address, tls=tls, **addresses)
         (self.master.folder / "three.yaml").write_text(config)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         words = ("up", "-d", "-c", "three.yaml", "--timeout", "60")
@@ -63,6 +65,16 @@ class ThreeHosts:
             _, errors = process.communicate(timeout=90)
             assert process.returncode == 0, errors
         self._is_up = True
+
+    def _make_certificates(self) -> str:
+        """As somebody makes and copies them who has three hosts; what the configuration says."""
+        names = [f"--host={host.address}" for host in self._hosts.hosts]
+        made = json.loads(self.cli("certs", "keys", *names, "--json"))["tls"]
+        files = {name: Path(self.master.folder, path) for name, path in made.items()}
+        for host in (self.second, self.third):
+            for name, path in files.items():
+                shutil.copy(path, host.folder / f"{name}.pem")
+        return json.dumps({name: str(path) for name, path in files.items()})
 
     def _told(self, process: subprocess.Popen[str], host: Host) -> str:
         """The command that is to be run there."""

@@ -77,6 +77,11 @@ def test_word_count_and_join(three_hosts: ThreeHosts) -> None:
     check_both_jobs(three_hosts)
 
 
+def test_word_count_and_join_over_tls(three_hosts: ThreeHosts) -> None:
+    three_hosts.up(is_secure=True)
+    check_both_jobs(three_hosts)
+
+
 def test_word_count_and_join_on_three_addresses(three_addresses: ThreeHosts) -> None:
     three_addresses.up()
     check_both_jobs(three_addresses)
