@@ -45,6 +45,9 @@ def build_router() -> Router:
     def stream(_: Request) -> Response:
         return Response(200, stream=iter([b"one", b"", b"two"]))
 
+    def news(_: Request) -> Response:
+        return Response(200, stream=iter([b"", b"news"]), is_live=True)
+
     def fail(_: Request) -> Response:
         raise KeyError("a bug")
 
@@ -52,6 +55,7 @@ def build_router() -> Router:
         raise InvalidRequest("the link \udcff leads out", "dag.nodes[0].path")
 
     router.add("GET", "/stream", stream, summary="stream")
+    router.add("GET", "/news", news, summary="a live stream")
     router.add("GET", "/bug", fail, summary="bug")
     router.add("GET", "/refuse", refuse, summary="refuses what is no UTF-8")
     router.add("GET", "/take", lambda _: text_response("it"), has_effects=True, summary="takes")
@@ -130,6 +134,11 @@ def test_f51_a_method_that_a_path_does_not_take_is_answered_with_those_it_does(
     answer = raw(server, head.encode())
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"\r\nAllow: POST\r\n" in answer
+
+
+def test_a_live_stream_goes_on_after_a_quiet_while(server: Any) -> None:
+    status, body, _ = call(server, "GET", "/news")
+    assert (status, body) == (200, b"news")
 
 
 def test_a_stream_is_chunked(server: Any) -> None:
