@@ -67,8 +67,8 @@ test-%: ## test-cache, test-metrics, ...: scripts/test_cache.sh, scripts/test_me
 benchmark: ## 1,000,000 lines on two workers, into results/
 	scripts/benchmark_1m.sh
 
-metrics: metrics-system metrics-jobs metrics-failures metrics-scheduler ## of the master
-metrics-system metrics-jobs metrics-failures metrics-scheduler: ## one of these
+metrics: metrics-system metrics-jobs metrics-failures metrics-scheduler ## all of the master's
+metrics-system metrics-jobs metrics-failures metrics-scheduler: ## its table of that name
 	$(MINISPARK) metrics $(@:metrics-%=%)
 metrics-job metrics-stages: ## of a job (ID=last)
 	$(MINISPARK) metrics $(@:metrics-%=%) $(ID)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from minispark.errors import ConfigError
-from minispark.model.settings import Config, WorkerSpec, WorkersSection
+from minispark.model.settings import Config, WorkerSpec, WorkersSection, port_of
 
 WORKERS_MAX = 1000
 
@@ -230,18 +230,27 @@ def _set(config: Config, key: str, text: str, where: str) -> Config:
     if name not in known:
         raise ConfigError(f"{where}: unknown key {key}{_near(key, _all_keys())}")
     value = _value(key, known[name], _from_text(text, known[name]), where)
-    changed, names = value, key.split(".")
-    for part, holder in zip(reversed(names), reversed(targets), strict=True):
+    changed = value
+    for part, holder in zip(reversed(key.split(".")), reversed(targets), strict=True):
         changed = replace(holder, **{part: changed})
     config = changed
-    if section == "workers" and name in ("count", "base_port"):
+    if section != "workers" or config.worker_list is None:
+        return config
+    if name == "count":
         return replace(config, worker_list=None)
-    if section == "workers" and config.worker_list is not None:
-        names = [f.name for f in fields(WorkerSpec)]
-        if name in names:
-            specs = tuple(replace(spec, **{name: value}) for spec in config.worker_list)
-            return replace(config, worker_list=specs)
+    if name == "base_port":
+        return replace(config, worker_list=_ports_from(value, config.worker_list))
+    if name in {f.name for f in fields(WorkerSpec)}:
+        specs = tuple(replace(spec, **{name: value}) for spec in config.worker_list)
+        return replace(config, worker_list=specs)
     return config
+
+
+def _ports_from(base: int, specs: tuple[WorkerSpec, ...]) -> tuple[WorkerSpec, ...]:
+    """The same workers with ports counted from there; those of other hosts keep theirs."""
+    own = (spec for spec in specs if spec.host is None)
+    ports = {spec.name: port_of(base, index) for index, spec in enumerate(own)}
+    return tuple(replace(spec, port=ports.get(spec.name, spec.port)) for spec in specs)
 
 
 def _leaves(section: Any) -> list[tuple[Any, Any]]:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 def _text(client: Client, what: str, document: Any) -> str:
     match what:
         case "jobs":
-            return jobs_text(document)
+            return jobs_text(document, {job["id"]: job["state"] for job in client.jobs()})
         case "stages":
             return stages_text(document)
     workers = {worker["id"]: worker["name"] for worker in client.workers()}

@@ -37,14 +37,16 @@ def figures_text(document: Document, workers: Names, jobs: Names) -> str:
     return "\n\n".join(parts)
 
 
-def jobs_text(jobs: Sequence[Document]) -> str:
-    """Of JobMetrics, a row a job; `metrics job` shows all figures of one."""
-    headers = ("job", "name", "status", "time", "tasks", "failed", "records", "records/s")
+def jobs_text(jobs: Sequence[Document], states: Mapping[str, str]) -> str:
+    """Of JobMetrics, a row a job; `metrics job` shows all figures of one. `states`: by id, as
+    `jobs` names them; the documented status takes a cancelled job for a failed one.
+    """
+    headers = ("job", "name", "state", "time", "tasks", "failed", "records", "records/s")
     rows = [
         (
             job["job_id"][:8],
             _short(job["name"]),
-            job["status"],
+            states.get(job["job_id"], job["status"]),
             "-" if job["duration_ms"] is None else f"{job['duration_ms'] / 1000:.2f} s",
             f"{job['completed_tasks']}/{job['total_tasks']}",
             job["failed_tasks"],

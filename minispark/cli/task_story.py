@@ -59,7 +59,8 @@ def tell(
     known = {attempt["attempt"]: attempt for attempt in attempts}
     teller = _Teller(job, known, limits)
     happenings = [
-        Happening(event, event["at"] - job.submitted_at, teller.why(event)) for event in events
+        Happening(event, _at(event, known) - job.submitted_at, teller.why(event))
+        for event in events
     ]
     state = _state(job, task, list(known.values()))
     return TaskStory(
@@ -228,6 +229,13 @@ def counted_records(count: int) -> str:
 def first_line(text: str) -> str:
     line = text.partition("\n")[0]
     return line if len(line) <= LINE_CHARS_MAX else f"{line[: LINE_CHARS_MAX - 1]}…"
+
+
+def _at(event: Document, attempts: Mapping[int, Document]) -> float:
+    """When it happened; an attempt began when its executor says, not when the master heard."""
+    begun = attempts.get(event["attempt"], {}).get("started_at")
+    at = event["at"] if begun is None or event["kind"] != "attempt RUNNING" else begun
+    return float(at)
 
 
 def _where(attempt: Document) -> str:

@@ -21,6 +21,11 @@ class MasterSection:
     socket_port: int = 7077
 
 
+def port_of(base: int, index: int) -> int:
+    """Of the worker of that index; 0 is any."""
+    return base + 10 * index if base else 0
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """One worker of a list; what it leaves out comes from `WorkersSection`'s defaults."""
@@ -171,7 +176,7 @@ class Config:
         return tuple(
             WorkerSpec(
                 name=f"worker-{i + 1}",
-                port=section.base_port + 10 * i if section.base_port else 0,
+                port=port_of(section.base_port, i),
                 threads=section.threads,
                 cache_max_mb=section.cache_max_mb,
                 fail_probability=section.fail_probability,

@@ -55,6 +55,20 @@ def test_a_list_of_workers(tmp_path: Path) -> None:
     assert [(s.name, s.port, s.threads) for s in specs] == [("big", 9000, 4), ("small", 9500, 2)]
 
 
+@pytest.mark.parametrize(("base", "ports"), [(9100, [9100, 9400, 9110]), (0, [0, 9400, 0])])
+def test_another_base_port_keeps_a_list_of_workers(
+    tmp_path: Path, base: int, ports: list[int]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "workers:\n  - {name: big, port: 9500}\n  - {name: far, host: 10.0.0.2, port: 9400}\n"
+        "  - {name: small}\n"
+    )
+    specs = load(str(path), {}, [f"workers.base_port={base}"]).config.worker_specs()
+    assert [spec.name for spec in specs] == ["big", "far", "small"]
+    assert [spec.port for spec in specs] == ports
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

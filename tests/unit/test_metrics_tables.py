@@ -70,8 +70,10 @@ def test_many_and_long_figures_of_jobs_and_stages_fit() -> None:
         "tasks_skipped": 0,
         "records_processed": 123_456_789,
     }
-    assert_fits(jobs_text([job]))
-    assert "1234.57 s" in jobs_text([job]) and "9999/10000" in jobs_text([job])
+    text = jobs_text([job], {JOB_ID: "CANCELLED"})
+    assert_fits(text)
+    assert {"1234.57", "9999/10000", "CANCELLED"} <= set(words(text)[-1])
+    assert "Completed" in words(jobs_text([job], {}))[-1]
     assert_fits(stages_text([stage]))
     assert "1234 s" in stages_text([stage])
     begun = {**stage, "end_time": None}

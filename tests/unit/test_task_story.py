@@ -52,10 +52,13 @@ def whys(story: TaskStory) -> list[str]:
 
 def test_a_task_that_failed_once_says_whose_fault_and_what_is_left() -> None:
     story = told(
-        [attempt(0, "FAILED", error=ERROR, cause="task"), attempt(1, "SUCCEEDED")],
+        [
+            attempt(0, "FAILED", error=ERROR, cause="task", started_at=101.375),
+            attempt(1, "SUCCEEDED"),
+        ],
         [
             event("ASSIGNED", 0, 101.0),
-            event("RUNNING", 0, 101.3),
+            event("RUNNING", 0, 101.1),
             event("FAILED", 0, 102.0, ERROR),
             event("ASSIGNED", 1, 102.1),
             event("SUCCEEDED", 1, 103.0),
@@ -64,7 +67,7 @@ def test_a_task_that_failed_once_says_whose_fault_and_what_is_left() -> None:
     )
     assert whys(story) == [
         "+1.0 the first attempt",
-        "+1.3 slot 1 took it up, after 250.0 ms in the queue",
+        "+1.4 slot 1 took it up, after 375.0 ms in the queue",
         "+2.0 the task's own fault: mine.py, line 3, in f: ValueError: no; retry 1 of 3 follows, "
         "after 0.05 s",
         "+2.1 again, after attempt 0 failed on worker-0",
