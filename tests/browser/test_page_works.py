@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from minispark.cli.job_output import top
 from tests.browser.gallery import Gallery, all_up, slow_job, word_count
-from tests.browser.pages import WAIT_MS, Visitor
+from tests.browser.pages import WAIT_MS, Visitor, go
 from tests.cluster.harness import Cluster, wait_until
 
 expect.set_options(timeout=WAIT_MS)
@@ -129,6 +129,36 @@ def test_a_job_is_cancelled(gallery: Gallery, visitor: Visitor) -> None:
     page = visitor.visit(gallery.cluster, f"jobs/{job_id}")
     page.get_by_role("button", name="Cancel the job too long").click()
     expect(page.locator(".job-head .badge")).to_have_text("cancelled")
+
+
+def test_operators_of_a_running_job_say_when_their_figures_come(
+    gallery: Gallery, visitor: Visitor
+) -> None:
+    with gallery.cluster.client() as client:
+        job_id = client.submit(slow_job(gallery.path, "figures later", 2, 5.0))["id"]
+    page = visitor.visit(gallery.cluster, f"jobs/{job_id}")
+    hint = page.locator("[data-key=operators] .hint")
+    expect(hint).to_have_text("A stage's figures come when all its tasks are done.")
+    page.get_by_role("button", name="Cancel the job figures later").click()
+    expect(page.locator(".job-head .badge")).to_have_text("cancelled")
+    expect(hint).to_have_count(0)
+
+
+def test_a_stage_that_failed_took_no_longer_than_its_attempts(
+    gallery: Gallery, visitor: Visitor
+) -> None:
+    """Its own document has whole seconds, which may lie before the job."""
+    page = visitor.visit(gallery.cluster)
+
+    def earlier(route: Route) -> None:
+        response = route.fetch()
+        stages = [{**one, "start_time": one["start_time"] and 1} for one in response.json()]
+        route.fulfill(response=response, json=stages)
+
+    page.route("**/stages", earlier)
+    go(page, gallery.cluster, f"jobs/{gallery.jobs['failed']}")
+    took = page.locator("[data-key=stages] tbody tr").first.locator("td").last
+    expect(took).to_have_text(re.compile(r"^[\d.]+ m?s$"))
 
 
 def test_an_attempt_tells_about_itself(gallery: Gallery, visitor: Visitor) -> None:

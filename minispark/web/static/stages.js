@@ -6,8 +6,8 @@ import { bytes, count, duration, NONE } from "./format.js";
 import { badge, progress, table } from "./parts.js";
 import { t } from "./words.js";
 
-/** `until`: when the job ended, or now; `jobState`: what became of it. */
-export function stageTable(stages, profile, jobState, until) {
+/** `until`: when the job ended, or now; `jobState`: what became of it; `attempts`: as far as they are known. */
+export function stageTable(stages, profile, jobState, until, attempts) {
   const columns = [
     { title: "#", kind: "number" }, { title: t("stage") }, { title: t("job.state") }, { title: t("job.done") },
     { title: t("job.tasks"), kind: "number" }, { title: t("failed"), kind: "number" },
@@ -15,7 +15,7 @@ export function stageTable(stages, profile, jobState, until) {
     { title: t("written"), kind: "number" }, { title: t("spilled"), kind: "number" },
     { title: t("job.time"), kind: "number" },
   ];
-  return table(t("stages"), columns, stages.map((stage, index) => stageRow(stage, index, profile?.stages[index], jobState, until)));
+  return table(t("stages"), columns, stages.map((stage, index) => stageRow(stage, index, profile?.stages[index], jobState, until, firstBegin(stage, attempts))));
 }
 
 /** Of a stage whose job is over, nothing runs any more; a skipped one is read from the cache. */
@@ -27,10 +27,16 @@ export function stageState(stage, jobState) {
   return stage.tasks_running || stage.tasks_completed ? "RUNNING" : "PENDING";
 }
 
-function stageRow(stage, index, measured, jobState, until) {
+/** When the first of its attempts began; the stage itself says that in whole seconds only. */
+function firstBegin(stage, attempts) {
+  const begun = attempts.filter((one) => one.node_id === stage.node_id && one.started_at !== null);
+  return begun.length ? begun.reduce((first, one) => Math.min(first, one.started_at), Infinity) : null;
+}
+
+function stageRow(stage, index, measured, jobState, until, begin) {
   const state = stageState(stage, jobState);
   const figures = measured?.figures ?? null;
-  const from = figures?.first_started_at ?? stage.start_time;
+  const from = figures?.first_started_at ?? begin ?? stage.start_time;
   const to = figures?.completed_at ?? stage.end_time ?? until;
   return h("tr", { "data-key": index },
     h("td", { class: "number" }, index),
@@ -46,7 +52,7 @@ function stageRow(stage, index, measured, jobState, until) {
     h("td", { class: "number" }, from ? duration(Math.max(0, to - from)) : NONE));
 }
 
-export function operatorTable(profile) {
+export function operatorTable(profile, isOpen) {
   const rows = profile.stages.flatMap((stage) =>
     stage.operators.map((line, index) => h("tr", { "data-key": `${stage.index}/${index}` },
       h("td", { class: "number" }, index === 0 ? stage.index : ""),
@@ -59,5 +65,6 @@ export function operatorTable(profile) {
     { title: "#", kind: "number" }, { title: t("operator") }, { title: t("records"), kind: "number" },
     { title: t("bytes"), kind: "number" }, { title: t("spilled"), kind: "number" }, { title: t("operator.time"), kind: "number" },
   ];
-  return table(t("operators"), columns, rows);
+  const isPartial = isOpen && profile.stages.some((stage) => stage.figures === null);
+  return [table(t("operators"), columns, rows), isPartial ? h("p", { class: "hint" }, t("operators.later")) : null];
 }

@@ -28,8 +28,8 @@ export function jobView(store) {
         : empty(t("timeline.none"), info.note)),
     attempts.some(isFailed) ? panel(t("errors"), { "data-key": "errors" }, errorList(attempts)) : null,
     panel(t("stages"), { "data-key": "stages" },
-      stages.length ? stageTable(stages, profile, info.state, profile?.ended_at ?? now) : empty(t("stages.none"), info.note)),
-    profile ? panel(t("operators"), { "data-key": "operators" }, operatorTable(profile)) : null,
+      stages.length ? stageTable(stages, profile, info.state, profile?.ended_at ?? now, attempts) : empty(t("stages.none"), info.note)),
+    profile ? panel(t("operators"), { "data-key": "operators" }, operatorTable(profile, isOpen(info))) : null,
     panel(t("result"), { "data-key": "result", tools: info.state === "SUCCEEDED" ? resultTools(job) : null }, result(job)),
   ];
 }
@@ -44,7 +44,6 @@ function missing(error, id) {
 }
 
 function heading(info, { summary }, now) {
-  const isOpen = info.state === "PENDING" || info.state === "RUNNING";
   const began = summary?.started_at ?? null;
   const took = info.duration_ms !== null ? info.duration_ms / 1000 : began === null ? null : now - began;
   const facts = [
@@ -59,13 +58,17 @@ function heading(info, { summary }, now) {
     h("div", { class: "line" },
       h("h1", {}, own(info.request.name, { title: info.request.name })),
       h("div", { class: "actions" }, badge(info.state),
-        isOpen ? button(t("action.cancel"), "cancel", { class: "danger", "data-id": info.id, "aria-label": t("action.cancel.label", { name: info.request.name }) }) : null)),
+        isOpen(info) ? button(t("action.cancel"), "cancel", { class: "danger", "data-id": info.id, "aria-label": t("action.cancel.label", { name: info.request.name }) }) : null)),
     h("div", { class: "line big" },
       progress(info.progress, t("job.progress", { name: info.request.name }), info.state),
       h("strong", {}, percent(info.progress))),
-    info.note && isOpen ? h("p", { class: "hint" }, own(info.note)) : null,
+    info.note && isOpen(info) ? h("p", { class: "hint" }, own(info.note)) : null,
     info.warnings.length ? h("ul", { class: "warnings" }, info.warnings.map((text) => h("li", {}, own(text)))) : null,
     h("dl", { class: "facts wide" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+}
+
+function isOpen(info) {
+  return info.state === "PENDING" || info.state === "RUNNING";
 }
 
 function total({ pending, running, completed, failed }) {

@@ -118,6 +118,7 @@ export const EN = {
   stages: "Stages",
   "stages.none": "The job has no plan yet",
   operators: "Operators",
+  "operators.later": "A stage's figures come when all its tasks are done.",
   operator: "Operator",
   "operator.time": "Time in all tasks",
   partition: "Partition",

@@ -118,6 +118,7 @@ export const ES = {
   stages: "Etapas",
   "stages.none": "El trabajo todavía no tiene plan",
   operators: "Operadores",
+  "operators.later": "Las cifras de una etapa llegan cuando terminan todas sus tareas.",
   operator: "Operador",
   "operator.time": "Tiempo en todas las tareas",
   partition: "Partición",
