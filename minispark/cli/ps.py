@@ -12,7 +12,7 @@ from minispark.cli.render import age, print_json, table
 
 EXAMPLES = """\
 examples:
-  minispark ps                        name, pid, state, memory, ports
+  minispark ps                        each without its executors; cpu since its start
   minispark ps --json                 with the pids of executors
 """
 SEE_ALSO = ("status", "logs", "restart")
