@@ -48,7 +48,7 @@ def _print(document: dict[str, Any], args: argparse.Namespace) -> None:
             f"{process['rss_bytes'] / 1e6:.0f} MB",
             process["restarts"],
             " ".join(f"{name}:{port}" for name, port in process["ports"].items()),
-            process.get("reason") or "",
+            process.get("reason") or ("paused" if process["is_paused"] else ""),
         )
         for process in document["processes"]
     ]
@@ -69,10 +69,16 @@ def with_figures(folder: Path) -> dict[str, Any]:
 def _figures(entry: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
-    from minispark.supervisor.named_processes import SERVERS
+    from minispark.supervisor.named_processes import SERVERS, is_paused
     from minispark.supervisor.process_identity import ProcessIdentity
 
-    figures: dict[str, Any] = {"rss_bytes": 0, "cpu_percent": 0.0, "uptime_s": 0.0, "executors": []}
+    figures: dict[str, Any] = {
+        "rss_bytes": 0,
+        "cpu_percent": 0.0,
+        "uptime_s": 0.0,
+        "executors": [],
+        "is_paused": is_paused(entry),
+    }
     identity = ProcessIdentity.in_entry(entry)
     if identity is None or not identity.is_alive:
         return figures

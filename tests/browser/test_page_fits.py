@@ -62,6 +62,24 @@ def test_nothing_of_the_jobs_lies_beside_the_screen(
     assert not is_cut(page.locator("form .field > :last-child").first)
 
 
+def pause_all(document: dict[str, Any]) -> None:
+    for worker in document["workers"]:
+        worker["process"]["is_paused"] = True
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_buttons_of_a_paused_worker_stay_on_its_card(
+    gallery: Gallery, visitor: Visitor, size: tuple[int, int]
+) -> None:
+    page = visitor.visit(gallery.cluster, language="es-CO", size=size)
+    change_overview(page, pause_all)
+    go(page, gallery.cluster, "")
+    page.reload()
+    card = page.locator("article.worker").first
+    expect(card.get_by_role("button", name="Dejar seguir a worker-1")).to_be_visible()
+    assert not is_cut(card)
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_operators_of_a_branched_job_are_named_in_full(
     gallery: Gallery, visitor: Visitor, size: tuple[int, int]

@@ -180,6 +180,7 @@ def test_events_pass_filters(gallery: Gallery, visitor: Visitor) -> None:
     page.get_by_label("Outcome").select_option("bad")
     page.get_by_label("About").select_option("job")
     expect(page.locator("main .event.good")).to_have_count(0)
+    expect(page.locator("main .event.quiet")).to_have_count(0)
     expect(page.get_by_text("Job failed").first).to_be_visible()
     page.get_by_label("Text").fill("no event says this")
     expect(page.get_by_text("No event passes these filters")).to_be_visible()

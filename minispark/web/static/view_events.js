@@ -26,7 +26,7 @@ export function eventsView(store) {
 function isWanted(event, { kind, outcome, worker, job, text }) {
   const [noun, state] = event.kind.split(" ");
   if (kind && noun !== kind) return false;
-  if (outcome === "bad" && !["FAILED", "LOST", "DOWN", "CANCELLED"].includes(state)) return false;
+  if (outcome === "bad" && !["FAILED", "LOST", "DOWN"].includes(state)) return false;
   if (worker && event.worker !== worker) return false;
   if (job && event.job_id !== job) return false;
   return !text || textOf(event).toLowerCase().includes(text.toLowerCase());
