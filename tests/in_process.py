@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
 from minispark.storage.inputs import resolve_inputs
 from minispark.storage.task_files import attempt_dir
+from minispark.tasks.user_modules import UserModules
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
@@ -72,15 +75,9 @@ def run_plan(
                 total_partitions=stage.partitions,
                 splits=stage.splits[p] if stage.splits else (),
             )
-            outcome = run_order(
-                order,
-                stage.program,
-                TaskInputs(parents, (), tuple),
-                context,
-                UserFunctions(),
-                [],
-                channel or CacheChannel(None),
-            )
+            inputs, cache = TaskInputs(parents, (), tuple), channel or CacheChannel(None)
+            with loaded(stage.program.modules) as functions:
+                outcome = run_order(order, stage.program, inputs, context, functions, [], cache)
             for count in outcome.operators:
                 counts[count.node_id] = counts.get(count.node_id, 0) + count.records
             if isinstance(stage.program.sink, PartitionFile):
@@ -92,3 +89,14 @@ def run_plan(
                 outputs.append(OutputLocation(*place))
         ran.counts.append(counts)
     return ran
+
+
+@contextmanager
+def loaded(modules: tuple[tuple[str, str], ...]) -> Iterator[UserFunctions]:
+    """The functions of the user's; within the block their modules can be imported."""
+    theirs = UserModules(modules)
+    theirs.load()
+    try:
+        yield theirs.functions()
+    finally:
+        theirs.unload()

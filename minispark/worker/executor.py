@@ -10,17 +10,18 @@ import resource
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 
 from minispark.compute.user_functions import UserFunctions
-from minispark.errors import CacheMissed, FetchError, MiniSparkError
+from minispark.errors import CacheMissed, FetchError
 from minispark.model.figures import Span
 from minispark.model.plan import MadeOutput, OutputLocation, StageProgram, TaskOrder
 from minispark.storage.input_source import Opener
+from minispark.tasks.failures import failure_of
+from minispark.tasks.user_modules import UserModules
 from minispark.transport import messages as msg
 from minispark.transport.connection import Connection
 from minispark.transport.messages import (
@@ -39,7 +40,6 @@ from minispark.worker.raw_prints import RawPrints
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
 from minispark.worker.task_log import TaskLogs
-from minispark.worker.user_modules import UserModules
 
 RETIRE_BYTES = 32 << 20
 """An executor that grew by so much ends after its task: the system takes its memory back at once,
@@ -81,11 +81,8 @@ def serve_orders(
         program = message.program if message.program is not None else program
         assert program is not None, "the first order comes with its program"
         assert master is not None, "nobody says where inputs are"
-        if program.modules != modules.modules:
-            modules.unload()
-            modules = UserModules(program.modules)
-            modules.load()
-        functions = UserFunctions(modules.find, dict(modules.modules))
+        modules = modules.instead(program.modules)
+        functions = modules.functions()
         held: list[object] = []
         begun = time.monotonic()
         raw_prints.begin(message.order, bool(program.modules))
@@ -158,11 +155,5 @@ def _run(
         return FetchFailed(attempt_id, error.attempt_ids, str(error)[:ERROR_CHARS_MAX])
     except CacheMissed:
         return msg.CacheMissed(attempt_id)
-    except MiniSparkError as error:
-        return Failed(attempt_id, "error", str(error)[:ERROR_CHARS_MAX])
-    except OSError as error:
-        return Failed(attempt_id, "error", f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX])
-    except MemoryError:
-        return Failed(attempt_id, "error", "the executor ran out of memory")
-    except Exception:
-        return Failed(attempt_id, "internal", traceback.format_exc()[-ERROR_CHARS_MAX:])
+    except Exception as error:
+        return Failed(attempt_id, *failure_of(error, ERROR_CHARS_MAX))

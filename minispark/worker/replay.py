@@ -32,11 +32,11 @@ from minispark.model.plan import (
 from minispark.scheduling.reads import reads_of
 from minispark.storage.part_folders import make_staging
 from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, locate_block, range_reader
+from minispark.tasks.user_modules import UserModules
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.raw_prints import descriptors
 from minispark.worker.task import TaskContext, run_order
 from minispark.worker.task_inputs import TaskInputs
-from minispark.worker.user_modules import UserModules
 
 PIECE_BYTES = 1 << 16
 _HOST = "replay"

@@ -1,4 +1,4 @@
-"""Runs one task: its source, its steps, its sink. What an executor does with an order.
+"""Runs one task for a worker: what an executor does with an order.
 
 Everything it writes lies in `attempts/<attempt id>/`. Must not know agents, sockets of the master,
 or whether its attempt will be accepted.
@@ -6,25 +6,18 @@ or whether its attempt will be accepted.
 
 from __future__ import annotations
 
-import gc
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
-from minispark.compute import documented, parts
-from minispark.compute.batch import Batch, TextChunk, record_count, records
-from minispark.compute.blocks import TargetsOf
-from minispark.compute.join import join
+from minispark.compute.batch import Batch, record_count
 from minispark.compute.map_output import MapOutput
-from minispark.compute.partition import documented_partitions, range_bounds, range_partitions
-from minispark.compute.pipeline import Pipeline
-from minispark.compute.reducers import Column
+from minispark.compute.partition import documented_partitions
 from minispark.compute.spill import Memory
 from minispark.compute.user_functions import UserFunctions
 from minispark.metrics.phases import PhaseClock
@@ -33,8 +26,6 @@ from minispark.model.file_names import part_file, partition_file, shuffle_file
 from minispark.model.plan import (
     DocumentedShuffle,
     FetchShuffle,
-    Join,
-    OperatorCount,
     OutputLocation,
     PartitionFile,
     ReadDocumentedShuffle,
@@ -48,19 +39,15 @@ from minispark.model.plan import (
     StageProgram,
     TaskOrder,
     TaskOutcome,
-    UnionAll,
 )
-from minispark.model.steps import Aggregate, Cache, Step
+from minispark.model.steps import Cache
 from minispark.storage.input_source import Opener, open_here
 from minispark.storage.part_folders import attempt_part
+from minispark.storage.partition_files import write_partition, write_partition_and_part
 from minispark.storage.readers import Reader
 from minispark.storage.spill_file import SpillFile
-from minispark.storage.task_files import (
-    SHUFFLE_FILE,
-    attempt_dir,
-    write_documented_file,
-    write_shuffle_file,
-)
+from minispark.storage.task_files import SHUFFLE_FILE, attempt_dir, write_shuffle_file
+from minispark.tasks.stage_task import HELD_BYTES_PER_MB, StageTask, no_collection
 from minispark.worker.cache_channel import CacheChannel
 from minispark.worker.fetch import Fetcher
 from minispark.worker.task_cache import TaskCache
@@ -86,10 +73,6 @@ class TaskContext:
     """For connections to other workers, where the cluster uses it."""
 
 
-HELD_BYTES_PER_MB = 1 << 19
-"""Half of a task's budget may be counted: the rest is for what is on its way."""
-
-
 def run_order(
     order: TaskOrder,
     program: StageProgram,
@@ -106,22 +89,18 @@ def run_order(
 
     Raises TaskError, FetchError, CacheMissed, OSError.
     """
-    was_collecting = gc.isenabled()
-    gc.disable()  # a task makes millions of objects and no cycles
-    try:
-        cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
-        with Fetcher(context.host_id, context.token, context.short_circuit, context.tls) as fetcher:
-            task = _Task(
-                order, program, inputs, context, functions, fetcher, held, cache, Reader(open_input)
-            )
-            with closing(task.spill):
-                return task.run()
-    finally:
-        if was_collecting:
-            gc.enable()
+    cache = TaskCache(channel, context.state_dir, context.cache_bytes_max)
+    fetcher = Fetcher(context.host_id, context.token, context.short_circuit, context.tls)
+    with no_collection(), fetcher:
+        reader = Reader(open_input)
+        task = _Task(order, program, inputs, context, functions, fetcher, held, cache, reader)
+        with closing(task.spill):
+            return task.run()
 
 
 class _Task:
+    """Reads its inputs from where other tasks left them, and leaves what it made for others."""
+
     def __init__(
         self,
         order: TaskOrder,
@@ -135,35 +114,35 @@ class _Task:
         reader: Reader,
     ) -> None:
         self._order = order
-        self._program = program
+        self._sink = program.sink
         self._inputs = inputs
-        self._functions = functions
         self._fetcher = fetcher
-        self._held = held
         self._cache = cache
         self._reader = reader
         self._clock = PhaseClock(time.perf_counter)
         self._bytes_read = 0
-        self._pipelines: list[Pipeline] = []
-        self._counts: dict[str, int] = {}
-        """Records by the node of a join, or of what was in the cache."""
-        self._partition = order.partition
-        """Which partition of its inputs it reads."""
         self._state_dir = context.state_dir
         self._address = context.address
         self.spill = SpillFile(context.state_dir)
         self._memory = Memory(context.task_max_mb * HELD_BYTES_PER_MB, self.spill)
-        self._records = 0
         self._files: list[tuple[str, str]] = []
+        self._stage_task = StageTask(
+            program,
+            order.partition,
+            self._read,
+            functions,
+            self._memory,
+            self._clock,
+            held,
+            self,
+        )
 
     def run(self) -> TaskOutcome:
-        steps, rows = self._begin(self._program.steps, self._partition, self._source)
-        pipeline = self._pipeline(steps, self._order.partition)
-        written = self._write(self._program.sink, pipeline, rows)
+        written = self._write(self._sink)
         return TaskOutcome(
-            records=self._records,
+            records=self._stage_task.records,
             bytes_written=written,
-            operators=self._operators(),
+            operators=self._stage_task.operators(),
             files=tuple(self._files),
             records_skipped=self._reader.records_skipped,
             bytes_read=self._bytes_read + self._fetcher.bytes_read + self._cache.bytes_read,
@@ -171,55 +150,17 @@ class _Task:
             bytes_spilled=self.spill.bytes_written,
         )
 
-    def _operators(self) -> tuple[OperatorCount, ...]:
-        counts: dict[str, int] = {}
-        for pipeline in self._pipelines:
-            counts.update(pipeline.counts)
-        counts.update(self._counts)
-        return tuple(OperatorCount(n, count, self._clock.node_us(n)) for n, count in counts.items())
+    # --- cache -----------------------------------------------------------------------------
 
-    def _pipeline(self, steps: tuple[Step, ...], partition: int) -> Pipeline:
-        """The steps, each on its own clock."""
-        merging = {
-            step.node_id for step in steps if isinstance(step, Aggregate) and step.partial_in
-        }
+    def find(self, step: Cache, partition: int) -> Iterator[Batch] | None:
+        """As `Kept` says."""
+        return self._cache.read(step_key(step, self._order.job_id, partition))
 
-        def watch(node_id: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-            phase = "merge" if node_id in merging else "compute"
-            return self._clock.timed(batches, phase, node_id)
-
-        def keep(step: Cache, batches: Iterator[Batch]) -> Iterator[Batch]:
-            key = step_key(step, self._order.job_id, partition)
-            attempt_id = self._order.attempt_id if step.lineage is None else None
-            return self._cache.keep(key, attempt_id, batches)
-
-        pipeline = Pipeline(
-            steps, self._functions, watch, self._memory, self._held, partition, keep
-        )
-        self._pipelines.append(pipeline)
-        return pipeline
-
-    def _begin(
-        self, steps: tuple[Step, ...], partition: int, rows: Callable[[], Iterator[Batch]]
-    ) -> tuple[tuple[Step, ...], Iterator[Batch]]:
-        """What is left to do, and with which records: after the last step whose records are in the
-        cache, or everything.
-        """
-        for index in range(len(steps) - 1, -1, -1):
-            step = steps[index]
-            if isinstance(step, Cache):
-                cached = self._cache.read(step_key(step, self._order.job_id, partition))
-                if cached is not None:
-                    counted = self._counted_for(step.node_id, cached)
-                    return steps[index + 1 :], self._clock.timed(counted, "read")
-        return steps, rows()
-
-    def _counted_for(self, node_id: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-        self._counts.setdefault(node_id, 0)
-        for batch in batches:
-            if not isinstance(batch, TextChunk):  # lines are counted once they are split
-                self._counts[node_id] += record_count(batch)
-            yield batch
+    def keep(self, step: Cache, partition: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """As `Kept` says."""
+        key = step_key(step, self._order.job_id, partition)
+        attempt_id = self._order.attempt_id if step.lineage is None else None
+        return self._cache.keep(key, attempt_id, batches)
 
     @cached_property
     def _folder(self) -> Path:
@@ -230,56 +171,29 @@ class _Task:
 
     # --- source ----------------------------------------------------------------------------
 
-    def _source(self) -> Iterator[Batch]:
-        source = self._program.source
-        if not isinstance(source, UnionAll):
-            return self._rows(source)
-        branch, self._partition = source.locate(self._order.partition)
-        return self._run(branch.steps, partial(self._rows, branch.source))
-
-    def _run(self, steps: tuple[Step, ...], rows: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
-        left, begun = self._begin(steps, self._partition, rows)
-        return self._pipeline(left, self._partition).run(begun)
-
-    def _rows(self, source: SingleSource | Join) -> Iterator[Batch]:
-        if not isinstance(source, Join):
-            return self._read(source)
-        return self._clock.timed(self._join(source), "compute", source.node_id)
-
-    def _join(self, source: Join) -> Iterator[Batch]:
-        left = self._run(source.left_steps, partial(self._read, source.left))
-        joined = join(
-            source.node_id, left, self._read(source.right), self._memory, self._held, source.kind
-        )
-        yield from self._counted_for(source.node_id, joined)
-
-    def _read(self, source: SingleSource) -> Iterator[Batch]:
-        phase = "read" if isinstance(source, (ReadSplits, ReadRows)) else "fetch"
-        return self._clock.timed(self._batches(source), phase)
-
-    def _batches(self, source: SingleSource) -> Iterator[Batch]:
+    def _read(self, source: SingleSource, partition: int) -> Iterator[Batch]:
         match source:
             case ReadSplits() | ReadRows():
                 splits = self._order.splits
                 self._bytes_read += sum(split.end - split.start for split in splits)
-                return self._reader.read(source, splits, self._partition)
+                return self._reader.read(source, splits, partition)
             case FetchShuffle():
-                return self._fetch(source)
+                return self._fetch(source, partition)
             case ReadPartitions():
-                return self._read_partitions(source)
+                return self._read_partitions(source, partition)
             case ReadDocumentedShuffle():
-                return self._read_shuffle(source)
+                return self._read_shuffle(source, partition)
             case _:
                 assert_never(source)
 
-    def _fetch(self, source: FetchShuffle) -> Iterator[Batch]:
-        partition = 0 if source.broadcast else self._partition
+    def _fetch(self, source: FetchShuffle, own: int) -> Iterator[Batch]:
+        partition = 0 if source.broadcast else own
         for batch in self._fetcher.blocks(self._of_stage(source.stage_index), partition):
             if record_count(batch):
                 yield batch
 
-    def _read_partitions(self, source: ReadPartitions) -> Iterator[Batch]:
-        every, own = self._of_stage(source.stage_index), self._partition
+    def _read_partitions(self, source: ReadPartitions, own: int) -> Iterator[Batch]:
+        every = self._of_stage(source.stage_index)
         wanted = (
             (place, partition_file(self._order.job_id, source.node_id, place.partition))
             for place in every
@@ -288,8 +202,8 @@ class _Task:
         cached = partial(self._cached_output, source.node_id, 0)
         return self._fetcher.documented(wanted, 0, cached)
 
-    def _read_shuffle(self, source: ReadDocumentedShuffle) -> Iterator[Batch]:
-        job_id, writer, own = self._order.job_id, source.writer_node_id, self._partition
+    def _read_shuffle(self, source: ReadDocumentedShuffle, own: int) -> Iterator[Batch]:
+        job_id, writer = self._order.job_id, source.writer_node_id
         wanted = (
             (place, shuffle_file(job_id, writer, place.partition, own))
             for place in self._of_stage(source.stage_index)
@@ -316,18 +230,15 @@ class _Task:
 
     # --- sink ------------------------------------------------------------------------------
 
-    def _write(self, sink: Sink, pipeline: Pipeline, rows: Iterator[Batch]) -> int:
+    def _write(self, sink: Sink) -> int:
         match sink:
-            case ShuffleBlocks(combine=str(combine)):
-                combined = pipeline.combine(combine, rows)
-                with self._clock.phase("shuffle write"):
-                    return self._write_combined(sink, self._clock.timed(combined, "compute"))
             case ShuffleBlocks():
+                output = self._stage_task.map_output(sink)
                 with self._clock.phase("shuffle write"):
-                    return self._write_blocks(sink, pipeline.run(rows))
+                    return self._write_output(output)
             case PartitionFile(node_id, is_read, saved):
                 name = partition_file(self._order.job_id, node_id, self._order.partition)
-                batches = self._counted(pipeline.run(rows))
+                batches = self._stage_task.batches()
                 with self._clock.phase("write"):
                     if saved is not None:
                         return self._write_saved(name, saved, batches)
@@ -336,57 +247,23 @@ class _Task:
                             node_id, [name], MapOutput(1, self._memory), batches
                         )
                     return self._write_documented(name, batches)
-            case DocumentedShuffle(writer, targets, _):
+            case DocumentedShuffle(writer, targets, ranges):
                 names = [
                     shuffle_file(self._order.job_id, writer, self._order.partition, to)
                     for to in range(targets)
                 ]
-                targets_of = self._range_targets(sink) or partial(
+                targets_of = self._stage_task.range_targets(ranges, targets) or partial(
                     documented_partitions, count=targets
                 )
                 output = MapOutput(targets, self._memory, targets_of)
-                batches = self._counted(pipeline.run(rows))
+                batches = self._stage_task.batches()
                 with self._clock.phase("write"):
                     return self._write_both(writer, names, output, batches)
             case _:
                 assert_never(sink)
 
-    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            self._records += record_count(batch)
-            yield batch
-
-    def _write_combined(
-        self, sink: ShuffleBlocks, combined: Iterable[tuple[list[str], Column]]
-    ) -> int:
-        output = MapOutput(sink.partitions, self._memory)
-        for keys, partials in combined:
-            self._records += len(keys)
-            output.add_columns(keys, partials)
-        return self._write_output(output)
-
-    def _write_blocks(self, sink: ShuffleBlocks, batches: Iterator[Batch]) -> int:
-        output = MapOutput(sink.partitions, self._memory, self._range_targets(sink))
-        for batch in self._counted(batches):
-            output.add(batch)
-        return self._write_output(output)
-
-    def _range_targets(self, sink: ShuffleBlocks | DocumentedShuffle) -> TargetsOf | None:
-        """By which range of keys records go to partitions, where they do."""
-        if sink.ranges is None:
-            return None
-        rows = chain.from_iterable(map(records, self._read(sink.ranges.samples)))
-        bounds = range_bounds(((str(key), int(weight)) for key, weight in rows), sink.partitions)
-        return partial(
-            range_partitions,
-            bounds=bounds,
-            count=sink.partitions,
-            is_descending=sink.ranges.is_descending,
-        )
-
     def _write_output(self, output: MapOutput) -> int:
         """Where there are no records there is no file: nobody is sent to an output of 0 bytes."""
-        output.finish()
         if output.is_empty:
             return 0
         return write_shuffle_file(self._folder / SHUFFLE_FILE, output.partitions())
@@ -412,16 +289,9 @@ class _Task:
         """Records for the job's results, and on their way there as a part of the user's."""
         part = part_file(self._order.partition, saved.format)
         path = attempt_part(saved.path, self._order.job_id, self._order.attempt_id, part)
-        with path.open("wb", buffering=1 << 20) as file:
-            file.write(parts.head(saved).encode())
-
-            def copied() -> Iterator[Batch]:
-                for batch in batches:
-                    file.write(parts.lines(saved, batch).encode())
-                    yield batch
-
-            return self._write_documented(name, copied()) + file.tell()
+        self._files.append((name, name))
+        return write_partition_and_part(self._folder / name, path, saved, batches)
 
     def _write_documented(self, name: str, batches: Iterable[Batch]) -> int:
         self._files.append((name, name))
-        return write_documented_file(self._folder / name, documented.render(batches))
+        return write_partition(self._folder / name, batches)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "minispark"
 LAYERS = {
     "errors": 0, "model": 0, "config": 0,
     "plan": 1, "scheduling": 1, "compute": 1, "metrics": 1,
-    "transport": 2, "storage": 2, "supervisor": 2, "web": 2,
+    "transport": 2, "storage": 2, "supervisor": 2, "tasks": 2, "web": 2,
     "master": 3, "worker": 3, "client": 3, "operations": 3,
     "cluster": 4,
     "chaos": 4,

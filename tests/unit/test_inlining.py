@@ -18,7 +18,7 @@ from minispark.compute.pipeline import key_by_value
 from minispark.compute.user_functions import UserFunctions
 from minispark.compute.user_kernels import Fold, user_kernel
 from minispark.errors import TaskError
-from minispark.worker.user_modules import UserModules
+from minispark.tasks.user_modules import UserModules
 
 
 @contextmanager

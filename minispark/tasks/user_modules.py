@@ -1,4 +1,4 @@
-"""The user's modules in an executor: importable while their job is the one that it works for.
+"""The user's modules in a process that runs tasks: importable while it works for their job.
 
 Must not know what their functions are for.
 """
@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from minispark.compute.user_functions import user_errors
+from minispark.compute.user_functions import UserFunctions, user_errors
 from minispark.errors import TaskError
 
 
@@ -35,6 +35,19 @@ class UserModules:
             sys.meta_path.remove(self._finder)
         for name, _ in self.modules:
             sys.modules.pop(name, None)
+
+    def instead(self, modules: tuple[tuple[str, str], ...]) -> UserModules:
+        """Those modules, loaded in place of these; where they are these, nothing happens."""
+        if modules == self.modules:
+            return self
+        self.unload()
+        others = UserModules(modules)
+        others.load()
+        return others
+
+    def functions(self) -> UserFunctions:
+        """What steps name in these modules."""
+        return UserFunctions(self.find, dict(self.modules))
 
     def find(self, name: str) -> Any:
         """What `module:function` names. Raises TaskError, also for what the module raises."""

@@ -1,0 +1,1 @@
+"""What one task of a stage is, whichever engine runs it."""
