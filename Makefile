@@ -23,7 +23,7 @@ help: ## this list
 build: ## the virtual environment, with all that is needed
 	. scripts/_env run
 clean: ## removes it, and what tools left
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache
+	rm -rf .venv .venv-spark build *.egg-info .mypy_cache .ruff_cache
 delete: ## stops the cluster, and removes its state
 	$(MINISPARK) down --purge
 check: ## lint, format, types, layers

@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ LAYERS = {
     "errors": 0, "model": 0, "config": 0,
     "plan": 1, "scheduling": 1, "compute": 1, "metrics": 1,
     "transport": 2, "storage": 2, "supervisor": 2, "tasks": 2, "web": 2,
-    "master": 3, "worker": 3, "client": 3, "operations": 3,
+    "master": 3, "spark": 3, "worker": 3, "client": 3, "operations": 3,
     "cluster": 4,
     "chaos": 4,
     "cli": 5,
@@ -94,6 +95,40 @@ def test_module_imports_only_what_its_layer_may(package: str, path: Path) -> Non
 )
 def test_checker_sees_a_planted_violation(package: str, source: str) -> None:
     assert violations(package, source)
+
+
+def optional_imports(source: str) -> list[str]:
+    """What a module imports of Spark as soon as it is imported itself."""
+    tree = ast.parse(source)
+    later = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    inside = {id(child) for node in later for child in ast.walk(node)}
+    at_once = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in inside
+    ]
+    return [line for line in at_once if re.search(r"\b(pyspark|py4j)\b", line)]
+
+
+@pytest.mark.parametrize(("package", "path"), modules(), ids=lambda v: str(v)[-40:])
+def test_spark_is_imported_by_its_engine_alone_and_only_when_it_is_used(
+    package: str, path: Path
+) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert optional_imports(source) == []
+    roots = {name.split(".")[0] for name in imports_of(source)}
+    assert package == "spark" or not roots & {"pyspark", "py4j"}
+
+
+@pytest.mark.parametrize("source", ["import pyspark", "if True:\n    from py4j import protocol"])
+def test_checker_sees_spark_imported_at_once(source: str) -> None:
+    assert optional_imports(source)
+    assert not optional_imports(f"def f():\n    {source.splitlines()[-1].strip()}")
 
 
 def test_config_reads_files_only_in_load() -> None:

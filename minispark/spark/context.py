@@ -1,0 +1,56 @@
+"""A SparkContext whose Python workers can run our tasks. Must not know jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import minispark
+from minispark.spark.installed import require_spark
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+DEFAULTS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+"""The page and the metrics are ours."""
+LOCAL_DEFAULTS = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+"""With all executors in the driver's process nobody else needs to reach its ports."""
+
+
+@contextmanager
+def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[SparkContext]:
+    """Of the one application that a process may have. `master` and `conf` are Spark's.
+
+    Its workers run this Python, by its path, and get this package, whatever else they have
+    installed. Raises ClusterError where Spark is not installed, and what Spark raises.
+    """
+    require_spark()
+    from pyspark import SparkConf, SparkContext
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    settings = {**DEFAULTS, **(LOCAL_DEFAULTS if master.startswith("local") else {}), **conf}
+    spark_conf = SparkConf().setMaster(master).setAppName(name).setAll(list(settings.items()))
+    with tempfile.TemporaryDirectory(prefix="minispark-spark-") as folder:
+        package = write_package(Path(folder))
+        sc = SparkContext(conf=spark_conf)
+        try:
+            sc.addPyFile(str(package))
+            yield sc
+        finally:
+            sc.stop()
+
+
+def write_package(folder: Path) -> Path:
+    """This package's modules, as a zip file that Python imports from."""
+    root = Path(minispark.__file__).parent
+    path = folder / "minispark-package.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for module in sorted(root.rglob("*.py")):
+            archive.write(module, Path(root.name) / module.relative_to(root))
+    return path

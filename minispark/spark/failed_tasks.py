@@ -1,0 +1,51 @@
+"""How a task's failure travels through Spark: its text, inside the text of Spark's own error.
+
+Spark hands on what its Python worker printed, between lines of two languages' stacks. Must not know
+what failed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+from minispark.errors import ClusterError, MiniSparkError, TaskError
+from minispark.tasks.failures import failure_of
+
+ERROR_CHARS_MAX = 20_000
+LINES_MAX = 3
+"""Of an error that is Spark's own, the first lines say what it is."""
+_MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
+
+
+class TaskOfStageFailed(TaskError):
+    """A task of ours failed for good. `str(error)` is what the local engine says of such a task."""
+
+    def __init__(self, message: str, stage_index: int, partition: int, reason: str) -> None:
+        """`reason`: `error` or `internal`, as in `tasks.failures`."""
+        super().__init__(message)
+        self.stage_index = stage_index
+        self.partition = partition
+        self.reason = reason
+
+
+class MarkedError(Exception):
+    """What a task raises in Spark's Python worker."""
+
+    def __init__(self, stage_index: int, partition: int, error: Exception) -> None:
+        reason, text = failure_of(error, ERROR_CHARS_MAX)
+        said = json.dumps([text, stage_index, partition, reason]).encode()
+        super().__init__(f"minispark-task<{base64.b64encode(said).decode()}>")
+
+
+def read_failure(error: Exception) -> MiniSparkError:
+    """What to raise for what Spark raised: TaskOfStageFailed, or ClusterError where Spark itself
+    failed.
+    """
+    said = str(error)
+    found = _MARKED.search(said)
+    if found is None:
+        lines = [line for line in said.splitlines() if line.strip()]
+        return ClusterError(f"Spark failed: {' '.join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]}")
+    return TaskOfStageFailed(*json.loads(base64.b64decode(found[1])))

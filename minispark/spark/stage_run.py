@@ -1,0 +1,291 @@
+"""One of our tasks inside Spark: what a Python worker of Spark's does with one partition of an RDD.
+
+Must not import pyspark, nor anything beyond the standard library and this package: a host of Spark
+has nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+from minispark.compute.batch import Batch
+from minispark.compute.spill import Memory
+from minispark.metrics.phases import PhaseClock
+from minispark.model.file_names import part_file, partition_file
+from minispark.model.plan import (
+    FetchShuffle,
+    PartitionFile,
+    ReadSplits,
+    ShuffleBlocks,
+    SingleSource,
+    Split,
+    StageProgram,
+    TaskOutcome,
+)
+from minispark.spark.arrived import ArrivedBlocks, Piece
+from minispark.spark.failed_tasks import MarkedError
+from minispark.storage.part_folders import attempt_part
+from minispark.storage.partition_files import write_partition, write_partition_and_part
+from minispark.storage.readers import Reader
+from minispark.storage.spill_file import SpillFile
+from minispark.tasks.stage_task import HELD_BYTES_PER_MB, NothingKept, StageTask, no_collection
+from minispark.tasks.user_modules import UserModules
+from minispark.transport.host import host_id
+
+Place = tuple[int, int]
+"""A stage's index, and a partition of it."""
+Addressed = tuple[int, Piece]
+"""What Spark's shuffle moves: the partition that it goes to, and the piece."""
+
+
+class BroadcastPieces(Protocol):
+    """A `pyspark.Broadcast` of all that a stage wrote."""
+
+    @property
+    def value(self) -> Sequence[Piece]: ...
+
+
+class NothingBroadcast:
+    """Stands for a broadcast where nothing will run."""
+
+    value: tuple[Piece, ...] = ()
+
+
+class Report(Protocol):
+    """A `pyspark.Accumulator` of MergedOutcomes."""
+
+    def add(self, term: dict[Place, TaskOutcome]) -> None: ...
+
+
+class MergedOutcomes:
+    """How an accumulator adds outcomes up: a task that ran twice counts once. Has the methods of
+    `pyspark.AccumulatorParam`.
+    """
+
+    def zero(self, value: dict[Place, TaskOutcome]) -> dict[Place, TaskOutcome]:
+        return {}
+
+    def addInPlace(
+        self, one: dict[Place, TaskOutcome], other: dict[Place, TaskOutcome]
+    ) -> dict[Place, TaskOutcome]:
+        one.update(other)
+        return one
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the driver wants the results."""
+
+    host_id: str
+    folder: str
+    """On that host. A task elsewhere hands the bytes over instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """What all tasks of one stage share."""
+
+    job_id: str
+    index: int
+    program: StageProgram
+    task_max_mb: int
+    destination: Destination | None = None
+    """Of a final stage; None: the bytes are handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One final partition, as its task wrote it."""
+
+    stage_index: int
+    partition: int
+    attempt_id: str
+    """Below it lies the part of the user's, where there is one."""
+    outcome: TaskOutcome
+    data: bytes | None = None
+    """The documented file, where the task could not write it; likewise the part of the user's."""
+    part: bytes | None = None
+
+
+def run_partition(
+    run: StageRun,
+    broadcasts: dict[int, BroadcastPieces],
+    report: Report,
+    partition: int,
+    items: Iterator[Any],
+) -> Iterator[Any]:
+    """Addressed pieces of a stage that ends in a shuffle; one Written of a final one.
+
+    `items`: the task's splits, or the pieces that the shuffle brought it. `broadcasts`: by stage.
+    `report` gets the outcome. Raises MarkedError.
+    """
+    try:
+        with ExitStack() as stack:
+            task = stack.enter_context(_opened(run, broadcasts, partition, items))
+            sink = run.program.sink
+            if isinstance(sink, ShuffleBlocks):
+                yield from task.pieces(sink)
+                report.add({(run.index, partition): task.outcome()})
+            else:
+                assert isinstance(sink, PartitionFile)
+                written = task.written(sink)
+                report.add({(run.index, partition): written.outcome})
+                yield written
+    except Exception as error:
+        raise MarkedError(run.index, partition, error) from error
+
+
+@contextmanager
+def _opened(
+    run: StageRun,
+    broadcasts: dict[int, BroadcastPieces],
+    partition: int,
+    items: Iterator[Any],
+) -> Iterator[_Task]:
+    """The task, and a folder of its own while it runs."""
+    with no_collection(), tempfile.TemporaryDirectory(dir=_spark_folder()) as folder:
+        with closing(SpillFile(folder)) as spill:
+            yield _Task(run, broadcasts, partition, items, Path(folder), spill)
+
+
+def _spark_folder() -> str | None:
+    """Where Spark lets its Python workers put what is too large; None: where the system does."""
+    return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
+
+
+_modules = UserModules()
+"""Of the job that this process works for now. A Python worker of Spark's runs one task at a time.
+"""
+
+
+class _Task:
+    def __init__(
+        self,
+        run: StageRun,
+        broadcasts: dict[int, BroadcastPieces],
+        partition: int,
+        items: Iterator[Any],
+        folder: Path,
+        spill: SpillFile,
+    ) -> None:
+        global _modules
+        _modules = _modules.instead(run.program.modules)
+        self._run = run
+        self._broadcasts = broadcasts
+        self._partition = partition
+        self._items = items
+        self._folder = folder
+        self._spill = spill
+        self._memory = Memory(run.task_max_mb * HELD_BYTES_PER_MB, spill)
+        self._clock = PhaseClock(time.perf_counter)
+        self._reader = Reader()
+        self._bytes_read = 0
+        self._bytes_written = 0
+        self._arrivals: list[ArrivedBlocks] = []
+        self._stage_task = StageTask(
+            run.program,
+            partition,
+            self._read,
+            _modules.functions(),
+            self._memory,
+            self._clock,
+            [],
+            NothingKept(),
+        )
+
+    # --- source ----------------------------------------------------------------------------
+
+    def _read(self, source: SingleSource, partition: int) -> Iterator[Batch]:
+        match source:
+            case ReadSplits():
+                splits: tuple[Split, ...] = tuple(chain.from_iterable(self._items))
+                self._bytes_read += sum(split.end - split.start for split in splits)
+                return self._reader.read(source, splits, partition)
+            case FetchShuffle(stage_index=stage, broadcast=True):
+                return self._arrived(self._broadcasts[stage].value, stage)
+            case FetchShuffle(stage_index=stage):
+                return self._shuffled.batches(stage)
+            case _:
+                raise AssertionError(f"{source} is no source of a fused plan")
+
+    @cached_property
+    def _shuffled(self) -> ArrivedBlocks:
+        """What Spark's shuffle brought: of both sides of a join together."""
+        arrived = ArrivedBlocks((piece for _, piece in self._items), self._memory)
+        self._arrivals.append(arrived)
+        return arrived
+
+    def _arrived(self, pieces: Sequence[Piece], stage: int) -> Iterator[Batch]:
+        arrived = ArrivedBlocks(pieces, self._memory)
+        self._arrivals.append(arrived)
+        return arrived.batches(stage)
+
+    # --- sink ------------------------------------------------------------------------------
+
+    def pieces(self, sink: ShuffleBlocks) -> Iterator[Addressed]:
+        """What the task made for each partition of the shuffle."""
+        output = self._stage_task.map_output(sink)
+        if output.is_empty:
+            return
+        for target, pieces in enumerate(output.partitions()):
+            for number, data in enumerate(pieces):
+                self._bytes_written += len(data)
+                yield target, (self._run.index, self._partition, number, data)
+
+    def written(self, sink: PartitionFile) -> Written:
+        """Write the results: under the name that they keep, or to be handed over."""
+        attempt_id = str(uuid.uuid4())
+        name = partition_file(self._run.job_id, sink.node_id, self._partition)
+        destination = self._run.destination
+        is_near = destination is not None and destination.host_id == host_id()
+        folder = Path(destination.folder) if is_near and destination else self._folder
+        # beside its name until it is whole: Spark may run a task twice, or kill it
+        path = folder / f"{name}.{attempt_id}"
+        part: Path | None = None
+        try:
+            with self._clock.phase("write"):
+                batches = self._stage_task.batches()
+                if sink.saved is None:
+                    self._bytes_written = write_partition(path, batches)
+                else:
+                    part = self._folder / "part"
+                    if is_near:
+                        part = attempt_part(
+                            sink.saved.path,
+                            self._run.job_id,
+                            attempt_id,
+                            part_file(self._partition, sink.saved.format),
+                        )
+                    self._bytes_written = write_partition_and_part(path, part, sink.saved, batches)
+            outcome = replace(self.outcome(), files=((name, name),))
+            index, own = self._run.index, self._partition
+            if is_near:
+                path.replace(folder / name)
+                return Written(index, own, attempt_id, outcome)
+            data = path.read_bytes()
+            part_data = part.read_bytes() if part is not None else None
+            return Written(index, own, attempt_id, outcome, data, part_data)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def outcome(self) -> TaskOutcome:
+        """Of the task so far."""
+        return TaskOutcome(
+            records=self._stage_task.records,
+            bytes_written=self._bytes_written,
+            operators=self._stage_task.operators(),
+            bytes_read=self._bytes_read + sum(arrived.bytes_read for arrived in self._arrivals),
+            bytes_spilled=self._spill.bytes_written,
+            phases_us=self._clock.phases_us(),
+            records_skipped=self._reader.records_skipped,
+        )

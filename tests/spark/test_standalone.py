@@ -1,0 +1,80 @@
+"""The same job on a real cluster of Spark's: a master and two workers, each in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.in_process import plan_of, run_plan
+from tests.jobs import job
+from tests.spark.both_engines import read_partition
+from tests.spark.standalone import standalone
+
+ROOT = Path(__file__).parents[2]
+DRIVER_TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("standalone")
+    with standalone(folder, workers=2) as address:
+        yield address
+    left = [
+        process.info
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if any(address in word or str(folder) in word for word in process.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def request_of(folder: Path) -> dict[str, Any]:
+    """A function of the user's, a join by shuffles, a union of unlike inputs, a sort by samples."""
+    (folder / "left.txt").write_text("".join(f"k{i % 7},v{i}\n" for i in range(500)))
+    (folder / "right.txt").write_text("".join(f"k{i},ü{i}\n" for i in range(5)))
+    nodes = [
+        {"id": "l", "op": "read_text", "path": str(folder / "left.txt")},
+        {"id": "lk", "op": "map", "fn": "extract_key"},
+        {"id": "r", "op": "read_text", "path": str(folder / "right.txt")},
+        {"id": "rk", "op": "map", "fn": "extract_key"},
+        {"id": "j", "op": "full_outer_join", "join_with": "rk", "partitions": 3},
+        {"id": "m", "op": "map", "fn": "own:shout"},
+        {"id": "u", "op": "union"},
+        {"id": "s", "op": "sort_by_key", "partitions": 2},
+    ]
+    edges = [["l", "lk"], ["r", "rk"], ["lk", "j"], ["j", "m"], ["m", "u"], ["rk", "u"], ["u", "s"]]
+    source = "def shout(key, value):\n    return key, value.upper() + '!'\n"
+    return {**job(nodes, 2, edges=edges), "modules": {"own": source}}
+
+
+def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path) -> None:
+    request = request_of(tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    # the workers' Python has neither this package nor any other: what it needs is sent to it
+    environment = {**os.environ, "PYSPARK_PYTHON": os.path.realpath(sys.executable)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.spark.drive", master, str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DRIVER_TIMEOUT_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    made = plan_of(request)
+    local = run_plan(made, tmp_path)
+    ((leaf, partitions),) = local.results.items()
+    assert sum(map(len, partitions)) > 500
+    for place in ("near", "far"):
+        found = [read_partition(tmp_path / place, leaf, p) for p in range(len(partitions))]
+        assert found == partitions, place
+    said = {"executors": 2, "tasks": made.tasks_total, "finals": len(partitions)}
+    assert [json.loads(line) for line in ran.stdout.splitlines()] == [said, said]
