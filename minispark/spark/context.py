@@ -17,8 +17,16 @@ from minispark.spark.installed import require_spark
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-DEFAULTS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
-"""The page and the metrics are ours."""
+STACK = "-Xss16m"
+"""Java walks a lineage recursively. With its usual 1 MiB a plan of 250 shuffles, which the planner
+allows, overflows the stack.
+"""
+DEFAULTS = {
+    "spark.ui.enabled": "false",  # the page and the metrics are ours
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.extraJavaOptions": STACK,
+    "spark.executor.extraJavaOptions": STACK,
+}
 LOCAL_DEFAULTS = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 """With all executors in the driver's process nobody else needs to reach its ports."""
 

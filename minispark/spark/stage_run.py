@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,7 +88,7 @@ class Destination:
 
     host_id: str
     folder: str
-    """On that host. A task elsewhere hands the bytes over instead."""
+    """Absolute, on that host. A task that cannot write there hands the bytes over instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,37 +246,40 @@ class _Task:
         """Write the results: under the name that they keep, or to be handed over."""
         attempt_id = str(uuid.uuid4())
         name = partition_file(self._run.job_id, sink.node_id, self._partition)
+        made = partial(Written, self._run.index, self._partition, attempt_id)
         destination = self._run.destination
-        is_near = destination is not None and destination.host_id == host_id()
-        folder = Path(destination.folder) if is_near and destination else self._folder
+        if destination is None or not _is_reached(destination, sink):
+            file, part = self._folder / name, self._folder / "part"
+            self._write(sink, file, part)
+            part_data = part.read_bytes() if sink.saved is not None else None
+            return made(self._final_outcome(name), file.read_bytes(), part_data)
         # beside its name until it is whole: Spark may run a task twice, or kill it
-        path = folder / f"{name}.{attempt_id}"
-        part: Path | None = None
+        file = Path(destination.folder) / f"{name}.{attempt_id}"
         try:
-            with self._clock.phase("write"):
-                batches = self._stage_task.batches()
-                if sink.saved is None:
-                    self._bytes_written = write_partition(path, batches)
-                else:
-                    part = self._folder / "part"
-                    if is_near:
-                        part = attempt_part(
-                            sink.saved.path,
-                            self._run.job_id,
-                            attempt_id,
-                            part_file(self._partition, sink.saved.format),
-                        )
-                    self._bytes_written = write_partition_and_part(path, part, sink.saved, batches)
-            outcome = replace(self.outcome(), files=((name, name),))
-            index, own = self._run.index, self._partition
-            if is_near:
-                path.replace(folder / name)
-                return Written(index, own, attempt_id, outcome)
-            data = path.read_bytes()
-            part_data = part.read_bytes() if part is not None else None
-            return Written(index, own, attempt_id, outcome, data, part_data)
+            self._write(sink, file, self._part_of_the_users(sink, attempt_id))
+            file.replace(file.with_name(name))
         finally:
-            path.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+        return made(self._final_outcome(name))
+
+    def _write(self, sink: PartitionFile, file: Path, part: Path | None) -> None:
+        batches = self._stage_task.batches()
+        with self._clock.phase("write"):
+            if sink.saved is None:
+                self._bytes_written = write_partition(file, batches)
+            else:
+                assert part is not None
+                self._bytes_written = write_partition_and_part(file, part, sink.saved, batches)
+
+    def _part_of_the_users(self, sink: PartitionFile, attempt_id: str) -> Path | None:
+        """Where it is written, in the directory that the job claimed."""
+        if sink.saved is None:
+            return None
+        name = part_file(self._partition, sink.saved.format)
+        return attempt_part(sink.saved.path, self._run.job_id, attempt_id, name)
+
+    def _final_outcome(self, name: str) -> TaskOutcome:
+        return replace(self.outcome(), files=((name, name),))
 
     def outcome(self) -> TaskOutcome:
         """Of the task so far."""
@@ -289,3 +292,11 @@ class _Task:
             phases_us=self._clock.phases_us(),
             records_skipped=self._reader.records_skipped,
         )
+
+
+def _is_reached(destination: Destination, sink: PartitionFile) -> bool:
+    """Whether this process writes where the driver wants the results: it may run on another host,
+    as another user, or see other files.
+    """
+    folders = [destination.folder, *([] if sink.saved is None else [sink.saved.path])]
+    return destination.host_id == host_id() and all(os.access(f, os.W_OK) for f in folders)

@@ -84,7 +84,8 @@ class SparkJob:
 
         Raises TaskOfStageFailed, ClusterError, OSError.
         """
-        destination = None if folder is None else Destination(host_id(), str(folder))
+        destination = None if folder is None else Destination(host_id(), str(folder.absolute()))
+        self._build()
         results = _union(self._sc, [self._stage_rdd(s, destination) for s in self._finals])
         chosen = range(len(self.final_partitions)) if partitions is None else partitions
         with _spark_errors_read():
@@ -101,6 +102,12 @@ class SparkJob:
 
     # --- lineage ---------------------------------------------------------------------------
 
+    def _build(self) -> None:
+        """All RDDs but the final ones, parents first: otherwise a long plan is a deep recursion."""
+        for stage in self._plan.stages:
+            if not stage.is_final:
+                self.rdd(stage.index)
+
     @property
     def _finals(self) -> list[Stage]:
         return [stage for stage in self._plan.stages if stage.is_final]
@@ -111,8 +118,8 @@ class SparkJob:
         broadcasts = {index: self._broadcast(index) for index in broadcast_stages(stage)}
         task = partial(run_partition, run, broadcasts, self._outcomes)
         items = self._input(program.source, stage.partitions, stage.splits)
-        name = f"stage {stage.index}: {stage.id}"
-        return items.mapPartitionsWithIndex(task).setName(name)
+        made = items.mapPartitionsWithIndex(task)
+        return made.setName(f"stage {stage.index}: {stage.id}") if stage.is_final else made
 
     def _input(
         self, source: Source, partitions: int, splits: tuple[tuple[Split, ...], ...]
@@ -135,7 +142,8 @@ class SparkJob:
     def _shuffle(self, stages: tuple[int, ...], partitions: int) -> RDD[Any]:
         if stages not in self._shuffled:
             pieces = _union(self._sc, [self.rdd(index) for index in stages])
-            self._shuffled[stages] = pieces.partitionBy(partitions, operator.index)
+            shuffled = pieces.partitionBy(partitions, operator.index)
+            self._shuffled[stages] = shuffled.setName(f"blocks of {' and '.join(map(str, stages))}")
         return self._shuffled[stages]
 
     def _broadcast(self, stage_index: int) -> BroadcastPieces:
@@ -172,6 +180,7 @@ class SparkJob:
     def lineage(self) -> str:
         """Spark's own view of the RDDs, `toDebugString`. Runs nothing. Not stable."""
         sketch = _Sketch(self._sc, self._plan, self._job_id, self._task_max_mb)
+        sketch._build()
         broadcasts = {index for stage in self._plan.stages for index in broadcast_stages(stage)}
         texts = []
         for stage in self._plan.stages:

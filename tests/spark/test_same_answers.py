@@ -75,7 +75,7 @@ def test_every_operator_reader_and_reducer(sc: SparkContext, tmp_path: Path) -> 
     check(sc, {**job(nodes, 2, edges=edges), "modules": {"own": OWN_SOURCE}})
 
 
-@settings(max_examples=12, phases=[Phase.generate])  # to make a failure small takes minutes here
+@settings(max_examples=20, phases=[Phase.generate])  # to make a failure small takes minutes here
 @given(data=st.data())
 def test_any_job_gives_the_same_on_both_engines(sc: SparkContext, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
 from minispark.spark import translate
 from minispark.spark.failed_tasks import TaskOfStageFailed
-from minispark.spark.stage_run import Written
+from minispark.spark.stage_run import Destination, Written
 from minispark.spark.translate import SparkJob
 from minispark.storage.inputs import resolve_inputs
 from minispark.storage.part_folders import claim, publish
@@ -39,15 +39,19 @@ def words(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(params=["near", "far"])
+@pytest.fixture(params=["near", "far", "unseen"])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether tasks run on the driver's host, or believe so."""
+    """Whether tasks run on the driver's host, or believe that they do not, or do not see there what
+    the driver sees.
+    """
     if request.param == "far":
         monkeypatch.setattr(translate, "host_id", lambda: "another host")
+    elif request.param == "unseen":
+        monkeypatch.setattr(translate, "Destination", lambda host, _: Destination(host, "/none"))
     return str(request.param)
 
 
-def test_a_task_of_another_host_hands_its_files_over(
+def test_a_task_that_does_not_reach_the_folder_hands_its_files_over(
     sc: SparkContext, place: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     received, sizes = SparkJob._received, []
@@ -59,7 +63,7 @@ def test_a_task_of_another_host_hands_its_files_over(
     monkeypatch.setattr(SparkJob, "_received", receive)
     SparkJob(sc, plan_of(word_count(words, 2)), JOB_ID, TASK_MAX_MB).run(tmp_path)
     files = [tmp_path / partition_file(JOB_ID, "reduce", p) for p in range(2)]
-    assert sizes == ([path.stat().st_size for path in files] if place == "far" else [0, 0])
+    assert sizes == ([path.stat().st_size for path in files] if place != "near" else [0, 0])
 
 
 @pytest.mark.usefixtures("place")
@@ -227,6 +231,12 @@ def test_a_naive_plan_is_refused(sc: SparkContext, words: str) -> None:
         SparkJob(sc, naive, JOB_ID, TASK_MAX_MB)
 
 
+def test_a_long_plan_is_no_deep_recursion(sc: SparkContext, words: str) -> None:
+    chain = [{"id": f"d{i}", "op": "distinct", "partitions": 1} for i in range(250)]
+    made = plan_of(job([{"id": "r", "op": "read_text", "path": words}, *chain], 1))
+    assert SparkJob(sc, made, JOB_ID, TASK_MAX_MB).lineage().count("PairwiseRDD") == 250
+
+
 # --- for people -----------------------------------------------------------------------------
 
 
@@ -241,5 +251,6 @@ def test_the_lineage_is_shown_without_running_anything(
     shown = spark.lineage()
     assert shown.startswith("broadcast stage 0:\n(2) ") and "\nfinal stage 2:\n(2) " in shown
     assert shown.count("PairwiseRDD") == 1
+    assert "blocks of 1 " in shown and "stage 2: " in shown
     assert not calls.exists() and spark.outcomes == {}
     assert json.dumps(spark.describe()) == json.dumps(translate.describe(plan_of(request)))
