@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import minispark
+from minispark.spark.failed_tasks import spark_errors_read
 from minispark.spark.installed import require_spark
 
 if TYPE_CHECKING:
@@ -30,13 +32,16 @@ DEFAULTS = {
 LOCAL_DEFAULTS = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 """With all executors in the driver's process nobody else needs to reach its ports."""
 
+STOP_TIMEOUT_S = 30.0
+"""Java deletes its temporary files at its end; longer than this it hangs."""
+
 
 @contextmanager
 def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[SparkContext]:
     """Of the one application that a process may have. `master` and `conf` are Spark's.
 
     Its workers run this Python, by its path, and get this package, whatever else they have
-    installed. Raises ClusterError where Spark is not installed, and what Spark raises.
+    installed. Raises ClusterError where Spark is not installed, or does not start.
     """
     require_spark()
     from pyspark import SparkConf, SparkContext
@@ -46,12 +51,32 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
     spark_conf = SparkConf().setMaster(master).setAppName(name).setAll(list(settings.items()))
     with tempfile.TemporaryDirectory(prefix="minispark-spark-") as folder:
         package = write_package(Path(folder))
-        sc = SparkContext(conf=spark_conf)
         try:
-            sc.addPyFile(str(package))
-            yield sc
+            with spark_errors_read():
+                sc = SparkContext(conf=spark_conf)
+                sc.addPyFile(str(package))
+            try:
+                yield sc
+            finally:
+                sc.stop()
         finally:
-            sc.stop()
+            _end_java(SparkContext)
+
+
+def _end_java(of: type[SparkContext]) -> None:
+    """Wait until the Java process has ended, which deletes its files then. Without that it outlives
+    this process by a second or two. pyspark has no public way to say so.
+    """
+    gateway, of._gateway, of._jvm = of._gateway, None, None
+    if gateway is None:
+        return
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # Java ends with its input
+    try:
+        gateway.proc.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
 
 
 def write_package(folder: Path) -> Path:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from minispark.errors import ClusterError, MiniSparkError, TaskError
 from minispark.tasks.failures import failure_of
@@ -49,3 +51,15 @@ def read_failure(error: Exception) -> MiniSparkError:
         lines = [line for line in said.splitlines() if line.strip()]
         return ClusterError(f"Spark failed: {' '.join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]}")
     return TaskOfStageFailed(*json.loads(base64.b64decode(found[1])))
+
+
+@contextmanager
+def spark_errors_read() -> Iterator[None]:
+    """What Spark raises within the block becomes what `read_failure` makes of it."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        raise read_failure(error) from error

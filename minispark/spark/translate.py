@@ -7,8 +7,7 @@ moves blocks. Must not know who asked for the job, nor what becomes of its resul
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from minispark.model.plan import (
 from minispark.spark.arrived import Piece
 from minispark.spark.dependencies import broadcast_stages, shuffle_stages
 from minispark.spark.describe import describe
-from minispark.spark.failed_tasks import read_failure
+from minispark.spark.failed_tasks import spark_errors_read
 from minispark.spark.stage_run import (
     BroadcastPieces,
     Destination,
@@ -88,7 +87,7 @@ class SparkJob:
         self._build()
         results = _union(self._sc, [self._stage_rdd(s, destination) for s in self._finals])
         chosen = range(len(self.final_partitions)) if partitions is None else partitions
-        with _spark_errors_read():
+        with spark_errors_read():
             found: list[Written] = self._sc.runJob(results, list, list(chosen))
         return [self._received(written, folder) for written in found]
 
@@ -149,7 +148,7 @@ class SparkJob:
     def _broadcast(self, stage_index: int) -> BroadcastPieces:
         if stage_index not in self._broadcasts:
             rdd = self.rdd(stage_index)
-            with _spark_errors_read():
+            with spark_errors_read():
                 pieces: list[Piece] = [piece for _, piece in rdd.collect()]
             self._broadcasts[stage_index] = self._sc.broadcast(pieces)
         return self._broadcasts[stage_index]
@@ -207,14 +206,3 @@ def _sink(stage: Stage) -> PartitionFile:
     sink = stage.program.sink
     assert isinstance(sink, PartitionFile)
     return sink
-
-
-@contextmanager
-def _spark_errors_read() -> Iterator[None]:
-    """What Spark raises becomes an error of ours, the user's own line first."""
-    from py4j.protocol import Py4JError
-
-    try:
-        yield
-    except Py4JError as error:
-        raise read_failure(error) from error

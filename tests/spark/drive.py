@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+import psutil
+
 from minispark.spark import translate
 from minispark.spark.context import spark_context
 from minispark.spark.translate import SparkJob
@@ -41,6 +43,7 @@ def main(master: str, folder: Path) -> None:
             executors = sc._jsc.sc().getExecutorMemoryStatus().size() - 1  # without the driver
             said = {"executors": executors, "tasks": len(job.outcomes), "finals": len(written)}
             print(json.dumps(said))
+    print(json.dumps({"children": len(psutil.Process().children(recursive=True))}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,13 +55,11 @@ def request_of(folder: Path) -> dict[str, Any]:
     return {**job(nodes, 2, edges=edges), "modules": {"own": source}}
 
 
-def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path) -> None:
-    request = request_of(tmp_path)
-    (tmp_path / "request.json").write_text(json.dumps(request))
+def drive(master: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # the workers' Python has neither this package nor any other: what it needs is sent to it
     environment = {**os.environ, "PYSPARK_PYTHON": os.path.realpath(sys.executable)}
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.spark.drive", master, str(tmp_path)],
+    return subprocess.run(
+        [sys.executable, "-m", "tests.spark.drive", master, str(folder)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -68,6 +67,12 @@ def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path
         timeout=DRIVER_TIMEOUT_S,
         check=False,
     )
+
+
+def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path) -> None:
+    request = request_of(tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    ran = drive(master, tmp_path)
     assert ran.returncode == 0, ran.stderr
     made = plan_of(request)
     local = run_plan(made, tmp_path)
@@ -77,4 +82,12 @@ def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path
         found = [read_partition(tmp_path / place, leaf, p) for p in range(len(partitions))]
         assert found == partitions, place
     said = {"executors": 2, "tasks": made.tasks_total, "finals": len(partitions)}
-    assert [json.loads(line) for line in ran.stdout.splitlines()] == [said, said]
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert answers == [said, said, {"children": 0}]
+
+
+def test_a_master_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(json.dumps(request_of(tmp_path)))
+    ran = drive("nonsense", tmp_path)
+    error = "minispark.errors.ClusterError: Spark failed: .*Java gateway process exited"
+    assert ran.returncode == 1 and re.search(error, ran.stderr), ran.stderr
