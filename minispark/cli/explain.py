@@ -16,6 +16,7 @@ examples:
   minispark explain data/jobs/wordcount.json --plan naive    of a job file, without a cluster
   minispark explain last                           of the newest job
   minispark explain last --analyze                 where its time went
+  minispark explain data/jobs/wordcount.json --engine spark  as Apache Spark would run it
 """
 SEE_ALSO = ("metrics", "results", "submit")
 EXITS = {1: "there is no such job, or it has no plan yet"}
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analyze", action="store_true", help="of a job that ran: rows, bytes, time, spill"
     )
     parser.add_argument("--plan", choices=("naive", "fused"), help="of a job file; default: fused")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "spark"),
+        default="local",
+        help="of a job file: spark adds what Apache Spark makes of the plan; default: local",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
                 "--analyze is of a job that ran: submit the file, then name its job"
             )
         return _analyze(args)
+    if args.engine == "spark" and not is_file:
+        raise InvalidRequest("--engine spark is of a job file: name the file")
     if is_file:
         document = _plan_here(args)
     else:
@@ -46,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        print(escaped(str(document["text"])), end="")
+        parts = [str(document[part]) for part in ("text", "lineage") if part in document]
+        print(escaped("\n".join(parts)), end="")
     return 0
 
 
@@ -65,6 +75,7 @@ def _analyze(args: argparse.Namespace) -> int:
 def _plan_here(args: argparse.Namespace) -> dict[str, object]:
     """A job file is planned without a cluster."""
     from minispark.model.job import PlanKind
+    from minispark.model.settings import MemorySection
     from minispark.plan.explain import explain
     from minispark.plan.parsing import parse_request
     from minispark.plan.planner import plan
@@ -75,5 +86,11 @@ def _plan_here(args: argparse.Namespace) -> dict[str, object]:
     validate(request)
     inputs = resolve_inputs(request, base_dir=os.getcwd(), input_roots=None)
     kind = PlanKind(args.plan) if args.plan else request.plan or PlanKind.FUSED
+    if args.engine == "spark" and kind is not PlanKind.FUSED:
+        raise InvalidRequest("the engine spark runs fused plans only: say --plan fused", "plan")
     made = plan(request, inputs, kind)
+    if args.engine == "spark":
+        from minispark.cli.explain_spark import explained_on_spark
+
+        return {"kind": kind.value, **explained_on_spark(made, MemorySection().task_max_mb)}
     return {"kind": kind.value, "text": explain(made)}
