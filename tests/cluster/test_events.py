@@ -147,4 +147,5 @@ def test_a_failing_attempt_says_where_it_ran_and_is_marked(
         assert all(a["slot"] is not None and a["started_at"] is not None for a in failed)
         events = timeline(client, job["id"])["traceEvents"]
     assert len([e for e in events if e["ph"] == "i" and e["name"].startswith("failed")]) == 4
-    assert [e["name"] for e in events if e["ph"] == "i" and e["s"] == "g"][-1] == "job FAILED"
+    marks = [e for e in events if e["ph"] == "i" and e["name"].startswith("job ")]
+    assert (marks[-1]["name"], marks[-1]["s"]) == ("job FAILED", "t")
