@@ -56,10 +56,16 @@ def in_processes(work) -> None:  # type: ignore[no-untyped-def]
     pids = []
     try:
         for i in range(PROCESSES):
-            pid = os.fork()
+            # what a signal's handler raises within the hooks of a fork is ignored
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                pid = os.fork()
+                if pid:
+                    pids.append(pid)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if not pid:
                 _live(work, i)
-            pids.append(pid)
         while pids:
             status = os.waitpid(pids[0], 0)[1]
             del pids[0]

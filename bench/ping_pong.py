@@ -12,6 +12,8 @@ import socket
 import struct
 import time
 
+from minispark.supervisor.forked import signals_blocked
+
 _HEAD = struct.Struct(">I")
 RECEIVE_BYTES = 65536
 STALL_S = 5.0
@@ -46,7 +48,8 @@ class _Peer:
     def __init__(self) -> None:
         self.sock, theirs = socket.socketpair()
         self._buffer = b""
-        self._pid = os.fork()
+        with signals_blocked():  # what a handler raises within the hooks of a fork is ignored
+            self._pid = os.fork()
         if self._pid == 0:
             self.sock.close()
             _echo(theirs)
