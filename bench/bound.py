@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
 
+from minispark.supervisor.forked import signals_blocked
+
 PROCESSES = 2
 PIECE_BYTES = 64 * 1024
 
@@ -56,14 +58,10 @@ def in_processes(work) -> None:  # type: ignore[no-untyped-def]
     pids = []
     try:
         for i in range(PROCESSES):
-            # what a signal's handler raises within the hooks of a fork is ignored
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
+            with signals_blocked():  # what a handler raises within the hooks of a fork is ignored
                 pid = os.fork()
                 if pid:
                     pids.append(pid)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if not pid:
                 _live(work, i)
         while pids:

@@ -238,7 +238,20 @@ def _addresses(config: Config) -> tuple[str, str]:
     away = config.awaited_workers()
     if config.master.host != EVERY_ADDRESS or not away:
         return own_address(config), own_address(config)
-    return EVERY_ADDRESS, local_address_toward(str(away[0].host))
+    return EVERY_ADDRESS, address_toward(config, away[0])
+
+
+def address_toward(config: Config, worker: WorkerSpec) -> str:
+    """Where the host of a worker that runs elsewhere reaches this one. Raises ConfigError."""
+    if config.master.host != EVERY_ADDRESS:
+        return config.master.host
+    try:
+        return local_address_toward(str(worker.host))
+    except OSError as error:
+        raise ConfigError(
+            f"{worker.name} is to run on {worker.host}, and no way leads there ({error.strerror}): "
+            "correct its host, or set master.host to this host's address there"
+        ) from error
 
 
 def _log_to(config: Config, name: str, worker: str | None = None) -> None:
@@ -266,6 +279,8 @@ def check_security(config: Config) -> tuple[str, ...]:
             f"master.host {host} can be reached from other hosts: set security.token "
             "(or MINISPARK_TOKEN) to a secret of your own"
         )
+    for spec in config.awaited_workers():
+        address_toward(config, spec)
     if config.security.http_auth == "never":
         logger.warning("http_auth is never: everybody who reaches %s drives this cluster", host)
     return () if config.security.tls.is_on else (READABLE.format(host),)

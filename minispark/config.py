@@ -207,11 +207,9 @@ def _worker_list(items: list[Any], where: Any) -> tuple[WorkerSpec, ...]:
     specs: list[WorkerSpec] = []
     for i, item in enumerate(items):
         key = f"workers[{i}]"
-        default = WorkerSpec(
-            f"worker-{i + 1}", 9000 + 10 * i, defaults.threads, defaults.cache_max_mb, 0.0
-        )
-        if isinstance(item, dict) and item.get("host"):
-            default = replace(default, port=9000)  # nobody else's there
+        is_alone = isinstance(item, dict) and item.get("host")  # nobody else's port is there
+        port = defaults.base_port + (0 if is_alone else 10 * i)
+        default = WorkerSpec(f"worker-{i + 1}", port, defaults.threads, defaults.cache_max_mb, 0.0)
         spec: WorkerSpec = _section(default, item, f"{key}.", where)
         if any(spec.name == other.name for other in specs):
             raise ConfigError(f"{where(key)}: two workers are named {spec.name}")

@@ -9,20 +9,19 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from minispark.client import Client
-from minispark.cluster import EVERY_ADDRESS
+from minispark.cluster import address_toward
 from minispark.errors import DeadlineExceeded
 from minispark.model.settings import Config, WorkerSpec
-from minispark.transport.host import local_address_toward
 
 POLL_S = 0.2
 TLS_FILES = {"cert": "cert.pem", "key": "key.pem", "ca": "ca.pem"}
 """As they are named in the directory from which a worker is started there."""
-TOLD_SECTIONS = ("scheduler", "memory", "metrics", "logging")
+TOLD_SECTIONS = ("workers", "scheduler", "memory", "metrics", "logging")
 """Of these a worker must know what the cluster says."""
 
 
@@ -39,21 +38,18 @@ def instructions(config: Config, document: dict[str, Any], folder: Path) -> Iter
 def command(config: Config, spec: WorkerSpec, document: dict[str, Any]) -> list[str]:
     """What starts that worker where it is to run, with its own copy of the token in `token`."""
     port = next(p["ports"]["socket"] for p in document["processes"] if p["name"] == "master")
-    host = config.master.host
-    if host == EVERY_ADDRESS:
-        host = local_address_toward(str(spec.host))
-    words = ["minispark", "worker", "--master", f"{host}:{port}", "--token-file", "token"]
+    master = f"{address_toward(config, spec)}:{port}"
+    words = ["minispark", "worker", "--master", master, "--token-file", "token"]
     words += ["--name", spec.name, "--advertise", str(spec.host)]
-    settings = {
-        "workers.base_port": spec.port,
-        "workers.threads": spec.threads,
-        "workers.cache_max_mb": spec.cache_max_mb,
-        "workers.fail_probability": spec.fail_probability,
-        **_told(config),
-    }
-    usual = {**_told(Config()), "workers.base_port": 9000, "workers.threads": 2,
-             "workers.cache_max_mb": 128, "workers.fail_probability": 0.0}  # fmt: skip
-    for key, value in settings.items():
+    section = replace(
+        config.workers,
+        base_port=spec.port,
+        threads=spec.threads,
+        cache_max_mb=spec.cache_max_mb,
+        fail_probability=spec.fail_probability,
+    )
+    usual = _told(Config())
+    for key, value in _told(replace(config, workers=section)).items():
         if value != usual[key]:
             words += ["--set", f"{key}={value}"]
     if config.security.tls.is_on:

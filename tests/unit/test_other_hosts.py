@@ -67,6 +67,26 @@ def test_a_master_that_other_hosts_cannot_reach_is_refused(tmp_path: Path) -> No
         check_security(config)
 
 
+def test_a_host_that_nobody_knows_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(host: str) -> str:
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr("minispark.cluster.local_address_toward", look_up)
+    config = config_of(tmp_path, "master: {host: 0.0.0.0}\nworkers: [{name: far, host: tpyo}]\n")
+    with pytest.raises(ConfigError, match=r"far .* tpyo, .* not known.*: correct its host"):
+        check_security(config)
+
+
+def test_what_is_set_for_all_workers_is_told_too(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("master: {host: 10.1.2.1}\nworkers: [{name: far, host: 10.1.2.3}]\n")
+    config = load(str(path), {}, ["workers.short_circuit=false"]).config
+    (far,) = config.awaited_workers()
+    assert command(config, far, DOCUMENT)[-2:] == ["--set", "workers.short_circuit=False"]
+
+
 def test_what_can_be_read_on_the_wire_is_said(tmp_path: Path) -> None:
     (notice,) = check_security(config_of(tmp_path, "master: {host: 0.0.0.0}\n"))
     assert "without TLS" in notice and "token" in notice
