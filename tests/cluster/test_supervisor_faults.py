@@ -76,12 +76,14 @@ def test_f21_on_a_full_disk_the_supervisor_goes_on_and_writes_later(
     supervisor = supervisor_of(cluster)
     before = cluster.process("worker-1")
     limit(supervisor, psutil.RLIMIT_FSIZE, 10)
+    untouched = cluster.state_dir.stat().st_mtime_ns
     victim = psutil.Process(before["pid"])
     victim.kill()
     wait_until(lambda: len(supervisor.children()) == 2 and not victim.is_running(), "it is back")
     cluster.note_processes()
+    wait_until(lambda: cluster.state_dir.stat().st_mtime_ns != untouched, "a write was tried")
+    wait_until(lambda: not (cluster.state_dir / "cluster.json.new").exists(), "it left nothing")
     assert cluster.process("worker-1") == before  # the old file stays, whole
-    assert not (cluster.state_dir / "cluster.json.new").exists()
     limit(supervisor, psutil.RLIMIT_FSIZE, None)
     wait_until(lambda: cluster.process("worker-1")["restarts"] == 1, "it is written", 5)
     for child in supervisor.children():  # what was forked in the meantime has its limit
