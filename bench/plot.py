@@ -1,9 +1,9 @@
 """Pictures of the figures, as SVG. Needs matplotlib (bench/requirements.txt).
 
-usage: python -m bench.plot [--memory MEMORY.json] RESULTS.json [FOLDER]
+usage: python -m bench.plot [--memory MEMORY.json] [--engines ENGINES.json] RESULTS.json [FOLDER]
 `ratios.svg`: every measure beside its baseline, with its spread and its target; one more picture
 for each measure that ran beside peers; `memory.svg`: what input larger than the memory takes, from
-the rows of `bench.memory`.
+the rows of `bench.memory`; `engines.svg`: jobs on both engines, from those of `bench.engines`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,25 @@ def plot_memory(rows: list[dict[str, Any]], path: Path) -> None:
     _write(figure, axes, path)
 
 
+def plot_engines(rows: list[dict[str, Any]], path: Path) -> None:
+    """A group of bars for each input, the same order in all: ours first."""
+    names = ["local", *rows[0]["figures"]["others"]]
+    figure, axes = _axes(len(rows) * (len(names) + 1))
+    ticks: list[tuple[int, str]] = []
+    for place, row in enumerate(rows):
+        figures = {"local": row["figures"]["ours"], **row["figures"]["others"]}
+        for number, name in enumerate(names):
+            at = place * (len(names) + 1) + number
+            colour = OURS if name == "local" else THEIRS
+            _bar(axes, at, figures[name], colour, f"{figures[name]['median']:.3g} s")
+            ticks.append((at, f"{row['name']}: {name}"))
+    axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
+    axes.set_title("The same job by engine, warm, two cores (s, logarithmic)", fontsize=10)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    _save(figure, axes, path, left=RATIO_LEFT)
+
+
 def _axes(bars: int) -> tuple[Any, Any]:
     import matplotlib
 
@@ -110,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("--memory", type=Path, help="the rows of bench.memory")
+    parser.add_argument("--engines", type=Path, help="the rows of bench.engines")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     args = parser.parse_args()
     results = json.loads(args.results.read_text(encoding="utf-8"))["results"]
@@ -123,6 +143,9 @@ def main() -> None:
         if args.memory is not None:
             rows = json.loads(args.memory.read_text(encoding="utf-8"))
             plot_memory(rows, args.folder / "memory.svg")
+        if args.engines is not None:
+            rows = json.loads(args.engines.read_text(encoding="utf-8"))
+            plot_engines(rows, args.folder / "engines.svg")
     except ImportError:
         raise SystemExit(
             "pictures need matplotlib: pip install -r bench/requirements.txt"

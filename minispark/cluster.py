@@ -1,4 +1,4 @@
-"""L4, the composition root: a configuration becomes processes under a supervisor.
+"""L5, the composition root: a configuration becomes processes under a supervisor.
 
 The supervisor runs in a process of its own, forked from the caller before it has threads. Must not
 know command lines.
@@ -15,21 +15,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from minispark import __version__
+from minispark.driver.main import DriverSettings, run_driver
 from minispark.errors import ClusterError, ConfigError
 from minispark.master.main import MasterSettings, run_master
+from minispark.model.job import Engine
 from minispark.model.settings import Config, WorkerSpec
 from minispark.operations import Operations
+from minispark.spark.installed import require_spark
 from minispark.supervisor import state_dir as state_dirs
 from minispark.supervisor.child import Child, ProcessSpec
 from minispark.supervisor.cluster_file import ClusterFile
 from minispark.supervisor.control import ControlServer
 from minispark.supervisor.forked import ForkedProcess
 from minispark.supervisor.launch import Started, code_of, launch
+from minispark.supervisor.named_processes import DRIVER
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.process_log import configure_logging
 from minispark.supervisor.restart_policy import ProcessState, RestartLimits
@@ -95,6 +99,8 @@ def _set_up(
 
     Raises ClusterError, ConfigError, and OSError for what lies in the state directory.
     """
+    if config.engine.name == Engine.SPARK.value:
+        require_spark()
     notices = check_security(config)
     folder, notice = state_dirs.prepare(config.state_dir, is_default_dir)
     for text in (*([notice] if notice is not None else []), *notices):
@@ -121,6 +127,7 @@ def _set_up(
         config.own_workers(),
         config.workers,
         partial(worker_process, config, token, http_sock, worker_sock),
+        driver_process(config, token, http_sock, worker_sock),
     )
     control = ControlServer(folder, operations.answer)
     at_end.callback(control.close)
@@ -196,15 +203,37 @@ def process_specs(
     http_sock: socket.socket,
     worker_sock: socket.socket,
 ) -> list[ProcessSpec]:
-    """The master, then one process for each worker that runs here."""
+    """The master, then one process for each worker that runs here, and Spark's driver where jobs
+    run there by themselves.
+    """
 
     def master(notifier: Notifier, lifeline: int) -> int:
         _log_to(config, MASTER)
-        settings = MasterSettings(token, base_dir, len(config.worker_specs()))
+        expected = len(config.worker_specs())
+        settings = MasterSettings(token, base_dir, expected, cache(require_spark))
         return run_master(config, settings, http_sock, worker_sock, notifier, lifeline)
 
     process = partial(worker_process, config, token, http_sock, worker_sock)
-    return [ProcessSpec(MASTER, master, MASTER_STOPS_LAST), *map(process, config.own_workers())]
+    specs = [ProcessSpec(MASTER, master, MASTER_STOPS_LAST), *map(process, config.own_workers())]
+    if config.engine.name == Engine.SPARK.value:
+        specs.append(driver_process(config, token, http_sock, worker_sock))
+    return specs
+
+
+def driver_process(
+    config: Config, token: str, http_sock: socket.socket, worker_sock: socket.socket
+) -> ProcessSpec:
+    """The driver of a Spark application."""
+
+    def driver(notifier: Notifier, lifeline: int) -> int:
+        http_sock.close()
+        port = worker_sock.getsockname()[1]
+        worker_sock.close()
+        _log_to(config, DRIVER)
+        settings = DriverSettings(DRIVER, token, own_address(config), port)
+        return run_driver(config, settings, notifier, lifeline)
+
+    return ProcessSpec(DRIVER, driver)
 
 
 def worker_process(

@@ -28,8 +28,11 @@ class LoadedConfig:
     origins: dict[str, str] = field(default_factory=dict)
 
 
+CONF_KEY = "engine.conf"
+"""What stands below it are Spark's own keys."""
 _CHOICES = {
     "scheduler.plan": ("fused", "naive"),
+    "engine.name": ("local", "spark"),
     "restart.policy": ("on-failure", "always", "never"),
     "logging.level": ("debug", "info", "warning", "warn", "error"),
     "logging.format": ("text", "json"),
@@ -173,7 +176,7 @@ def _note_origins(
     tree: dict[str, Any], at: str, lines: dict[str, int], path: str, origins: dict[str, str]
 ) -> None:
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             _note_origins(value, f"{at}{name}.", lines, path, origins)
         else:
             origins[f"{at}{name}"] = _where(path, lines, f"{at}{name}")
@@ -219,6 +222,9 @@ def _worker_list(items: list[Any], where: Any) -> tuple[WorkerSpec, ...]:
 
 def _set(config: Config, key: str, text: str, where: str) -> Config:
     """The configuration with one dotted key set from text."""
+    if key.startswith(f"{CONF_KEY}."):
+        conf = {**dict(config.engine.conf), key.removeprefix(f"{CONF_KEY}."): text}
+        return replace(config, engine=replace(config.engine, conf=_conf(conf, where)))
     section, _, name = key.rpartition(".")
     targets: list[Any] = [config]
     for part in section.split(".") if section else ():
@@ -292,7 +298,21 @@ def _from_text(text: str, hint: Any) -> Any:
     )
 
 
+def _conf(value: Any, where: str) -> tuple[tuple[str, str], ...]:
+    """Spark's settings. Their names have dots of their own: a mapping in one is a mistake."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: {CONF_KEY} must be a mapping of Spark's settings")
+    found: dict[str, str] = {}
+    for name, setting in value.items():
+        if not isinstance(name, str) or isinstance(setting, (dict, list)) or setting is None:
+            raise ConfigError(f"{where}: {CONF_KEY}.{name} must be one text, number or truth value")
+        found[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
+    return tuple(sorted(found.items()))
+
+
 def _value(key: str, hint: Any, value: Any, where: str) -> Any:
+    if key == CONF_KEY:
+        return _conf(value, where)
     if get_origin(hint) is tuple:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise ConfigError(f"{where}: {key} must be a list of directories")

@@ -10,6 +10,7 @@ from typing import Any
 
 from minispark.model.settings import WorkerSpec, WorkersSection
 from minispark.supervisor.child import ProcessSpec
+from minispark.supervisor.restart_policy import ProcessState
 from minispark.supervisor.supervisor import Supervisor
 
 WORKERS_MAX = 256
@@ -27,15 +28,18 @@ class Operations:
         workers: tuple[WorkerSpec, ...],
         section: WorkersSection,
         make_process: Callable[[WorkerSpec], ProcessSpec],
+        driver: ProcessSpec,
     ) -> None:
+        """`driver`: of Spark, run once somebody asks for it."""
         self._supervisor = supervisor
         self._workers = {spec.name: spec for spec in workers}
         self._section = section
         self._make_process = make_process
+        self._driver = driver
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        """`{"restart": [NAME, ...]}` (none: all) or `{"scale": N}`; the names that it concerns, or
-        `{"error"}`.
+        """`{"restart": [NAME, ...]}` (none: all), `{"scale": N}` or `{"driver": "start"}`; whom it
+        concerns, or `{"error"}`.
         """
         if self._supervisor.is_stopping:
             return {"error": "it is stopping"}
@@ -44,6 +48,8 @@ class Operations:
                 return self._restart([str(name) for name in names])
             case {"scale": int(count)} if 0 <= count <= WORKERS_MAX:
                 return self._scale(count)
+            case {"driver": "start"}:
+                return self._start_driver()
             case {"scale": _}:
                 return {"error": f"the number of workers is 0 to {WORKERS_MAX}"}
             case _:
@@ -59,6 +65,16 @@ class Operations:
                 return {"error": f"there is no process {name!r}; there are {', '.join(known)}"}
         self._supervisor.restart(names or known)
         return {"names": names or known}
+
+    def _start_driver(self) -> dict[str, Any]:
+        """Unless it runs, or will again."""
+        name = self._driver.name
+        child = next((c for c in self._supervisor.children if c.spec.name == name), None)
+        if child is None:
+            self._supervisor.add(self._driver)
+        elif child.state is ProcessState.FATAL:
+            self._supervisor.restart([name])
+        return {"names": [name]}
 
     def _scale(self, count: int) -> dict[str, Any]:
         staying = list(self._workers)

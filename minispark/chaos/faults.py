@@ -21,6 +21,7 @@ import psutil
 from minispark.errors import ClusterError, NotFound
 from minispark.storage.task_files import SHUFFLE_FILE, is_whole
 from minispark.supervisor.named_processes import (
+    DRIVER,
     SERVERS,
     entries,
     executors_of,
@@ -84,8 +85,9 @@ def choose(
     that is not there, ClusterError when nothing can be broken in that way now.
     """
     rng = random.Random(seed)
-    if action == "kill-master":
-        return Fault(action, "master", (find_process(folder, "master"),), number)
+    if action in ("kill-master", "kill-driver"):
+        target = "master" if action == "kill-master" else DRIVER
+        return Fault(action, target, (find_process(folder, target),), number)
     if action == "corrupt-shuffle":
         return _shuffle_file(folder, rng)
     worker = _choose_worker(folder, name, rng)

@@ -22,6 +22,7 @@ examples:
   minispark chaos kill-worker                     a random worker that runs
   minispark chaos kill-worker worker-2 --watch    and report until it is back
   minispark chaos kill-master --watch             jobs go on afterwards
+  minispark chaos kill-driver --watch             of jobs that run on Apache Spark
   minispark chaos slow-worker --for 20s           ten times slower, for so long
   minispark chaos corrupt-shuffle                 flip bytes of a map output in use
   minispark chaos monkey --for 60s --every 2s --seed 7 --verify
@@ -42,6 +43,7 @@ TAKES = {
     "pause-worker": ("WORKER", "--watch", "--for"),
     "slow-worker": ("WORKER", "--watch", "--for"),
     "kill-master": ("--signal", "--watch", "--for"),
+    "kill-driver": ("--watch",),
     "corrupt-shuffle": ("--watch",),
     "monkey": ("--for", "--every", "--verify"),
 }

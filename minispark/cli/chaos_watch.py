@@ -45,7 +45,7 @@ def watch(watcher: Watcher, done: Inflicted, held_s: float | None) -> None:
                 hold.wait()
             watcher.say("master goes on")
             watcher.until_accepting()
-        case "kill-worker" | "kill-master" if not done.held:
+        case "kill-worker" | "kill-master" | "kill-driver" if not done.held:
             watcher.until_restarted()
         case "kill-worker" | "pause-worker" | "slow-worker":
             is_until_noticed = done.fault.action == "kill-worker" and held_s is None
@@ -184,7 +184,9 @@ class Watcher:
     def _worker_state(self, name: str) -> str | None:
         try:
             with Client.of_state_dir(self._folder) as client:
-                workers = [w for w in client.workers() if w.get("name") == name]
+                cluster = client.cluster()
+                driver = [cluster["driver"]] if cluster["driver"] is not None else []
+                workers = [w for w in (*cluster["workers"], *driver) if w.get("name") == name]
         except NoCluster:
             return None
         return workers[-1]["status"] if workers else None

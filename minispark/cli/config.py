@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if listed is not None:
         tree["workers"] = [{k: v for k, v in w.items() if v is not None} for w in listed]
     tree["input_roots"] = list(tree["input_roots"])
+    tree["engine"]["conf"] = dict(loaded.config.engine.conf)
     if tree["security"]["token"] != "auto":
         tree["security"]["token"] = "(set)"
     if args.json:

@@ -69,6 +69,19 @@ def add_module_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def with_engine(job: dict[str, Any], engine: str | None) -> dict[str, Any]:
+    """The job, for that engine where one is said."""
+    return job if engine is None else {**job, "engine": engine}
+
+
+def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("local", "spark"),
+        help="who runs its tasks: this cluster's workers, or Apache Spark; default: the cluster's",
+    )
+
+
 def with_absolute_inputs(job: dict[str, Any]) -> dict[str, Any]:
     """The job, with every path that leads somewhere from here, or is written to, made absolute."""
     dag = job.get("dag")

@@ -8,9 +8,11 @@ from typing import Any
 
 from minispark.cli.job_files import (
     absolute_input,
+    add_engine_option,
     add_module_option,
     join,
     read_job,
+    with_engine,
     with_modules,
     word_count,
 )
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: this machine's cores")
     parser.add_argument("--parallelism", type=int, metavar="P", help="default: all slots")
     parser.add_argument("--plan", choices=("naive", "fused"), help="default: fused")
+    add_engine_option(parser)
     add_module_option(parser)
     add_output_options(parser)
 
@@ -43,12 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     # a server that many share has more cores than one job should take
     threads = args.threads or min(THREADS_MAX_DEFAULT, os.cpu_count() or 1)
-    job = _job(args, args.parallelism or args.workers * threads)
+    job = with_engine(_job(args, args.parallelism or args.workers * threads), args.engine)
     from minispark.client import Client
     from minispark.cluster import private_cluster
     from minispark.config import load
 
     overrides = [f"workers.count={args.workers}", f"workers.threads={threads}"]
+    if job.get("engine") == "spark":
+        slots = args.workers * threads
+        overrides = ["workers.count=0", "engine.name=spark", f"engine.master=local[{slots}]"]
     config = load(None, {}, overrides).config
     with (
         private_cluster(config, os.getcwd()) as cluster,

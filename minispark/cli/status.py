@@ -53,10 +53,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cluster(client: Client) -> dict[str, Any]:
-    return {"workers": client.workers(), "jobs": client.jobs()}
+    cluster = client.cluster()
+    return {"workers": cluster["workers"], "driver": cluster["driver"], "jobs": client.jobs()}
 
 
 def _cluster_text(document: dict[str, Any]) -> str:
+    driver = document["driver"]
     rows = [
         (
             worker["name"],
@@ -67,7 +69,7 @@ def _cluster_text(document: dict[str, Any]) -> str:
             worker["pid"] or "-",
             f"{age(time.time() - worker['last_heartbeat'])} ago",
         )
-        for worker in document["workers"]
+        for worker in [*document["workers"], *([driver] if driver is not None else [])]
     ]
     headers = ("worker", "state", "tasks", "slots", "kind", "pid", "heartbeat")
     text = table(rows, headers) if rows else "No workers."

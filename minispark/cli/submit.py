@@ -7,7 +7,14 @@ import sys
 from typing import Any
 
 from minispark.cli.find import find_client
-from minispark.cli.job_files import add_module_option, read_job, with_modules, word_count
+from minispark.cli.job_files import (
+    add_engine_option,
+    add_module_option,
+    read_job,
+    with_engine,
+    with_modules,
+    word_count,
+)
 from minispark.cli.job_output import show_end
 from minispark.cli.render import Progress, print_json
 from minispark.client import Client
@@ -35,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """`--plan` and `--wait`."""
+    """`--plan`, `--engine` and `--wait`."""
     parser.add_argument("--plan", choices=("naive", "fused"), help="default: the cluster's")
+    add_engine_option(parser)
     parser.add_argument(
         "--wait", action="store_true", help="until it ended; then its result's head"
     )
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         job = override(read_job(args.job), args)
-    job = with_modules(job, args.module)
+    job = with_engine(with_modules(job, args.module), args.engine)
     with find_client(args) as client:
         return submit(client, job, args)
 

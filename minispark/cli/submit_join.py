@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minispark.cli.find import find_client
-from minispark.cli.job_files import join
+from minispark.cli.job_files import join, with_engine
 from minispark.cli.submit import add_common, submit
 
 EXAMPLES = """\
@@ -31,5 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     job = join(args.name, args.parallelism, args.sales, args.products, args.plan)
+    job = with_engine(job, args.engine)
     with find_client(args) as client:
         return submit(client, job, args)

@@ -118,8 +118,11 @@ class ClusterApi:
         return text_response("OK")
 
     def cluster(self, request: Request) -> Response:
-        workers = [worker_document(worker) for worker in self._board.latest.workers.values()]
-        return json_response({"version": __version__, **self._about, "workers": workers})
+        latest = self._board.latest
+        workers = [worker_document(worker) for worker in latest.workers.values()]
+        driver = None if latest.driver is None else worker_document(latest.driver)
+        document = {"version": __version__, **self._about, "workers": workers, "driver": driver}
+        return json_response(document)
 
     def system(self, request: Request) -> Response:
         return json_response(system_document(self._board.latest))

@@ -105,6 +105,7 @@ CLUSTER = Object(
         "task_retries_max": COUNT,
         "worker_losses_max": COUNT,
         "workers": ListOf(WORKER_INFO),
+        "driver": Nullable(WORKER_INFO),
     },
 )
 _SYSTEM_COUNTS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from minispark.model.figures import PHASES
 from minispark.model.function_names import OPERATORS
-from minispark.model.job import PlanKind
+from minispark.model.job import Engine, PlanKind
 from minispark.model.states import AttemptState, JobState
 from minispark.plan.parsing import (
     EDGES_MAX,
@@ -43,6 +43,7 @@ _NODE_ID = Text(chars_min=1, chars_max=ID_CHARS_MAX, pattern="^[A-Za-z0-9_.-]+$"
 _PARTITIONS = Whole(1, PARTITIONS_MAX)
 _WHOLE = Nullable(Whole(0, WHOLE_MAX))
 _SECONDS = Nullable(Real())
+ENGINE = Choice(tuple(engine.value for engine in Engine))
 PLAN_KIND = Choice(tuple(kind.value for kind in PlanKind))
 JOB_STATE = Choice(tuple(state.value for state in JobState))
 ATTEMPT_STATES = tuple(state.value for state in AttemptState)
@@ -87,6 +88,7 @@ JOB_REQUEST = Object(
         "dag": DAG,
         "parallelism": _PARTITIONS,
         "plan": Maybe(Nullable(PLAN_KIND)),
+        "engine": Maybe(Nullable(ENGINE)),
         "timeout_s": Maybe(Nullable(Real(0, TIMEOUT_S_MAX))),
         "modules": Maybe(Nullable(MapOf(Text(), entries_max=MODULES_MAX))),
     },

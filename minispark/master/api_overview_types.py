@@ -65,6 +65,7 @@ OVERVIEW = Object(
                 {**WORKER_INFO.fields, "load": Nullable(LOAD), "process": Nullable(PROCESS)},
             )
         ),
+        "driver": Nullable(WORKER_INFO),
         "waiting": ListOf(Object("WaitingWorker", {"name": Text(), "process": PROCESS})),
         "jobs": ListOf(JOB_SUMMARY),
     },

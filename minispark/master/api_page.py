@@ -150,6 +150,7 @@ class PageApi:
             "last_event_id": self._events.last,
             "system": system_document(snapshot) | {"retries_total": snapshot.retries_total},
             "workers": workers,
+            "driver": None if snapshot.driver is None else worker_document(snapshot.driver),
             "waiting": [{"name": name, "process": entry} for name, entry in processes.items()],
             "jobs": [job_summary_document(job) for job in snapshot.jobs.values()],
         }

@@ -40,6 +40,8 @@ def request_document(request: JobRequest) -> dict[str, Any]:
     }
     if request.plan is not None:
         document["plan"] = request.plan.value
+    if request.engine is not None:
+        document["engine"] = request.engine.value
     if request.timeout_s is not None:
         document["timeout_s"] = request.timeout_s
     if request.modules:

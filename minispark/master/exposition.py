@@ -105,7 +105,8 @@ def _tasks(jobs: Iterable[JobView]) -> Values:
 def _worker_families(snapshot: Snapshot, now_unix_s: float) -> list[Family]:
     """Of each worker, as the master sees it; of those that share a name together."""
     by_name: dict[str, list[WorkerView]] = {}
-    for worker in snapshot.workers.values():
+    driver = [] if snapshot.driver is None else [snapshot.driver]
+    for worker in (*snapshot.workers.values(), *driver):
         is_foreign = worker.identity.kind is WorkerKind.HTTP
         name = FOREIGN if is_foreign else worker.identity.name
         if name in by_name or len(by_name) < WORKERS_LABELLED_MAX:

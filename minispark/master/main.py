@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from minispark.master.api_page import PageApi
 from minispark.master.api_workers import WorkersApi
 from minispark.master.board import SnapshotBoard
 from minispark.master.documents import state_document
+from minispark.master.driver_wanted import DriverWanted
 from minispark.master.event_stream import EventStream
 from minispark.master.loop import MasterLoop
 from minispark.master.parts import PartsPublisher, unsaved
@@ -43,10 +45,10 @@ from minispark.master.recovery import (
 from minispark.master.results import Results
 from minispark.master.retention import ResultsDeleter, clear_results
 from minispark.master.sessions import CONNECTIONS_MAX, Sessions
-from minispark.master.submission import Submitter
+from minispark.master.submission import Submitter, no_spark
 from minispark.master.transitions import TransitionLog
 from minispark.model.effects import Fact, ForgetJob
-from minispark.model.job import PlanKind
+from minispark.model.job import Engine, PlanKind
 from minispark.model.settings import Config
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
@@ -79,6 +81,8 @@ class MasterSettings:
     base_dir: str
     """What relative inputs and `input_roots` are relative to: where `up` was called."""
     workers_expected: int = 1
+    require_spark: Callable[[], None] = no_spark
+    """Raises ClusterError that says what is missing, where jobs cannot run on Spark."""
 
 
 def run_master(
@@ -140,6 +144,8 @@ class _Master:
             input_roots=tuple(os.path.join(settings.base_dir, root) for root in config.input_roots),
             state_dir=config.state_dir,
             default_plan=PlanKind(config.scheduler.plan),
+            default_engine=Engine(config.engine.name),
+            require_spark=settings.require_spark,
         )
         records = self._found.unfinished
         clear_attempts(state_dir, records)
@@ -164,6 +170,7 @@ class _Master:
             tls.server,
         )
         self._deleter = ResultsDeleter(state_dir)
+        self._driver_wanted = DriverWanted(state_dir)
         self._parts = PartsPublisher(lambda event: self._loop.post(event))
         for ended in unsaved(self._found.ended):
             self._parts.order(ended)  # where an earlier master did not come to it
@@ -175,6 +182,7 @@ class _Master:
             http_sock.getsockname()[1],
             self._deleter.delete,
             self._parts.order,
+            self._driver_wanted.want,
             TransitionLog(self._found.plans(), self._found.worker_names()),
         )
         self._failed = threading.Event()
@@ -256,6 +264,7 @@ class _Master:
                     signal.signal(own, lambda number, _: stopping.append(number))
         self._deleter.start()
         self._parts.start()
+        self._driver_wanted.start()
         self._loop.start(self._restored)
         self._sessions.start()
         self._http.start()
@@ -288,6 +297,7 @@ class _Master:
         self._http.stop()
         self._sessions.stop(STOP_TIMEOUT_S)
         self._parts.stop(STOP_TIMEOUT_S)
+        self._driver_wanted.stop(STOP_TIMEOUT_S)
         self._loop.stop(STOP_TIMEOUT_S)
         self._save()
         self._history.close()

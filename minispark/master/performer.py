@@ -13,6 +13,9 @@ from minispark.master.transitions import TransitionLog
 from minispark.model import effects as fx
 from minispark.transport import messages as msg
 
+ORDERS_PER_PAGE = 2000
+"""Of a job that Spark runs. Each may name many inputs: far fewer than a frame has room for."""
+
 
 class Performer:
     """Sends what is to be sent, deletes what is to be deleted, has the log say what happened."""
@@ -26,6 +29,7 @@ class Performer:
         http_port: int,
         delete_results: Callable[[str], None],
         order_parts: Callable[[fx.PublishParts | fx.DiscardParts], None],
+        want_driver: Callable[[], None],
         transitions: TransitionLog,
     ) -> None:
         self._sessions = sessions
@@ -35,6 +39,7 @@ class Performer:
         self._http_port = http_port
         self._delete_results = delete_results
         self._order_parts = order_parts
+        self._want_driver = want_driver
         self._transitions = transitions
 
     def perform(self, effects: list[fx.Effect]) -> None:
@@ -65,6 +70,10 @@ class Performer:
                         effect.orders, effect.programs, effect.outputs, effect.tables
                     )
                     send(effect.worker_id, launch)
+                case fx.DriveTasks(worker_id):
+                    send(worker_id, *_driven(effect))
+                case fx.WantDriver():
+                    self._want_driver()
                 case fx.TellOutputs():
                     send(effect.worker_id, msg.OutputsMade(effect.attempt_ids, effect.outputs))
                 case fx.CancelAttempts():
@@ -90,6 +99,22 @@ class Performer:
         for worker_id, messages in outbox.items():
             self._sessions.send(worker_id, *messages)
         self._transitions.note(effects)
+
+
+def _driven(effect: fx.DriveTasks) -> list[msg.Message]:
+    """In pages, of which the first has the programs."""
+    programs = {str(index): program for index, program in effect.programs.items()}
+    starts = range(0, len(effect.orders), ORDERS_PER_PAGE)
+    return [
+        msg.Drive(
+            effect.job_id,
+            effect.job_name,
+            effect.orders[start : start + ORDERS_PER_PAGE],
+            programs if start == 0 else {},
+            is_last=start == starts[-1],
+        )
+        for start in starts
+    ]
 
 
 def _pages(ids: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -27,8 +27,9 @@ def identity_of(message: Register) -> WorkerIdentity:
     """Who registers; it gets an id if it has none. Raises ProtocolError that names the field."""
     if message.worker_id != NIL_ID and not is_uuid(message.worker_id):
         raise _refused("worker_id is no UUID")
-    _check_number("port", message.port, 1, 65535)
-    _check_number("slots", message.slots, 1, SLOTS_MAX)
+    least = 0 if message.is_driver else 1  # it serves nothing, and runs nothing itself
+    _check_number("port", message.port, least, 65535)
+    _check_number("slots", message.slots, least, SLOTS_MAX)
     _check_number("pid", message.pid, 0, PID_MAX)
     for field in ("name", "host", "host_id"):
         text = getattr(message, field)
@@ -45,7 +46,7 @@ def identity_of(message: Register) -> WorkerIdentity:
     is_new = message.worker_id == NIL_ID
     return WorkerIdentity(
         worker_id=str(uuid.uuid4()) if is_new else message.worker_id.lower(),
-        kind=WorkerKind.SOCKET,
+        kind=WorkerKind.SPARK if message.is_driver else WorkerKind.SOCKET,
         name=message.name,
         host=message.host,
         port=message.port,

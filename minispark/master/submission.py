@@ -5,11 +5,12 @@ Runs in the thread of whoever submits. Must not know HTTP or the core.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from minispark.errors import TokenNeeded
-from minispark.model.job import JobRequest, PlanKind
+from minispark.errors import ClusterError, InvalidRequest, TokenNeeded
+from minispark.model.job import Engine, JobRequest, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.plan.parsing import parse_request
 from minispark.plan.planner import plan
@@ -20,6 +21,14 @@ from minispark.storage.inputs import resolve_inputs
 from minispark.storage.part_folders import with_real_folders
 
 
+def no_spark() -> None:
+    """Of a master that nobody supervises. Raises ClusterError."""
+    raise ClusterError(
+        "this master runs without a supervisor, which would run Spark's driver: "
+        "start the cluster with `up`"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Submitter:
     """What planning needs to know of the cluster."""
@@ -28,6 +37,9 @@ class Submitter:
     input_roots: tuple[str, ...]
     state_dir: str
     default_plan: PlanKind
+    default_engine: Engine = Engine.LOCAL
+    require_spark: Callable[[], None] = no_spark
+    """Raises ClusterError that says what is missing, where jobs cannot run on Spark."""
 
     def prepare(
         self, document: Any, is_authenticated: bool
@@ -37,9 +49,22 @@ class Submitter:
         if request.has_user_code and not is_authenticated:
             raise TokenNeeded("jobs with modules or expr run code of yours: send the token")
         validate(request)
+        request = self._with_engine(request)
         fence = None if is_authenticated else Fence.around(self.input_roots, self.state_dir)
         request = with_real_folders(request, self.base_dir, fence)
         return request, self._plans(request, is_authenticated)
+
+    def _with_engine(self, request: JobRequest) -> JobRequest:
+        """Raises InvalidRequest where its engine cannot run it."""
+        if (request.engine or self.default_engine) is not Engine.SPARK:
+            return request
+        if request.plan is PlanKind.NAIVE:
+            raise InvalidRequest("the engine spark runs fused plans only: leave plan out", "plan")
+        try:
+            self.require_spark()
+        except ClusterError as error:
+            raise InvalidRequest(str(error), "engine") from error
+        return replace(request, engine=Engine.SPARK)
 
     def _plans(self, request: JobRequest, is_authenticated: bool) -> tuple[PhysicalPlan, ...]:
         """The plan that was asked for; without one the default plan, and beside it the naive one
@@ -51,6 +76,8 @@ class Submitter:
             input_roots=None if is_authenticated else self.input_roots,
             state_dir=self.state_dir,
         )
+        if request.engine is Engine.SPARK:
+            return (plan(request, inputs, PlanKind.FUSED),)
         wanted = plan(request, inputs, request.plan or self.default_plan)
         if request.plan is not None or wanted.kind is PlanKind.NAIVE:
             return (wanted,)

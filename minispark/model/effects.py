@@ -144,6 +144,24 @@ class LaunchAttempts:
 
 
 @dataclass(frozen=True, slots=True)
+class DriveTasks:
+    """Send tasks of a job that Spark runs to its driver, with the programs of their stages, by
+    index (see `messages.Drive`).
+    """
+
+    worker_id: str
+    job_id: str
+    job_name: str
+    orders: tuple[TaskOrder, ...]
+    programs: dict[int, StageProgram]
+
+
+@dataclass(frozen=True, slots=True)
+class WantDriver:
+    """Have the supervisor run a Spark driver: tasks wait for one. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellOutputs:
     """Say to attempts that began early that these outputs can be read now."""
 
@@ -199,7 +217,7 @@ class DropOutputs:
 
 @dataclass(frozen=True, slots=True)
 class ForgetTables:
-    """The job ended: the worker needs its tables of outputs no more."""
+    """The job ended: the worker needs its tables of outputs no more, the driver nothing of it."""
 
     worker_id: str
     job_id: str
@@ -259,6 +277,8 @@ Effect: TypeAlias = (
     | AcceptWorker
     | CloseSession
     | LaunchAttempts
+    | DriveTasks
+    | WantDriver
     | TellOutputs
     | AnswerTaskRequest
     | CancelAttempts

@@ -68,7 +68,9 @@ class WorkerRegistered:
     worker: WorkerIdentity
     session: int
     running: tuple[str, ...]
-    """Attempts that it still holds from an earlier session."""
+    """Attempts that it still holds from an earlier session; of a Spark driver also those whose
+    outputs its application has.
+    """
     at_unix_s: float
     waiting: tuple[str, ...] = ()
     """Those of them that began early and have not heard of all that they read."""

@@ -18,6 +18,15 @@ class PlanKind(Enum):
     """Chains of narrow operators become one task; only a shuffle ends a stage."""
 
 
+class Engine(Enum):
+    """Who runs a job's tasks."""
+
+    LOCAL = "local"
+    """This cluster's workers."""
+    SPARK = "spark"
+    """Apache Spark, told so by a driver that this cluster supervises."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
     """Our own additions to a reader node. The defaults are the documented behaviour."""
@@ -78,6 +87,8 @@ class JobRequest:
     timeout_s: float | None = None
     modules: tuple[tuple[str, str], ...] = ()
     """The user's own code: (module name, source)."""
+    engine: Engine | None = None
+    """None: the cluster's, until it is submitted."""
     warnings: tuple[str, ...] = field(default=())
     """Fields that were ignored, each as one sentence."""
 

@@ -65,6 +65,17 @@ class SchedulerSection:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSection:
+    """Ours: who runs the tasks of jobs that do not say it, and which Spark the others get."""
+
+    name: str = "local"
+    master: str = "local[*]"
+    """Spark's: local[N], spark://HOST:PORT, yarn or k8s://…"""
+    conf: tuple[tuple[str, str], ...] = ()
+    """Spark's settings, spark.executor.memory and so on."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemorySection:
     task_max_mb: int = 256
 
@@ -160,6 +171,7 @@ class Config:
     workers: WorkersSection = WorkersSection()
     worker_list: tuple[WorkerSpec, ...] | None = None
     scheduler: SchedulerSection = SchedulerSection()
+    engine: EngineSection = EngineSection()
     memory: MemorySection = MemorySection()
     restart: RestartSection = RestartSection()
     persistence: PersistenceSection = PersistenceSection()

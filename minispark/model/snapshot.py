@@ -115,6 +115,8 @@ class Snapshot:
 
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     workers: Mapping[str, WorkerView] = field(default_factory=dict)
+    driver: WorkerView | None = None
+    """Of Spark, if a job wanted one so far; it is not among the workers."""
     tasks_queued: int = 0
     """Ready to run, not assigned."""
     tasks_running: int = 0

@@ -92,6 +92,8 @@ class WorkerKind(_Named):
     """One of ours: tasks are pushed to it over its session."""
     HTTP = "http"
     """A foreign worker that polls the documented endpoints."""
+    SPARK = "spark"
+    """The driver of a Spark application: it gets all tasks of a job at once, over its session."""
 
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {

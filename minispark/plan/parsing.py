@@ -10,7 +10,7 @@ from typing import Any
 
 from minispark.errors import InvalidRequest
 from minispark.model.function_names import ALIASES
-from minispark.model.job import Dag, DagNode, JobRequest, PlanKind, ReaderOptions
+from minispark.model.job import Dag, DagNode, Engine, JobRequest, PlanKind, ReaderOptions
 
 NODES_MAX = 256
 EDGES_MAX = 2 * NODES_MAX
@@ -26,7 +26,7 @@ MODULES_MAX = 32
 MODULE_BYTES_MAX = 256 * 1024
 """Of all sources together: they travel with every message that launches a stage."""
 
-_REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "timeout_s", "modules")
+_REQUEST_FIELDS = ("name", "dag", "parallelism", "plan", "engine", "timeout_s", "modules")
 _DAG_FIELDS = ("nodes", "edges")
 _NODE_FIELDS = (
     "id", "op", "path", "partitions", "fn_name", "fn", "key", "join_with", "value", "encoding",
@@ -47,6 +47,9 @@ def parse_request(data: Any) -> JobRequest:
     plan = _optional(request, "plan", "", str)
     if plan not in (None, "naive", "fused"):
         raise InvalidRequest(f"plan is naive or fused, not {plan!r}", "plan")
+    engine = _optional(request, "engine", "", str)
+    if engine not in (None, "local", "spark"):
+        raise InvalidRequest(f"engine is local or spark, not {engine!r}", "engine")
     return JobRequest(
         name=_text(request, "name", "", NAME_CHARS_MAX),
         dag=Dag(
@@ -55,6 +58,7 @@ def parse_request(data: Any) -> JobRequest:
         ),
         parallelism=_count(_required(request, "parallelism", ""), "parallelism"),
         plan=None if plan is None else PlanKind(plan),
+        engine=None if engine is None else Engine(engine),
         timeout_s=_timeout(request.get("timeout_s")),
         modules=_modules(request.get("modules")),
         warnings=tuple(warnings),

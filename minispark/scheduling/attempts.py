@@ -7,6 +7,7 @@ output against RECOMPUTES_MAX. Must not know how tasks are placed, nor who repor
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TypeAlias
 
 from minispark.model import events as ev
@@ -170,17 +171,23 @@ class AttemptOutcomes:
         task = attempt.task
         task.losses += 1
         task.remember(f"attempt {attempt.number}: {reason}")
-        if task.losses <= self.state.limits.worker_losses_max:
+        if task.losses <= self._losses_max(attempt):
             self._retry(attempt, event)
         else:
             self._give_up(attempt, self._too_many_losses(attempt), event, effects)
 
+    def _losses_max(self, attempt: Attempt) -> int:
+        """A driver is started again as often as a task is tried again."""
+        limits = self.state.limits
+        is_driven = attempt.stage.job.is_driven
+        return limits.task_retries_max if is_driven else limits.worker_losses_max
+
     def _too_many_losses(self, attempt: Attempt) -> str:
-        task = attempt.task
+        task, is_driven = attempt.task, attempt.stage.job.is_driven
+        whom, limit = ("driver", "task_retries") if is_driven else ("worker", "worker_losses")
         return (
-            f"{attempt.stage.stage.id} partition {task.partition} lost its worker "
-            f"{task.losses} times; scheduler.worker_losses_max is "
-            f"{self.state.limits.worker_losses_max}"
+            f"{attempt.stage.stage.id} partition {task.partition} lost its {whom} "
+            f"{task.losses} times; scheduler.{limit}_max is {self._losses_max(attempt)}"
         )
 
     def _retry(self, attempt: Attempt, event: ev.Event, due: float | None = None) -> None:
@@ -262,6 +269,27 @@ class AttemptOutcomes:
             return Cause.WORKER
         return None if pool.has_changed(owner, reader.pool_version) else Cause.OUTPUT
 
+    def lose_application(
+        self,
+        driver_id: str,
+        kept: Container[str],
+        why: str,
+        event: ev.Event,
+        effects: list[Effect],
+    ) -> None:
+        """Of the outputs that Spark had for a driver only these are left: what others would read is
+        made again. Results have their names, and stay.
+        """
+        for job in list(self.state.jobs.values()):
+            if not job.is_driven or job.is_saving:
+                continue
+            for attempt in list(job.accepted.values()):
+                is_its = attempt.worker_id == driver_id and attempt.stage.is_sparks
+                if is_its and attempt.id not in kept:
+                    if not self._forget(attempt, Cause.WORKER, why, event, effects):
+                        break
+            self.state.touch(job)
+
     def lose_outputs(self, disk: ev.Disk, event: ev.Event, effects: list[Effect]) -> None:
         """Nobody can read that disk any more: what lies there is made again elsewhere."""
         workers = self.state.pool.workers
@@ -270,7 +298,7 @@ class AttemptOutcomes:
                 continue  # nobody reads its outputs any more
             for attempt in list(job.accepted.values()):
                 owner = workers[attempt.worker_id]
-                is_there = owner.is_pushed and owner.identity.disk == disk
+                is_there = owner.is_pooled and owner.identity.disk == disk
                 if is_there and attempt.task.state is TaskState.SUCCEEDED:
                     why = f"{owner.identity.name} is away, and nobody else has its disk"
                     if not self._forget(attempt, Cause.WORKER, why, event, effects):
@@ -289,7 +317,7 @@ class AttemptOutcomes:
         effects.append(attempt_moved(lost, event.at_unix_s, f"lost: {why}", cause))
         if cause is Cause.WORKER:
             task.losses += 1
-            is_too_often = task.losses > self.state.limits.worker_losses_max
+            is_too_often = task.losses > self._losses_max(lost)
             message = self._too_many_losses(lost)
         else:
             task.recomputes += 1

@@ -32,6 +32,7 @@ from minispark.model.snapshot import NOTHING_COUNTED, JobView, Snapshot, Totals
 from minispark.model.states import AttemptState, JobState, WorkerState
 from minispark.scheduling.attempts import AttemptOutcomes
 from minispark.scheduling.dispatch import Dispatcher
+from minispark.scheduling.driven import DrivenJobs
 from minispark.scheduling.early import EarlyStarts
 from minispark.scheduling.endings import Endings
 from minispark.scheduling.job_run import JobRun
@@ -53,6 +54,7 @@ class SchedulingCore:
         self._early = EarlyStarts(self.state, self._endings)
         self._skipping = Skipping(self.state)
         self._dispatcher = Dispatcher(self.state, self._early, self._skipping)
+        self._driven = DrivenJobs(self.state, self._dispatcher)
         self._attempts = AttemptOutcomes(self.state, self._endings, self._early, self._skipping)
         self._last_tick: float | None = None
 
@@ -72,6 +74,7 @@ class SchedulingCore:
         if events:
             at_unix_s = events[-1].at_unix_s
             self._dispatcher.dispatch(now, at_unix_s, effects)
+            self._driven.dispatch(now, at_unix_s, effects)
             if any(isinstance(e, ev.ClockTicked) for e in events):
                 if self.limits.speculation:
                     self._dispatcher.speculate(now, at_unix_s, effects)
@@ -238,6 +241,10 @@ class SchedulingCore:
                     self._attempts.lose(attempt, f"{known.identity.name} restarted", event, effects)
         worker = pool.register(event.worker, event.session, now, event.at_unix_s)
         self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
+        if worker.is_driver:
+            why, kept = f"{event.worker.name} restarted", dict.fromkeys(event.running)
+            driver_id = event.worker.worker_id
+            self._attempts.lose_application(driver_id, kept, why, event, effects)
         # an order that reached it after it said what it runs is one of the lost ones
         held = (a for a in event.running if a not in worker.attempts)
         forget = (*(a for a in held if not self.state.is_accepted(a)), *lost)
@@ -302,6 +309,8 @@ class SchedulingCore:
         while worker.committing:
             attempt = worker.committing.pop(next(iter(worker.committing)))
             self._attempts.lose_accepted(attempt, why, event, effects)
+        if worker.is_driver:
+            self._attempts.lose_application(identity.worker_id, (), why, event, effects)
         self._endings.sweep(worker, effects)
         self.state.touch_worker(worker)
 

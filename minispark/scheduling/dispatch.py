@@ -140,7 +140,7 @@ class Dispatcher:
         if state.ready_count:
             return
         launches: dict[str, _Launch] = {}
-        for slow in [w for w in pool.workers.values() if w.attempts and w.is_pushed]:
+        for slow in [w for w in pool.workers.values() if w.attempts and w.is_pooled]:
             for attempt in list(slow.attempts.values()):
                 if attempt.task.backup is not None or not is_straggler(attempt, slow, now):
                     continue
@@ -151,7 +151,7 @@ class Dispatcher:
                 if other is None:
                     break
                 stage = attempt.stage
-                copy = self._place(stage.job, stage, attempt.task, other, now, at_unix_s, effects)
+                copy = self.place(stage.job, stage, attempt.task, other, now, at_unix_s, effects)
                 self._add_order(launches, copy)
         self._send(launches, effects)
 
@@ -196,9 +196,9 @@ class Dispatcher:
     ) -> Attempt:
         job = group.stage.job
         task = job.take_first(group)
-        return self._place(job, group.stage, task, worker, now, at_unix_s, effects)
+        return self.place(job, group.stage, task, worker, now, at_unix_s, effects)
 
-    def _place(
+    def place(
         self,
         job: JobRun,
         stage: StageRun,
@@ -208,6 +208,7 @@ class Dispatcher:
         at_unix_s: float,
         effects: list[Effect],
     ) -> Attempt:
+        """An attempt at the task on that worker, whose order is still to be sent."""
         attempt = job.assign(stage, task, worker.identity.worker_id, now, at_unix_s)
         self._state.pool.add(worker, attempt)
         self._state.pool.placed += 1
@@ -226,7 +227,7 @@ class Dispatcher:
             launch = launches[attempt.worker_id] = _Launch()
         launch.programs[f"{stage.job.id}/{stage.stage.index}"] = stage.stage.program
         name = self._locations.add(attempt, launch.outputs, launch.tables)
-        launch.orders.append(_order(attempt, name))
+        launch.orders.append(order_of(attempt, name))
 
     # --- asked for ---------------------------------------------------------------------------
 
@@ -271,7 +272,8 @@ def is_straggler(attempt: Attempt, worker: Worker, now: float) -> bool:
     return took_s > turns * patience_s
 
 
-def _order(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
+def order_of(attempt: Attempt, outputs_id: str | None) -> TaskOrder:
+    """As its worker is told. `outputs_id`: under which name it finds where its input lies."""
     stage, partition = attempt.stage.stage, attempt.task.partition
     unmade = attempt.stage.group_of(attempt.task).unmade
     return TaskOrder(
@@ -301,7 +303,7 @@ def _http_task(attempt: Attempt) -> HttpTask:
         assert isinstance(source.left, ReadPartitions) and isinstance(source.right, ReadPartitions)
         left = _files(run.job, source.left, partition)
         right = _files(run.job, source.right, partition)
-    return HttpTask(_order(attempt, None), run.stage, left, right)
+    return HttpTask(order_of(attempt, None), run.stage, left, right)
 
 
 def _files(job: JobRun, source: ReadPartitions, partition: int) -> tuple[str, ...]:

@@ -113,14 +113,18 @@ class Endings:
         """Delete what the job's attempts wrote."""
         by_worker: dict[str, list[str]] = {}
         for attempt in job.accepted.values():
-            if not attempt.is_empty or attempt.stage.keeps_for_job:
+            is_on_disk = not attempt.is_empty and not attempt.stage.is_sparks
+            if is_on_disk or attempt.stage.keeps_for_job:
                 by_worker.setdefault(attempt.worker_id, []).append(attempt.id)
-        for attempt_id, worker_id in job.unreadable.items():
+        for attempt_id, worker_id in job.unreadable.items() if not job.is_driven else ():
             by_worker.setdefault(worker_id, []).append(attempt_id)
         for worker_id, ids in by_worker.items():
             self.drop(self._state.pool.workers[worker_id], tuple(ids), effects)
 
     def _forget_tables(self, job: JobRun, effects: list[Effect]) -> None:
+        driver = self._state.pool.driver() if job.is_driven else None
+        if driver is not None:
+            effects.append(ForgetTables(driver.identity.worker_id, job.id))
         for worker_id in job.readers:
             worker = self._state.pool.workers[worker_id]
             if worker.tables.pop(job.id, None) is not None and _can_cancel(worker):

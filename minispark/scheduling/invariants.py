@@ -62,7 +62,7 @@ def _check_job(job: JobRun, state: ClusterState) -> None:
     _require(job.waiting == waiting, f"{name} keeps other waiting attempts than those that wait")
     for attempt in waiting.values():
         _check_waiting(attempt)
-    is_ready = job.id in state.ready_jobs
+    is_ready = job.id in (state.driven_jobs if job.is_driven else state.ready_jobs)
     _require(is_ready == bool(ready), f"{name} with {ready} ready tasks, in ready_jobs: {is_ready}")
 
 
@@ -139,13 +139,16 @@ def _check_waiting(attempt: Attempt) -> None:
 
 
 def _check_totals(state: ClusterState) -> None:
-    ready = sum(job.ready_count for job in state.jobs.values())
+    ready = sum(job.ready_count for job in state.jobs.values() if not job.is_driven)
+    driven = sum(job.ready_count for job in state.jobs.values() if job.is_driven)
     live = sum(job.live_count for job in state.jobs.values())
     _require(state.ready_count == ready, f"{state.ready_count} ready tasks counted, {ready} exist")
+    _require(state.driven_count == driven, f"{state.driven_count} counted, {driven} for Spark")
     _require(state.live_count == live, f"{state.live_count} live attempts counted, {live} exist")
     _require(state.counted_jobs <= len(state.jobs), "an ended job is still counted")
     _require(
-        all(job_id in state.jobs for job_id in state.ready_jobs), "a finished job has ready tasks"
+        all(job_id in state.jobs for job_id in (*state.ready_jobs, *state.driven_jobs)),
+        "a finished job has ready tasks",
     )
     _require(
         all(state.jobs[job_id].plan is None for job_id in state.undecided),
@@ -159,14 +162,14 @@ def _check_pool(pool: WorkerPool, state: ClusterState) -> None:
     for worker_id, worker in pool.workers.items():
         _check_worker(pool, worker_id, worker, state)
         held += len(worker.attempts)
-        if worker.state is WorkerState.UP and worker.is_pushed and not worker.is_draining:
+        if worker.state is WorkerState.UP and worker.is_pooled and not worker.is_draining:
             slots += worker.slots
     _require(pool.slots_total == slots, f"{pool.slots_total} slots counted, {slots} exist")
     _require(state.live_count == held, f"{state.live_count} live attempts, workers hold {held}")
     _require(len(pool.live) == held, f"{len(pool.live)} attempts by id, workers hold {held}")
     waiting = {i: a for i, a in pool.live.items() if a.awaited}
     _require(pool.waiting == waiting, "other attempts are kept as waiting than those that wait")
-    up = [w for w in pool.workers.values() if w.is_pushed and w.state is WorkerState.UP]
+    up = [w for w in pool.workers.values() if w.is_pooled and w.state is WorkerState.UP]
     for disk, use in pool.disks.items():
         there = {w.identity.worker_id for w in up if w.identity.disk == disk}
         _require(use.up.keys() == there, f"on {disk} are {there} Up, and {list(use.up)} are known")
@@ -182,6 +185,8 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
         _require(attempt.worker_id == worker_id, f"{name} holds {attempt.id} of another worker")
         _require(pool.live.get(attempt.id) is attempt, f"{name} holds {attempt.id}, unknown by id")
         _require(attempt.stage.job.id in state.jobs, f"{name} holds an attempt of an ended job")
+        is_right = attempt.stage.job.is_driven == worker.is_driver
+        _require(is_right, f"{name} holds {attempt.id}, of a job of the other engine")
     waiting = [i for i, attempt in worker.attempts.items() if attempt.awaited]
     is_queueing = load > worker.slots and bool(waiting)
     _require(not is_queueing, f"{name} queues attempts behind {waiting}, which wait for others")
@@ -192,9 +197,11 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
         is_reader = job_id in state.jobs and worker_id in state.jobs[job_id].readers
         _require(is_reader, f"{name} keeps locations of outputs of {job_id}")
     if worker.state is WorkerState.DOWN and worker.expected_until is None:
+        if worker.is_driver:
+            _check_gone(worker_id, name, state)
         _require(load == 0, f"{name} is Down and holds {load} attempts")
         _require(not worker.committing, f"{name} is Down and commits")
-    is_listed = worker.state is WorkerState.UP and worker.is_pushed and not worker.is_draining
+    is_listed = worker.state is WorkerState.UP and worker.is_pooled and not worker.is_draining
     is_free = is_listed and load < worker.slots
     has_room = is_listed and worker.slots <= load < pool.room(worker)
     _require((worker_id in pool.available) == is_free, f"{name} with load {load}: available?")
@@ -203,3 +210,11 @@ def _check_worker(pool: WorkerPool, worker_id: str, worker: Worker, state: Clust
         room = max(pool.room(worker), pool.room(worker, is_quick=True))
         _require(load <= room, f"{name} holds {load}, more than its room")
     _require(pool.is_listed_at(worker_id, load) == is_free, f"{name} is listed at another load")
+
+
+def _check_gone(driver_id: str, name: str, state: ClusterState) -> None:
+    """Outputs that were Spark's are gone with the driver."""
+    for job in state.jobs.values():
+        for attempt in job.accepted.values() if job.is_driven and not job.is_saving else ():
+            is_gone = attempt.worker_id == driver_id and attempt.stage.is_sparks
+            _require(not is_gone, f"{name} is Down, and {attempt.id} counts as readable")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import insort
 
 from minispark.model.effects import PartFolder
-from minispark.model.job import JobRequest
+from minispark.model.job import Engine, JobRequest
 from minispark.model.plan import (
     PartitionFile,
     PhysicalPlan,
@@ -42,6 +42,8 @@ class JobRun:
     ) -> None:
         self.id = job_id
         self.request = request
+        self.is_driven = request.engine is Engine.SPARK
+        """Spark runs its tasks: they go to a driver at once, whatever they read of one another."""
         self.plans = plans
         self.plan: PhysicalPlan | None = None
         self.state = JobState.PENDING

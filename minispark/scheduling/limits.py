@@ -48,6 +48,8 @@ HTTP_SLOTS = 64
 """A foreign worker never says how many tasks it runs at once; it polls when it has room."""
 CLOCK_GAP_S_MIN = 1.0
 """Ticks further apart than this, and than half the heartbeat timeout, are a gap of the clock."""
+DRIVER_ASKED_S = 2.0
+"""How often a Spark driver is asked for, while tasks wait for one and none is Up."""
 HISTORY_MAX = 8
 """Failed attempts that a failed job's message names."""
 

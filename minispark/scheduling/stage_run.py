@@ -14,7 +14,7 @@ from minispark.model.plan import ShuffleBlocks, Stage
 from minispark.model.snapshot import StageView
 from minispark.model.states import JobState
 from minispark.scheduling.limits import DURATIONS_MAX, QUICK_COMPLETED_MIN, QUICK_S_MAX
-from minispark.scheduling.reads import reads_of
+from minispark.scheduling.reads import Reads, reads_of
 from minispark.scheduling.stage_figures import StageSums
 from minispark.scheduling.task_group import TaskGroup
 from minispark.scheduling.task_run import TaskRun
@@ -30,7 +30,8 @@ class StageRun:
         self.job = job
         self.stage = stage
         self.tasks = [TaskRun(partition) for partition in range(stage.partitions)]
-        self.groups = [TaskGroup(self, n, reads) for n, reads in enumerate(reads_of(stage))]
+        reads = (Reads(0, stage.partitions, ()),) if job.is_driven else reads_of(stage)
+        self.groups = [TaskGroup(self, n, one) for n, one in enumerate(reads)]
         self.readers: list[TaskGroup] = []
         """Groups each of whose tasks reads all of this stage."""
         self.own_readers: list[TaskGroup] = []
@@ -49,8 +50,8 @@ class StageRun:
         self.durations: list[float] = []
         """Seconds that accepted attempts ran, sorted: the first DURATIONS_MAX of them."""
         self.sums = StageSums()
-        self.uses_cache = uses_cache(stage.program)
-        self.keeps_for_job = keeps_for_job(stage.program)
+        self.uses_cache = not job.is_driven and uses_cache(stage.program)
+        self.keeps_for_job = not job.is_driven and keeps_for_job(stage.program)
         """Its workers have something in their caches until the job ends."""
 
     def note_duration(self, seconds: float) -> None:
@@ -74,6 +75,11 @@ class StageRun:
     def is_kept(self) -> bool:
         """Whether its outputs are documented files, which stay when the job ended."""
         return not isinstance(self.stage.program.sink, ShuffleBlocks)
+
+    @property
+    def is_sparks(self) -> bool:
+        """Whether its outputs are Spark's: no worker has them, and they go with its driver."""
+        return self.job.is_driven and not self.is_kept
 
     @property
     def is_complete(self) -> bool:

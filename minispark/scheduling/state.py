@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from minispark.model.name_order import in_order
 from minispark.model.snapshot import JobView, Snapshot, Totals, WorkerView
+from minispark.model.states import WorkerState
 from minispark.scheduling.cache_sites import CacheSites
 from minispark.scheduling.job_run import JobRun
 from minispark.scheduling.limits import Limits
@@ -32,7 +33,11 @@ class ClusterState:
         self.undecided: dict[str, None] = {}
         """Jobs whose plan is chosen when a worker is Up."""
         self.ready_jobs: OrderedDict[str, None] = OrderedDict()
-        """Jobs with ready tasks of runnable groups, in the order in which they became so."""
+        """Jobs with ready tasks of runnable groups, in the order in which they became so; without
+        those that Spark runs.
+        """
+        self.driven_jobs: OrderedDict[str, None] = OrderedDict()
+        """The same, of those that Spark runs."""
         self.finished: dict[str, JobView] = {}
         """Jobs that ended, oldest end first; at most `limits.jobs_kept_max`, and, but for the last
         one, at most `limits.result_bytes_max` of results.
@@ -41,7 +46,9 @@ class ClusterState:
         self._ended: list[JobRun] = []
         """Jobs that ended in this turn: who ended one may look at it until the turn is over."""
         self.ready_count = 0
-        """Ready tasks of all jobs."""
+        """Ready tasks of `ready_jobs`."""
+        self.driven_count = 0
+        """The same, of `driven_jobs`."""
         self.live_count = 0
         """Attempts assigned or running, of all jobs."""
         self.now = 0.0
@@ -71,12 +78,19 @@ class ClusterState:
             return
         ready, live = before
         self._ready_by_job[job.id] = counts
-        self.ready_count += job.ready_count - ready
+        self._count_ready(job, job.ready_count - ready)
         self.live_count += job.live_count - live
+        jobs = self.driven_jobs if job.is_driven else self.ready_jobs
         if job.ready_count:
-            self.ready_jobs.setdefault(job.id, None)
+            jobs.setdefault(job.id, None)
         else:
-            self.ready_jobs.pop(job.id, None)
+            jobs.pop(job.id, None)
+
+    def _count_ready(self, job: JobRun, more: int) -> None:
+        if job.is_driven:
+            self.driven_count += more
+        else:
+            self.ready_count += more
 
     def delay(self, stage: StageRun, task: TaskRun, due: float) -> None:
         """The task becomes ready again at `due` (monotonic seconds)."""
@@ -119,8 +133,9 @@ class ClusterState:
         self._ended.append(self.jobs.pop(job.id))
         self.undecided.pop(job.id, None)
         self.ready_jobs.pop(job.id, None)
+        self.driven_jobs.pop(job.id, None)
         ready, live = self._ready_by_job.pop(job.id, (0, 0))
-        self.ready_count -= ready
+        self._count_ready(job, -ready)
         self.live_count -= live
         self._changed_jobs[job.id] = None
         self.finished[job.id] = job.view(self._published.jobs.get(job.id), None)
@@ -187,11 +202,13 @@ class ClusterState:
             else:
                 jobs.pop(job_id, None)
         workers = self._workers(old.workers)
+        driver = self._driver(old.driver)
         self._changed_jobs, self.pool.changed = {}, {}
         self._published = Snapshot(
             jobs=jobs,
             workers=workers,
-            tasks_queued=self.ready_count,
+            driver=driver,
+            tasks_queued=self.ready_count + self.driven_count,
             tasks_running=self.live_count,
             next_index=self.pool.placed % max(1, len(self.pool.workers)),
             retries_total=self.retries_total,
@@ -204,16 +221,30 @@ class ClusterState:
         """With what changed; sorted again where somebody came, or has another name."""
         workers, is_sorted = dict(old), True
         for worker_id in self.pool.changed:
-            view = workers[worker_id] = self.pool.workers[worker_id].view()
+            worker = self.pool.workers[worker_id]
+            if worker.is_driver:
+                continue
+            view = workers[worker_id] = worker.view()
             before = old.get(worker_id)
             is_sorted &= before is not None and before.identity.name == view.identity.name
         if is_sorted:
             return workers
         return dict(sorted(workers.items(), key=lambda item: in_order(item[1].identity.name)))
 
+    def _driver(self, old: WorkerView | None) -> WorkerView | None:
+        """The Spark driver that came or went last, as it is now."""
+        for worker_id in self.pool.changed:
+            worker = self.pool.workers[worker_id]
+            is_same = old is not None and worker_id == old.identity.worker_id
+            if worker.is_driver and (is_same or old is None or worker.state is WorkerState.UP):
+                old = worker.view()
+        return old
+
     def _note(self, job: JobRun) -> str | None:
         """What the job waits for, where somebody could do something about it."""
         present = self._present
+        if job.is_driven:
+            return None if present.has_driver else "waits: the Spark driver starts"
         if present.has_ours:
             return None
         if not present.has_foreign:

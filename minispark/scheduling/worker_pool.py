@@ -33,6 +33,7 @@ class Worker:
         "expected_until",
         "identity",
         "is_draining",
+        "is_pooled",
         "is_pushed",
         "is_refused",
         "last_heartbeat",
@@ -64,12 +65,19 @@ class Worker:
         self.identity = identity
         self.session = session
         self.slots = HTTP_SLOTS if identity.kind is WorkerKind.HTTP else identity.slots
-        self.is_pushed = identity.kind is WorkerKind.SOCKET
+        self.is_pushed = identity.kind is not WorkerKind.HTTP
         """Whether tasks are pushed to it; a foreign worker asks for them."""
+        self.is_pooled = identity.kind is WorkerKind.SOCKET
+        """Whether it has slots, and serves what it wrote; a Spark driver does neither."""
         self.tables: dict[str, dict[str, tuple[int, ...]]] = {}
         """Which locations of outputs it was sent in this session: by job and name, the versions
         that they are of.
         """
+
+    @property
+    def is_driver(self) -> bool:
+        """Of a Spark application."""
+        return self.identity.kind is WorkerKind.SPARK
 
     def view(self) -> WorkerView:
         return WorkerView(self.identity, self.state, len(self.attempts), self.last_heartbeat_unix_s)
@@ -83,6 +91,7 @@ class Presence:
     has_foreign: bool = False
     """Trusted ones, that is."""
     has_refused: bool = False
+    has_driver: bool = False
 
 
 @dataclass(slots=True)
@@ -144,7 +153,7 @@ class WorkerPool:
                 WORKER_TRANSITIONS, f"worker {identity.name}", worker.state, WorkerState.UP, session
             )
         worker.last_heartbeat, worker.last_heartbeat_unix_s = now, at_unix_s
-        if worker.is_pushed:
+        if worker.is_pooled:
             self.slots_total += worker.slots
             self._enlist(worker)
             disk = self._change(worker)
@@ -166,7 +175,7 @@ class WorkerPool:
         """One that an earlier master knew: Down, and waited for until then."""
         worker = Worker(identity, 0, until, 0.0)
         worker.state, worker.expected_until = WorkerState.DOWN, until
-        if worker.is_pushed:
+        if worker.is_pooled:
             self.disks.setdefault(identity.disk, DiskUse(left_at=now))
         self.workers[identity.worker_id] = worker
         self.changed[identity.worker_id] = None
@@ -182,10 +191,18 @@ class WorkerPool:
         """What kinds of workers are Up. Looks at all workers."""
         up = [w for w in self.workers.values() if w.state is WorkerState.UP]
         return Presence(
-            has_ours=any(worker.is_pushed for worker in up),
+            has_ours=any(worker.is_pooled for worker in up),
             has_foreign=any(not worker.is_pushed and not worker.is_refused for worker in up),
             has_refused=any(worker.is_refused for worker in up),
+            has_driver=any(worker.is_driver for worker in up),
         )
+
+    def driver(self) -> Worker | None:
+        """A Spark driver that is Up. Looks at all workers."""
+        for worker in self.workers.values():
+            if worker.is_driver and worker.state is WorkerState.UP and not worker.is_draining:
+                return worker
+        return None
 
     def take_down(self, worker: Worker, event: object, now: float) -> None:
         """No more tasks for it; its attempts are the caller's to end."""
@@ -196,7 +213,7 @@ class WorkerPool:
             WorkerState.DOWN,
             event,
         )
-        if not worker.is_pushed:
+        if not worker.is_pooled:
             return
         disk = self._change(worker)
         del disk.up[worker.identity.worker_id]
@@ -208,7 +225,7 @@ class WorkerPool:
     def drain(self, worker: Worker) -> None:
         """It stays Up, and gets no more tasks."""
         worker.is_draining = True
-        if worker.is_pushed:
+        if worker.is_pooled:
             self.slots_total -= worker.slots
             self._delist(worker, len(worker.attempts))
 
@@ -295,7 +312,7 @@ class WorkerPool:
     def may_get(self, worker_id: str) -> bool:
         """Whether tasks are pushed to that worker, now or when it has room."""
         worker = self.workers.get(worker_id)
-        if worker is None or not worker.is_pushed:
+        if worker is None or not worker.is_pooled:
             return False
         return worker.state is WorkerState.UP and not worker.is_draining
 
@@ -373,7 +390,7 @@ class WorkerPool:
     def _relist(self, worker: Worker, load_before: int) -> None:
         self.changed[worker.identity.worker_id] = None
         # leaving and entering again is what moves a worker to the end of its ring
-        if worker.is_pushed and worker.state is WorkerState.UP and not worker.is_draining:
+        if worker.is_pooled and worker.state is WorkerState.UP and not worker.is_draining:
             self._delist(worker, load_before)
             self._enlist(worker)
 

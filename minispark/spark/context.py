@@ -29,7 +29,11 @@ DEFAULTS = {
     "spark.driver.extraJavaOptions": STACK,
     "spark.executor.extraJavaOptions": STACK,
 }
-LOCAL_DEFAULTS = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+LOCAL_DEFAULTS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.authenticate": "true",  # with a secret that Spark makes: other users share the loopback
+}
 """With all executors in the driver's process nobody else needs to reach its ports."""
 
 STOP_TIMEOUT_S = 30.0
@@ -47,6 +51,8 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
     from pyspark import SparkConf, SparkContext
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     settings = {**DEFAULTS, **(LOCAL_DEFAULTS if master.startswith("local") else {}), **conf}
     spark_conf = SparkConf().setMaster(master).setAppName(name).setAll(list(settings.items()))
     with tempfile.TemporaryDirectory(prefix="minispark-spark-") as folder:
@@ -61,6 +67,16 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
                 sc.stop()
         finally:
             _end_java(SparkContext)
+
+
+def is_alive(sc: SparkContext) -> bool:
+    """Whether it can still run something: Java may have ended. pyspark has no public way to say."""
+    from py4j.protocol import Py4JError
+
+    try:
+        return not sc._jsc.sc().isStopped()
+    except (Py4JError, OSError):
+        return False
 
 
 def _end_java(of: type[SparkContext]) -> None:

@@ -16,6 +16,8 @@ from minispark.errors import ClusterError, MiniSparkError, TaskError
 from minispark.tasks.failures import failure_of
 
 ERROR_CHARS_MAX = 20_000
+PRINTS_SHOWN_MAX = 8000
+"""The end of what it printed: it travels in the text of an error."""
 LINES_MAX = 3
 """Of an error that is Spark's own, the first lines say what it is."""
 _MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
@@ -24,21 +26,40 @@ _MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
 class TaskOfStageFailed(TaskError):
     """A task of ours failed for good. `str(error)` is what the local engine says of such a task."""
 
-    def __init__(self, message: str, stage_index: int, partition: int, reason: str) -> None:
-        """`reason`: `error` or `internal`, as in `tasks.failures`."""
+    def __init__(
+        self, message: str, stage_index: int, partition: int, reason: str, prints: str = ""
+    ) -> None:
+        """`reason`: `error` or `internal`, as in `tasks.failures`, or `timeout`."""
         super().__init__(message)
         self.stage_index = stage_index
         self.partition = partition
         self.reason = reason
+        self.prints = prints
 
 
 class MarkedError(Exception):
     """What a task raises in Spark's Python worker."""
 
-    def __init__(self, stage_index: int, partition: int, error: Exception) -> None:
+    def __init__(
+        self, stage_index: int, partition: int, error: Exception, prints: str = ""
+    ) -> None:
         reason, text = failure_of(error, ERROR_CHARS_MAX)
-        said = json.dumps([text, stage_index, partition, reason]).encode()
-        super().__init__(f"minispark-task<{base64.b64encode(said).decode()}>")
+        super().__init__(_marked(text, stage_index, partition, reason, prints))
+
+
+class TimedOut(BaseException):
+    """The same, of a task that was stopped. No Exception: a function that catches everything must
+    not catch it.
+    """
+
+    def __init__(self, stage_index: int, partition: int, seconds: float | None) -> None:
+        text = f"stopped after {seconds or 0:g} s (scheduler.task_timeout_s)"
+        super().__init__(_marked(text, stage_index, partition, "timeout", ""))
+
+
+def _marked(text: str, stage_index: int, partition: int, reason: str, prints: str) -> str:
+    said = json.dumps([text, stage_index, partition, reason, prints[-PRINTS_SHOWN_MAX:]])
+    return f"minispark-task<{base64.b64encode(said.encode()).decode()}>"
 
 
 def read_failure(error: Exception) -> MiniSparkError:

@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -33,7 +33,9 @@ from minispark.model.plan import (
     TaskOutcome,
 )
 from minispark.spark.arrived import ArrivedBlocks, Piece
-from minispark.spark.failed_tasks import MarkedError
+from minispark.spark.failed_tasks import MarkedError, TimedOut
+from minispark.spark.task_report import Prints, RanAt, Sink, TaskReport
+from minispark.spark.time_limit import time_limit
 from minispark.storage.part_folders import attempt_part
 from minispark.storage.partition_files import write_partition, write_partition_and_part
 from minispark.storage.readers import Reader
@@ -42,8 +44,6 @@ from minispark.tasks.stage_task import HELD_BYTES_PER_MB, NothingKept, StageTask
 from minispark.tasks.user_modules import UserModules
 from minispark.transport.host import host_id
 
-Place = tuple[int, int]
-"""A stage's index, and a partition of it."""
 Addressed = tuple[int, Piece]
 """What Spark's shuffle moves: the partition that it goes to, and the piece."""
 
@@ -59,27 +59,6 @@ class NothingBroadcast:
     """Stands for a broadcast where nothing will run."""
 
     value: tuple[Piece, ...] = ()
-
-
-class Report(Protocol):
-    """A `pyspark.Accumulator` of MergedOutcomes."""
-
-    def add(self, term: dict[Place, TaskOutcome]) -> None: ...
-
-
-class MergedOutcomes:
-    """How an accumulator adds outcomes up: a task that ran twice counts once. Has the methods of
-    `pyspark.AccumulatorParam`.
-    """
-
-    def zero(self, value: dict[Place, TaskOutcome]) -> dict[Place, TaskOutcome]:
-        return {}
-
-    def addInPlace(
-        self, one: dict[Place, TaskOutcome], other: dict[Place, TaskOutcome]
-    ) -> dict[Place, TaskOutcome]:
-        one.update(other)
-        return one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +80,7 @@ class StageRun:
     task_max_mb: int
     destination: Destination | None = None
     """Of a final stage; None: the bytes are handed over."""
+    task_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +100,40 @@ class Written:
 def run_partition(
     run: StageRun,
     broadcasts: dict[int, BroadcastPieces],
-    report: Report,
+    sink: Sink,
     partition: int,
     items: Iterator[Any],
 ) -> Iterator[Any]:
     """Addressed pieces of a stage that ends in a shuffle; one Written of a final one.
 
     `items`: the task's splits, or the pieces that the shuffle brought it. `broadcasts`: by stage.
-    `report` gets the outcome. Raises MarkedError.
+    `sink` gets the report. Raises MarkedError, TimedOut.
     """
+    prints, begun_s = Prints(), time.monotonic()
     try:
         with ExitStack() as stack:
+            timed_out = TimedOut(run.index, partition, run.task_timeout_s)
+            stack.enter_context(time_limit(run.task_timeout_s, timed_out))
+            if run.program.modules:
+                stack.enter_context(redirect_stdout(prints))
+                stack.enter_context(redirect_stderr(prints))
             task = stack.enter_context(_opened(run, broadcasts, partition, items))
-            sink = run.program.sink
-            if isinstance(sink, ShuffleBlocks):
-                yield from task.pieces(sink)
-                report.add({(run.index, partition): task.outcome()})
+            wanted = run.program.sink
+            written_as, is_in_place = str(uuid.uuid4()), False
+            if isinstance(wanted, ShuffleBlocks):
+                yield from task.pieces(wanted)
+                outcome = task.outcome()
             else:
-                assert isinstance(sink, PartitionFile)
-                written = task.written(sink)
-                report.add({(run.index, partition): written.outcome})
+                assert isinstance(wanted, PartitionFile)
+                written = task.written(wanted)
+                written_as, is_in_place = written.attempt_id, written.data is None
+                outcome = written.outcome
                 yield written
+            ran = RanAt(host_id(), os.getpid(), begun_s, time.monotonic())
+            report = TaskReport(written_as, is_in_place, outcome, ran, prints.text)
+            sink.add({(run.index, partition): report})
     except Exception as error:
-        raise MarkedError(run.index, partition, error) from error
+        raise MarkedError(run.index, partition, error, prints.text) from error
 
 
 @contextmanager

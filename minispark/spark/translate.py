@@ -32,13 +32,12 @@ from minispark.spark.failed_tasks import spark_errors_read
 from minispark.spark.stage_run import (
     BroadcastPieces,
     Destination,
-    MergedOutcomes,
     NothingBroadcast,
-    Place,
     StageRun,
     Written,
     run_partition,
 )
+from minispark.spark.task_report import MergedReports, Place, Reports
 from minispark.storage.part_folders import attempt_part
 from minispark.transport.host import host_id
 
@@ -49,17 +48,27 @@ if TYPE_CHECKING:
 class SparkJob:
     """One job on Spark. For one thread."""
 
-    def __init__(self, sc: SparkContext, plan: PhysicalPlan, job_id: str, task_max_mb: int) -> None:
-        """`sc`: its workers can import this package (`context.spark_context`). `task_max_mb`: what
-        a task plans with, as ADR 10 says. Raises ClusterError for a naive plan.
+    def __init__(
+        self,
+        sc: SparkContext,
+        plan: PhysicalPlan,
+        job_id: str,
+        task_max_mb: int,
+        task_timeout_s: float | None = None,
+    ) -> None:
+        """`sc`: its workers can import this package (`context.spark_context`). `plan`: final stages
+        of which nothing is wanted may be missing. `task_max_mb`: what a task plans with, as ADR 10
+        says. Raises ClusterError for a naive plan.
         """
         if plan.kind is not PlanKind.FUSED:
             raise ClusterError("the engine spark runs fused plans only")
         self._sc = sc
         self._plan = plan
+        self._stages = {stage.index: stage for stage in plan.stages}
         self._job_id = job_id
         self._task_max_mb = task_max_mb
-        self._outcomes = sc.accumulator({}, MergedOutcomes())
+        self._task_timeout_s = task_timeout_s
+        self._reports = sc.accumulator({}, MergedReports())
         self._rdds: dict[int, RDD[Any]] = {}
         self._shuffled: dict[tuple[int, ...], RDD[Any]] = {}
         """By the stages whose blocks it brings. Spark shuffles one RDD once, whoever reads it."""
@@ -72,8 +81,13 @@ class SparkJob:
 
     @property
     def outcomes(self) -> dict[Place, TaskOutcome]:
-        """Of all tasks that ended so far, also while `run` goes on in another thread."""
-        return dict(self._outcomes.value)
+        """Of all tasks that ended so far."""
+        return {place: report.outcome for place, report in self.reports.items()}
+
+    @property
+    def reports(self) -> Reports:
+        """The same, with where and when they ran; also while `run` goes on in another thread."""
+        return dict(self._reports.value)
 
     def run(self, folder: Path | None, partitions: Sequence[int] | None = None) -> list[Written]:
         """Make these of the `final_partitions`, or all; what they need and Spark still has is not
@@ -96,7 +110,7 @@ class SparkJob:
         stage reads as a broadcast is made now. Raises TaskOfStageFailed, ClusterError.
         """
         if stage_index not in self._rdds:
-            self._rdds[stage_index] = self._stage_rdd(self._plan.stages[stage_index], None)
+            self._rdds[stage_index] = self._stage_rdd(self._stages[stage_index], None)
         return self._rdds[stage_index]
 
     # --- lineage ---------------------------------------------------------------------------
@@ -113,9 +127,16 @@ class SparkJob:
 
     def _stage_rdd(self, stage: Stage, destination: Destination | None) -> RDD[Any]:
         program = stage.program
-        run = StageRun(self._job_id, stage.index, program, self._task_max_mb, destination)
+        run = StageRun(
+            self._job_id,
+            stage.index,
+            program,
+            self._task_max_mb,
+            destination,
+            self._task_timeout_s,
+        )
         broadcasts = {index: self._broadcast(index) for index in broadcast_stages(stage)}
-        task = partial(run_partition, run, broadcasts, self._outcomes)
+        task = partial(run_partition, run, broadcasts, self._reports)
         items = self._input(program.source, stage.partitions, stage.splits)
         made = items.mapPartitionsWithIndex(task)
         return made.setName(f"stage {stage.index}: {stage.id}") if stage.is_final else made
@@ -159,7 +180,7 @@ class SparkJob:
         """Put what a task of another host handed over where the others wrote theirs."""
         if folder is None or written.data is None:
             return written
-        saved = _sink(self._plan.stages[written.stage_index]).saved
+        saved = _sink(self._stages[written.stage_index]).saved
         if saved is not None and written.part is not None:
             name = part_file(written.partition, saved.format)
             part = attempt_part(saved.path, self._job_id, written.attempt_id, name)

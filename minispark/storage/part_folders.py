@@ -119,6 +119,12 @@ def attempt_part(path: str, job_id: str, attempt_id: str, name: str) -> Path:
     return folder / name
 
 
+def rename_attempt(path: str, job_id: str, old: str, new: str) -> None:
+    """What was written below one attempt's id is another one's from now on. Raises OSError."""
+    staging = _staging(path, job_id)
+    (staging / old).rename(staging / new)
+
+
 # --- when it ends ------------------------------------------------------------------------------
 
 

@@ -90,11 +90,15 @@ class Register:
     state_dir: str
     metrics_url: str | None = None
     running: tuple[str, ...] = ()
-    """Attempt ids that it still holds (queued or running) from an earlier session."""
+    """Attempt ids that it still holds (queued or running) from an earlier session; of a Spark
+    driver also those whose outputs its application has.
+    """
     waiting: tuple[str, ...] = ()
     """Those of them that began early and have not heard of all that they read: what they were told
     in that session may be lost, so the master cancels them.
     """
+    is_driver: bool = False
+    """Of a Spark application: it serves no data, has no slots, and gets `Drive`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,22 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Drive:
+    """To a Spark driver: tasks of one job, all that can be run now; what they read of one another
+    is Spark's to bring.
+
+    A page of them; `is_last` says that they are all there. `programs`: of the stages of these
+    orders, by index.
+    """
+
+    job_id: str
+    job_name: str
+    orders: tuple[TaskOrder, ...]
+    programs: dict[str, StageProgram]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsMade:
     """Attempts that began early (`TaskOrder.awaited`) read these outputs, which can be read now.
 
@@ -245,7 +265,7 @@ class OutputsMade:
 
 @dataclass(frozen=True, slots=True)
 class ForgetTables:
-    """The job ended: no order will name its tables of outputs."""
+    """The job ended: no order will name its tables of outputs, and a driver may forget it."""
 
     job_id: str
 
@@ -356,6 +376,7 @@ Message: TypeAlias = (
     | Registered
     | Confirmed
     | Launch
+    | Drive
     | OutputsMade
     | ForgetTables
     | Cancel

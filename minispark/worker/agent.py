@@ -37,6 +37,7 @@ from minispark.worker.executor_server import Executor, ExecutorServer
 from minispark.worker.identity import WorkerId
 from minispark.worker.load_meter import LoadMeter
 from minispark.worker.master_link import MasterLink
+from minispark.worker.master_session import MasterSession, watch
 from minispark.worker.output_tables import OutputTables
 from minispark.worker.raw_prints import keep_prints
 from minispark.worker.task_log import TaskLogs
@@ -84,6 +85,7 @@ class Agent:
         self._lifeline = lifeline
         self._notifier = notifier
         self._selector = selectors.DefaultSelector()
+        self._session = MasterSession(link, self._selector)
         self._tables = OutputTables()
         self._master: msg.MasterPlace | None = None
         """As it said last: orders come after that."""
@@ -153,7 +155,7 @@ class Agent:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        self._seek_master(now)
+        self._session.seek(now)
         self._watch_writes()
         for key, mask in self._selector.select(self._timeout(now)):
             now = time.monotonic()
@@ -166,7 +168,8 @@ class Agent:
                 case "server":
                     self._hear_server(now)
                 case "master":
-                    self._hear_master(mask, now)
+                    for message in self._session.hear(mask, now):
+                        self._take(message, now)
                 case Executor() as executor if executor.is_heard:
                     if mask & selectors.EVENT_WRITE:
                         executor.flush()
@@ -234,17 +237,10 @@ class Agent:
 
     def _watch_writes(self) -> None:
         """Wait for room where something is still to be sent."""
-        if self._link.channel is not None:
-            self._watch(self._link.channel, self._link.wants_write)
+        self._session.watch_writes()
         for executor in self._executors.values():
             if executor.is_heard:
-                self._watch(executor.channel, executor.channel.wants_write)
-
-    def _watch(self, channel: Channel, wants_write: bool) -> None:
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if wants_write else 0)
-        key = self._selector.get_key(channel)
-        if key.events != wanted:
-            self._selector.modify(channel, wanted, key.data)
+                watch(self._selector, executor.channel, executor.channel.wants_write)
 
     # --- executors ---------------------------------------------------------------------------
 
@@ -323,30 +319,6 @@ class Agent:
         self._follow(self._state.finished(executor.slot, message, now), now, begun_at)
 
     # --- the master ----------------------------------------------------------------------------
-
-    def _seek_master(self, now: float) -> None:
-        """Where there is no session, begin one when it is time."""
-        had_channel = self._link.channel is not None
-        try:
-            self._link.follow_clock(now)
-        except OSError as error:
-            self._lose_master(error, now)
-        if self._link.channel is not None and not had_channel:
-            self._selector.register(self._link.channel, selectors.EVENT_READ, "master")
-
-    def _hear_master(self, mask: int, now: float) -> None:
-        try:
-            messages = self._link.receive(bool(mask & selectors.EVENT_WRITE))
-        except (EOFError, OSError) as error:
-            self._lose_master(error, now)
-            return
-        for message in messages:
-            self._take(message, now)
-
-    def _lose_master(self, error: Exception, now: float) -> None:
-        assert self._link.channel is not None
-        self._selector.unregister(self._link.channel)
-        self._link.lose(error, now)
 
     def _take(self, message: msg.Message, now: float) -> None:
         match message:

@@ -18,9 +18,9 @@ LAYERS = {
     "plan": 1, "scheduling": 1, "compute": 1, "metrics": 1,
     "transport": 2, "storage": 2, "supervisor": 2, "tasks": 2, "web": 2,
     "master": 3, "spark": 3, "worker": 3, "client": 3, "operations": 3,
-    "cluster": 4,
-    "chaos": 4,
-    "cli": 5,
+    "chaos": 4, "driver": 4,
+    "cluster": 5,
+    "cli": 6,
 }  # fmt: skip
 PURE = ("errors", "model", "plan", "scheduling", "compute", "metrics")
 IMPURE_MODULES = {

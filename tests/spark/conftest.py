@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from minispark.spark.context import spark_context
+from tests.cluster.conftest import make_cluster  # noqa: F401
 from tests.spark.standalone import QUICK_START
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def completed(script: Path, line: str, cwd: Path) -> set[str]:
         ("minispark submit --plan=f", {"fused"}),
         ("minispark up --timeout ", set()),
         ("minispark scale ", set()),
-        ("minispark chaos kill-", {"kill-worker", "kill-executor", "kill-master"}),
+        ("minispark chaos kill-", {"kill-worker", "kill-executor", "kill-master", "kill-driver"}),
         ("minispark chaos --signal KILL --watch mon", {"monkey"}),
         ("minispark chaos --signal T", {"TERM"}),
         ("minispark metrics sta", {"stages"}),

@@ -7,7 +7,7 @@ import pytest
 from minispark.model.settings import WorkerSpec, WorkersSection
 from minispark.operations import Operations
 from minispark.supervisor.child import Child, ProcessSpec
-from minispark.supervisor.restart_policy import RestartLimits
+from minispark.supervisor.restart_policy import ProcessState, RestartLimits
 
 WORKERS = ("worker-1", "worker-2")
 
@@ -49,6 +49,7 @@ def operations(supervisor: FakeSupervisor) -> Operations:
         workers,
         WorkersSection(),
         lambda spec: ProcessSpec(spec.name, lambda *_: 0),
+        ProcessSpec("spark-driver", lambda *_: 0),
     )
 
 
@@ -71,7 +72,23 @@ def test_the_name_of_one_that_drains_is_not_given_again(operations: Operations) 
     assert operations.answer({"scale": 2})["added"] == ["worker-3"]
 
 
-@pytest.mark.parametrize("question", [{"restart": []}, {"scale": 3}])
+def test_a_driver_is_started_once_and_again_when_it_was_given_up(
+    operations: Operations, supervisor: FakeSupervisor
+) -> None:
+    for _ in range(2):
+        assert operations.answer({"driver": "start"}) == {"names": ["spark-driver"]}
+    assert [child.spec.name for child in supervisor.children].count("spark-driver") == 1
+    assert supervisor.restarted == []
+    driver = supervisor.children[-1]
+    while driver.state is not ProcessState.FATAL:
+        driver.life.ended(1, 0.0)
+        if driver.state is not ProcessState.FATAL:
+            driver.life.started()
+    operations.answer({"driver": "start"})
+    assert supervisor.restarted == ["spark-driver"]
+
+
+@pytest.mark.parametrize("question", [{"restart": []}, {"scale": 3}, {"driver": "start"}])
 def test_f40_nothing_is_started_by_a_cluster_that_stops(
     operations: Operations, supervisor: FakeSupervisor, question: dict[str, object]
 ) -> None:

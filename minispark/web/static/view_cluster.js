@@ -20,8 +20,9 @@ export function clusterView(store) {
     h("div", { class: "columns" },
       h("div", { class: "stack" },
         panel(t("workers"), {},
-          workers.length
-            ? h("div", { class: "workers" }, workers.map((worker) => workerCard(worker, store)))
+          workers.length || overview.driver
+            ? h("div", { class: "workers" }, workers.map((worker) => workerCard(worker, store)),
+                overview.driver ? driverCard(overview.driver, store) : null)
             : empty(t("workers.none"), t("workers.none.text"))),
         panel(t("nav.events"), { tools: h("a", { href: "#/events" }, t("events.all")) },
           latestEvents(store))),
@@ -87,6 +88,23 @@ function workerCard(worker, store) {
       facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     process?.reason && state !== "Up" ? h("p", { class: "reason" }, own(process.reason)) : null,
     workerButtons(worker, state, store),
+  );
+}
+
+/** Spark's driver: it has no slots of its own, and the supervisor alone restarts it. */
+function driverCard(driver, store) {
+  const facts = [
+    [t("driver.tasks"), count(driver.active_tasks)],
+    [t("worker.heartbeat"), ago(store.now() - driver.last_heartbeat)],
+  ];
+  return h(
+    "article",
+    { class: `worker ${driver.status}`, "data-key": driver.id, "aria-label": driver.name },
+    h("div", { class: "worker-head" }, h("h3", {}, own(driver.name, { title: driver.name })), badge(driver.status)),
+    h("p", { class: "pid" }, `pid ${driver.pid ?? NONE}`),
+    h("dl", { class: "facts" },
+      facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    h("p", { class: "hint" }, t("driver.hint")),
   );
 }
 

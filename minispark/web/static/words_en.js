@@ -47,6 +47,8 @@ export const EN = {
   "worker.cache": "Cache",
   "worker.hits": "Cache hits",
   "worker.spilled": "on disk",
+  "driver.tasks": "Tasks that Spark has",
+  "driver.hint": "Apache Spark runs these; its executors are not shown here.",
   "worker.heartbeat": "Heard",
   "worker.restarts": "Restarts",
   "worker.slots": "{busy} of {slots} slots busy, {queued} tasks queued",

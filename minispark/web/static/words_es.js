@@ -47,6 +47,8 @@ export const ES = {
   "worker.cache": "Caché",
   "worker.hits": "Aciertos",
   "worker.spilled": "en disco",
+  "driver.tasks": "Tareas que tiene Spark",
+  "driver.hint": "Las ejecuta Apache Spark; sus ejecutores no se muestran aquí.",
   "worker.heartbeat": "Señal",
   "worker.restarts": "Reinicios",
   "worker.slots": "{busy} de {slots} slots ocupados, {queued} tareas en cola",
