@@ -7,6 +7,7 @@ file. Must not know processes.
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -28,6 +29,8 @@ class LoadedConfig:
     origins: dict[str, str] = field(default_factory=dict)
 
 
+_MASTER = re.compile(r"local(\[(\*|[0-9]+)(,[0-9]+)?\])?|spark://\S+|yarn|k8s://\S+")
+"""Spark's own forms."""
 CONF_KEY = "engine.conf"
 """What stands below it are Spark's own keys."""
 _CHOICES = {
@@ -330,6 +333,10 @@ def _value(key: str, hint: Any, value: Any, where: str) -> Any:
         value = value.lower()
         if value not in _CHOICES[rule]:
             raise ConfigError(f"{where}: {key} is one of {', '.join(_CHOICES[rule])}, not {value}")
+    if key == "engine.master" and not _MASTER.fullmatch(value):
+        raise ConfigError(
+            f"{where}: {key} is local, local[N], spark://HOST:PORT, yarn or k8s://URL, not {value!r}"
+        )
     if rule in _RANGES and not _RANGES[rule][0] <= value <= _RANGES[rule][1]:
         low, high = _RANGES[rule]
         raise ConfigError(f"{where}: {key} must lie between {low:g} and {high:g}, not {value}")

@@ -84,6 +84,7 @@ def _end_java(of: type[SparkContext]) -> None:
     this process by a second or two. pyspark has no public way to say so.
     """
     gateway, of._gateway, of._jvm = of._gateway, None, None
+    of._active_spark_context = None  # also where Java is gone, and could not be told to stop
     if gateway is None:
         return
     gateway.shutdown()

@@ -18,6 +18,7 @@ from minispark.tasks.failures import failure_of
 ERROR_CHARS_MAX = 20_000
 PRINTS_SHOWN_MAX = 8000
 """The end of what it printed: it travels in the text of an error."""
+JAVA_ENDED = "JAVA_GATEWAY_EXITED"
 LINES_MAX = 3
 """Of an error that is Spark's own, the first lines say what it is."""
 _MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
@@ -70,7 +71,9 @@ def read_failure(error: Exception) -> MiniSparkError:
     found = _MARKED.search(said)
     if found is None:
         lines = [line for line in said.splitlines() if line.strip()]
-        return ClusterError(f"Spark failed: {' '.join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]}")
+        text = " ".join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]
+        where = "; its own words are in `logs spark-driver`" if JAVA_ENDED in text else ""
+        return ClusterError(f"Spark failed: {text}{where}")
     return TaskOfStageFailed(*json.loads(base64.b64decode(found[1])))
 
 
@@ -82,5 +85,5 @@ def spark_errors_read() -> Iterator[None]:
 
     try:
         yield
-    except (Py4JError, PySparkException) as error:
+    except (Py4JError, PySparkException, OSError) as error:  # Java may be gone
         raise read_failure(error) from error

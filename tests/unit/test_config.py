@@ -31,7 +31,7 @@ def test_full_yaml_holds_every_key_with_its_default() -> None:
     assert {key for key in _all_keys() if key not in loaded.origins} == set()
 
 
-@pytest.mark.parametrize("name", ["1worker", "3workers", "chaos", "full"])
+@pytest.mark.parametrize("name", ["1worker", "3workers", "chaos", "full", "spark"])
 def test_shipped_configurations_load(name: str) -> None:
     load(str(ROOT / "conf" / f"{name}.yaml"), {})
 
@@ -46,6 +46,26 @@ def test_environment_wins_over_the_file_and_set_over_both(tmp_path: Path) -> Non
     assert loaded.origins["workers.threads"] == "--set"
     assert loaded.origins["logging.level"] == "environment LOG_LEVEL"
     assert loaded.origins["workers.count"].endswith("line 1")
+
+
+def test_sparks_settings_keep_their_names_and_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "engine:\n  name: Spark\n  master: spark://h:7077\n"
+        "  conf: {spark.executor.memory: 2g, spark.ui.enabled: true, spark.task.maxFailures: 2}\n"
+    )
+    engine = load(str(path), {}, ["engine.conf.spark.executor.memory=3g"]).config.engine
+    assert (engine.name, engine.master) == ("spark", "spark://h:7077")
+    assert dict(engine.conf) == {
+        "spark.executor.memory": "3g",
+        "spark.ui.enabled": "true",
+        "spark.task.maxFailures": "2",
+    }
+
+
+@pytest.mark.parametrize("master", ["local", "local[*]", "local[2,3]", "yarn", "k8s://https://h:1"])
+def test_sparks_masters_are_taken_as_spark_has_them(master: str) -> None:
+    assert load(None, {}, [f"engine.master={master}"]).config.engine.master == master
 
 
 def test_a_list_of_workers(tmp_path: Path) -> None:
@@ -88,6 +108,10 @@ def test_another_base_port_keeps_a_list_of_workers(
         ("state_dir: /a\nstate_dir: /b", ["stands twice"]),
         ("scheduler: {heartbeat_timeout_s: 1}", ["longer than"]),
         ("restart: {backoff_min_s: .nan}", ["number"]),
+        ("engine: {name: flink}", ["local, spark"]),
+        ("engine: {master: h:7077}", ["engine.master", "spark://HOST:PORT"]),
+        ("engine:\n  conf: {spark: {ui: true}}", ["line 2", "engine.conf.spark", "one text"]),
+        ("engine: {conf: [a]}", ["mapping of Spark's settings"]),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> None:

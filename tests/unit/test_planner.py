@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from minispark.errors import InvalidRequest
 from minispark.master.submission import Submitter
 from minispark.model.cache_keys import kept_keys
-from minispark.model.job import InputFile, PlanKind, ReaderOptions, ResolvedInput
+from minispark.model.job import Engine, InputFile, PlanKind, ReaderOptions, ResolvedInput
 from minispark.model.plan import PhysicalPlan, Stage
 from minispark.model.steps import Cache, Step
 from minispark.plan import fused
@@ -390,6 +390,24 @@ def test_a_job_that_is_too_large_for_the_naive_plan_has_the_other_one(tmp_path: 
         submitter.prepare(job(chain, 10_000, "naive"), False)
     _, plans = submitter.prepare(job(chain, 100), False)
     assert [made.kind for made in plans] == [PlanKind.FUSED, PlanKind.NAIVE]
+
+
+def test_an_engine_that_is_not_there_is_refused_at_the_field(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    chain = job([{"id": "read", "op": "read_text", "path": "a.txt"}], 2, engine="spark")
+    paths = (str(tmp_path), (str(tmp_path),), str(tmp_path / "s"))
+    with pytest.raises(InvalidRequest, match="without a supervisor") as refused:
+        Submitter(*paths, PlanKind.FUSED).prepare(chain, False)
+    assert refused.value.field == "engine"
+    has_spark = Submitter(*paths, PlanKind.NAIVE, Engine.SPARK, lambda: None)
+    request, plans = has_spark.prepare(chain, False)
+    assert (request.engine, [made.kind for made in plans]) == (Engine.SPARK, [PlanKind.FUSED])
+    request, _ = has_spark.prepare({k: v for k, v in chain.items() if k != "engine"}, False)
+    assert request.engine is Engine.SPARK
+    request, _ = has_spark.prepare({**chain, "engine": "local"}, False)
+    assert request.engine is Engine.LOCAL
+    with pytest.raises(InvalidRequest, match="fused plans only"):
+        has_spark.prepare({**chain, "plan": "naive"}, False)
 
 
 def test_what_a_union_keeps_has_the_numbers_of_the_union_wherever_it_is_read() -> None:

@@ -86,6 +86,7 @@ INVALID: list[tuple[str, Any, str | None, str]] = [
     ("long id", chain(MAP | {"id": "a" * 65}), "dag.nodes[1].id", "64"),
     ("kept id", chain(MAP | {"id": "x_shuffle_write"}), "dag.nodes[1].id", "kept"),
     ("plan", chain(plan="quick"), "plan", "naive or fused"),
+    ("engine", chain(engine="flink"), "engine", "local or spark"),
     ("timeout", chain(timeout_s=-1), "timeout_s", "seconds"),
     ("timeout without end", chain(timeout_s=10**400), "timeout_s", "seconds"),
     ("infinite timeout", chain(timeout_s=1e400), "timeout_s", "seconds"),
