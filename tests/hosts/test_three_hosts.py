@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from minispark.cli.job_files import read_job
 from tests import jobs, oracle
-from tests.cluster.harness import wait_until
+from tests.cluster.harness import ROOT, run_cli, wait_until
 from tests.hosts.conftest import ThreeHosts
 
 SLOW = """
@@ -75,6 +76,17 @@ def check_both_jobs(hosts: ThreeHosts) -> None:
 def test_word_count_and_join(three_hosts: ThreeHosts) -> None:
     three_hosts.up()
     check_both_jobs(three_hosts)
+
+
+def test_the_job_file_of_the_readme_gives_what_run_gives(three_hosts: ThreeHosts) -> None:
+    """As it does with `--engine spark` (spark/test_life_cycle.py)."""
+    done = run_cli("run", "data/jobs/wordcount.json", "--engine", "local", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    three_hosts.up()
+    job_id = three_hosts.submit(read_job(str(ROOT / "data" / "jobs" / "wordcount.json")))
+    rows = [(row["key"], row["value"]) for row in json.loads(done.stdout)]
+    assert three_hosts.results(job_id) == sorted(rows)
+    assert len(rows) > 50
 
 
 def test_word_count_and_join_over_tls(three_hosts: ThreeHosts) -> None:
