@@ -24,6 +24,7 @@ from minispark.driver.main import DriverSettings, run_driver
 from minispark.errors import ClusterError, ConfigError
 from minispark.master.main import MasterSettings, run_master
 from minispark.model.job import Engine
+from minispark.model.places import DRIVER
 from minispark.model.settings import Config, WorkerSpec
 from minispark.operations import Operations
 from minispark.spark.installed import require_spark
@@ -33,7 +34,6 @@ from minispark.supervisor.cluster_file import ClusterFile
 from minispark.supervisor.control import ControlServer
 from minispark.supervisor.forked import ForkedProcess
 from minispark.supervisor.launch import Started, code_of, launch
-from minispark.supervisor.named_processes import DRIVER
 from minispark.supervisor.notify import Notifier
 from minispark.supervisor.process_log import configure_logging
 from minispark.supervisor.restart_policy import ProcessState, RestartLimits

@@ -335,7 +335,8 @@ def _value(key: str, hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: {key} is one of {', '.join(_CHOICES[rule])}, not {value}")
     if key == "engine.master" and not _MASTER.fullmatch(value):
         raise ConfigError(
-            f"{where}: {key} is local, local[N], spark://HOST:PORT, yarn or k8s://URL, not {value!r}"
+            f"{where}: {key} is local, local[N], spark://HOST:PORT, yarn or k8s://URL, "
+            f"not {value!r}"
         )
     if rule in _RANGES and not _RANGES[rule][0] <= value <= _RANGES[rule][1]:
         low, high = _RANGES[rule]

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 
 from minispark.errors import ClusterError, NotFound
+from minispark.model.places import DRIVER
 from minispark.storage.task_files import SHUFFLE_FILE, is_whole
 from minispark.supervisor.named_processes import (
-    DRIVER,
     SERVERS,
     entries,
     executors_of,

@@ -66,7 +66,7 @@ def why_retried(
             if state in ("FAILED", "LOST") and attempt["cause"] is not None:
                 cause = Cause(attempt["cause"])
                 used[cause] = used.get(cause, 0) + 1
-                budget = counted(cause, used[cause], limits)
+                budget = counted(cause, used[cause], limits, attempt["worker"])
                 lines.append(f"attempt {number} {clause(attempt)}{_why(attempt)}; {budget}")
             else:
                 lines.append(f"attempt {number} {_state_of(attempt)}")

@@ -69,6 +69,7 @@ def with_figures(folder: Path) -> dict[str, Any]:
 def _figures(entry: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
+    from minispark.model.places import DRIVER
     from minispark.supervisor.named_processes import SERVERS, is_paused
     from minispark.supervisor.process_identity import ProcessIdentity
 
@@ -84,10 +85,13 @@ def _figures(entry: dict[str, Any]) -> dict[str, Any]:
         return figures
     try:
         process = psutil.Process(identity.pid)
-        figures["rss_bytes"] = process.memory_info().rss
-        busy = process.cpu_times()
+        # the driver's Java, and Spark's Python workers, count with it
+        below = process.children(recursive=True) if entry["name"] == DRIVER else []
         alive_s = max(0.001, time.time() - process.create_time())
-        figures["cpu_percent"] = 100.0 * (busy.user + busy.system) / alive_s
+        for one in (process, *below):
+            busy = one.cpu_times()
+            figures["rss_bytes"] += one.memory_info().rss
+            figures["cpu_percent"] += 100.0 * (busy.user + busy.system) / alive_s
         figures["uptime_s"] = max(0.0, time.time() - entry["started_at"])
         # an executor's parent is the worker's executor server
         for server in [] if entry["name"] in SERVERS else process.children():

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from minispark.cli.explain_analyze import duration, size
 from minispark.cli.journal import KnownJob
 from minispark.cli.task_names import TaskName
+from minispark.model.places import DRIVER
 from minispark.model.states import Cause
 from minispark.scheduling.limits import FETCH_FAILURES_MAX, RECOMPUTES_MAX, retry_delay_s
 
@@ -122,7 +123,7 @@ class _Teller:
         cause = Cause(attempt["cause"])
         self.used[cause] = self.used.get(cause, 0) + 1
         text = f"{first_line(event['text'])}; " if event["text"] else ""
-        budget = counted(cause, self.used[cause], self.limits)
+        budget = counted(cause, self.used[cause], self.limits, attempt.get("worker"))
         return f"{whose(cause)}: {text}{budget}{self._next(event['attempt'], cause)}"
 
     def _why_stopped(self, event: Document) -> str:
@@ -165,11 +166,13 @@ def whose(cause: Cause) -> str:
             assert_never(cause)
 
 
-def counted(cause: Cause, used: int, limits: Mapping[str, int]) -> str:
-    """What it counted against, when it is the `used`-th of its kind."""
+def counted(cause: Cause, used: int, limits: Mapping[str, int], worker: str | None) -> str:
+    """What it counted against, when it is the `used`-th of its kind. `worker`: the name of its."""
     match cause:
         case Cause.TASK:
             return _retries(used, limits.get("task_retries_max"))
+        case Cause.WORKER if worker == DRIVER:
+            return _budget("lost driver", used, limits.get("task_retries_max"))
         case Cause.WORKER:
             return _budget("lost worker", used, limits.get("worker_losses_max"))
         case Cause.FETCH:

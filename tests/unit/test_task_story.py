@@ -190,7 +190,7 @@ def test_events_that_are_no_longer_kept_are_missed() -> None:
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_every_cause_has_words(cause: Cause) -> None:
-    assert whose(cause) and counted(cause, 1, LIMITS) and counted(cause, 1, {})
+    assert whose(cause) and counted(cause, 1, LIMITS, None) and counted(cause, 1, {}, None)
     story = told(
         [attempt(0, "LOST", cause=cause.value)],
         [event("ASSIGNED", 0, 101.0), event("LOST", 0, 102.0)],
