@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,21 @@ def words(tmp_path: Path) -> str:
 
 @pytest.fixture
 def cluster(make_cluster: MakeCluster) -> Cluster:
+    """Of one test, which may break it."""
     return make_cluster(*QUICK, workers=1)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Cluster]:
+    """Of all tests that break nothing."""
+    shared = Cluster(*QUICK, workers=1)
+    done = shared.up()
+    assert done.returncode == 0, done.stderr + shared.logs()
+    yield shared
+    driver(shared)  # its processes are noted: none may outlive the cluster
+    logs = shared.logs()
+    print(logs)
+    assert shared.close() == [], logs
 
 
 def ended(client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -53,15 +67,13 @@ def files_of(cluster: Cluster, job_id: str) -> dict[str, bytes]:
     return {path.name.replace(job_id, "JOB"): path.read_bytes() for path in found if path.is_file()}
 
 
-def test_it_ends_in_the_same_files_and_shows_in_every_endpoint(
-    cluster: Cluster, words: str
-) -> None:
+def test_it_ends_in_the_same_files_and_shows_in_every_endpoint(whole: Cluster, words: str) -> None:
     request = word_count(words, 3)
-    with cluster.client() as client:
+    with whole.client() as client:
         here, there = ended(client, request), ended(client, on_spark(request))
         assert (here["state"], there["state"]) == ("SUCCEEDED", "SUCCEEDED"), there
         assert there["request"]["engine"] == "spark" and "engine" not in here["request"]
-        assert files_of(cluster, there["id"]) == files_of(cluster, here["id"])
+        assert files_of(whole, there["id"]) == files_of(whole, here["id"])
         assert records(client, there["id"]) == records(client, here["id"])
         for name in ("tasks", "plan", "progress", "records_processed"):
             assert there.get(name) == here.get(name), name
@@ -81,13 +93,12 @@ def test_it_ends_in_the_same_files_and_shows_in_every_endpoint(
         shown = client.cluster()["driver"]
         assert (shown["name"], shown["kind"], shown["status"]) == ("spark-driver", "spark", "Up")
         assert [w["name"] for w in client.workers()] == ["worker-1"]
-    assert "spark-driver" in cluster.cli("status").stdout
-    assert "spark-driver" in cluster.cli("ps").stdout
-    driver(cluster)  # its processes are noted: none may outlive the cluster
+    assert "spark-driver" in whole.cli("status").stdout
+    assert "spark-driver" in whole.cli("ps").stdout
 
 
 def test_results_by_partition_and_parts_of_the_users(
-    cluster: Cluster, words: str, tmp_path: Path
+    whole: Cluster, words: str, tmp_path: Path
 ) -> None:
     nodes = [
         {"id": "read", "op": "read_text", "path": words},
@@ -96,7 +107,7 @@ def test_results_by_partition_and_parts_of_the_users(
         {"id": "add", "op": "reduce_by_key", "fn_name": "sum"},
         {"id": "save", "op": "write_csv", "path": str(tmp_path / "out")},
     ]
-    with cluster.client() as client:
+    with whole.client() as client:
         info = ended(client, on_spark(job(nodes, 2)))
         assert info["state"] == "SUCCEEDED", info
     parts = sorted((tmp_path / "out").glob("part-*.csv"))
@@ -156,8 +167,8 @@ def test_a_driver_that_dies_again_and_again_fails_its_job(
         assert "lost its driver 2 times; scheduler.task_retries_max is 1" in str(info["status"])
 
 
-def test_a_cancelled_job_stops_on_spark(cluster: Cluster, words: str, tmp_path: Path) -> None:
-    with cluster.client() as client:
+def test_a_cancelled_job_stops_on_spark(whole: Cluster, words: str, tmp_path: Path) -> None:
+    with whole.client() as client:
         job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
         wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
         client.cancel(job_id)
@@ -165,13 +176,13 @@ def test_a_cancelled_job_stops_on_spark(cluster: Cluster, words: str, tmp_path: 
         # what ran gives its place to the next job, and the gate stays shut
         info = ended(client, on_spark(word_count(words, 2)))
         assert info["state"] == "SUCCEEDED", info
-    scratch = cluster.state_dir / "spark"
+    scratch = whole.state_dir / "spark"
     wait_until(lambda: not list(scratch.glob(f"*/{job_id}")), "its scratch is gone")
 
 
-def test_an_error_of_the_users_says_the_same_on_both_engines(cluster: Cluster, words: str) -> None:
+def test_an_error_of_the_users_says_the_same_on_both_engines(whole: Cluster, words: str) -> None:
     source = "def f(line):\n    print('about to', line)\n    return int(line), 1\n"
-    with cluster.client() as client:
+    with whole.client() as client:
         request = own_map(words, source)
         there = ended(client, request)
         here = ended(client, {**request, "engine": "local"})
@@ -181,15 +192,15 @@ def test_an_error_of_the_users_says_the_same_on_both_engines(cluster: Cluster, w
         assert first[0].partition("worker")[0] == first[1].partition("worker")[0]
         failed = client.tasks(there["id"], state="FAILED")["tasks"]
         assert max(a["attempt"] for a in failed) == 3  # as often as the local engine tries
-        log = cluster.cli("logs", "--job", there["id"]).stdout
+        log = whole.cli("logs", "--job", there["id"]).stdout
         assert "about to one two two" in log and "ValueError" in log
 
 
-def test_what_functions_print_is_in_the_jobs_log(cluster: Cluster, words: str) -> None:
+def test_what_functions_print_is_in_the_jobs_log(whole: Cluster, words: str) -> None:
     source = "def f(line):\n    print('seen:', line)\n    return line, 1\n"
-    with cluster.client() as client:
+    with whole.client() as client:
         job_id = ended(client, own_map(words, source))["id"]
-    log = cluster.cli("logs", "--job", job_id).stdout
+    log = whole.cli("logs", "--job", job_id).stdout
     assert log.count("seen: one two two") == 50
     assert "read+own+add/0/0 seen: one two two" in log or "/0/0 seen:" in log
 
@@ -244,8 +255,8 @@ def test_when_java_is_killed_another_application_takes_over(
         assert len(failed) == 1 and "Spark failed" in failed[0]["error"]
 
 
-def test_two_jobs_run_beside_one_another(cluster: Cluster, words: str, tmp_path: Path) -> None:
-    with cluster.client() as client:
+def test_two_jobs_run_beside_one_another(whole: Cluster, words: str, tmp_path: Path) -> None:
+    with whole.client() as client:
         slow = client.submit(own_map(words, gate(tmp_path), 1))["id"]
         wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
         quick = ended(client, on_spark(word_count(words, 2)))
@@ -316,8 +327,8 @@ def test_a_spark_that_does_not_start_fails_the_job_and_says_why(
     driver(cluster)
 
 
-def test_a_naive_plan_is_refused(cluster: Cluster, words: str) -> None:
-    done = cluster.cli("submit", "-i", words, "--engine", "spark", "--plan", "naive")
+def test_a_naive_plan_is_refused(whole: Cluster, words: str) -> None:
+    done = whole.cli("submit", "-i", words, "--engine", "spark", "--plan", "naive")
     assert done.returncode == 2
     assert "the engine spark runs fused plans only" in done.stderr
 

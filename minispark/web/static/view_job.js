@@ -51,6 +51,7 @@ function heading(info, { summary }, now) {
     [t("job.tasks"), `${count(info.tasks.completed)} / ${count(total(info.tasks))}`],
     [t("retries"), count(info.retries)],
     [t("submit.plan"), info.plan ?? NONE],
+    ...(info.request.engine === "spark" ? [[t("job.engine"), "Apache Spark"]] : []),
     [t("job.submitted"), date(info.created_at)],
     ["id", info.id],
   ];

@@ -47,6 +47,7 @@ export const ES = {
   "worker.cache": "Caché",
   "worker.hits": "Aciertos",
   "worker.spilled": "en disco",
+  "job.engine": "Motor",
   "driver.tasks": "Tareas que tiene Spark",
   "driver.hint": "Las ejecuta Apache Spark; sus ejecutores no se muestran aquí.",
   "worker.heartbeat": "Señal",
