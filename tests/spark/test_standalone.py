@@ -7,16 +7,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.cluster.harness import Cluster, wait_until
 from tests.in_process import plan_of, run_plan
 from tests.jobs import job
 from tests.spark.both_engines import read_partition
+from tests.spark.drive import CONF
+from tests.spark.life import STARTED_S, began, driver, gate, own_map, records
 from tests.spark.standalone import standalone
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +87,52 @@ def test_a_cluster_gives_what_the_local_engine_gives(master: str, tmp_path: Path
     said = {"executors": 2, "tasks": made.tasks_total, "finals": len(partitions)}
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
     assert answers == [said, said, {"children": 0}]
+
+
+def test_a_submitted_job_runs_there_and_goes_on_when_an_executor_dies(
+    master: str, make_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    cluster = make_cluster(
+        f"engine.master={master}",
+        *(f"engine.conf.{name}={value}" for name, value in CONF.items()),
+        workers=1,
+    )
+    words = tmp_path / "words.txt"
+    words.write_text("one two\n" * 100)
+    with cluster.client() as client:
+        request = request_of(tmp_path)
+        here, there = (
+            client.wait(client.submit({**request, "engine": engine})["id"])
+            for engine in ("local", "spark")
+        )
+        assert (here["state"], there["state"]) == ("SUCCEEDED", "SUCCEEDED"), there
+        assert list(client.results(there["id"])) == list(client.results(here["id"]))
+        slow = client.submit(own_map(str(words), gate(tmp_path)))["id"]
+        wait_until(lambda: began(tmp_path) == 2, "both tasks run", STARTED_S)
+        executors = [p for p in psutil.process_iter(["cmdline"]) if _is_executor(p, master)]
+        assert len(executors) == 2
+        executors[0].kill()
+        (tmp_path / "open").touch()
+        info = client.wait(slow)
+        assert info["state"] == "SUCCEEDED", info
+        assert dict(records(client, slow)) == {"one two": "100"}
+        assert info["retries"] == 0  # Spark ran the task again by itself
+    driver(cluster)
+
+
+def _is_executor(process: psutil.Process, master: str) -> bool:
+    words = process.info["cmdline"] or ()
+    is_executor = any("CoarseGrainedExecutorBackend" in word for word in words)
+    return is_executor and process.ppid() in _workers_of(master)
+
+
+def _workers_of(master: str) -> set[int]:
+    """The processes of Spark's workers of that master."""
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if master in (process.info["cmdline"] or ())
+    }
 
 
 def test_a_master_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
