@@ -118,8 +118,6 @@ class DriverAgent:
         match message:
             case msg.Registered():
                 self._registered(message, now)
-            case msg.Confirmed(number):
-                self._link.confirmed(number)
             case msg.Drive() if not self._link.is_registered:
                 pass  # for an earlier session; the master counts its orders as lost
             case msg.Drive():
@@ -128,15 +126,10 @@ class DriverAgent:
                 self._jobs.end(job_id)
             case msg.Cancel(attempt_ids):
                 self._jobs.give_up(attempt_ids)
-            case msg.Commit():
-                self._link.report(self._files.commit(message))
             case msg.Drop(attempt_ids):
                 self._files.drop_later(attempt_ids)
-            case msg.FindAttempts():
-                for page in self._files.find():
-                    self._link.send(page)
-            case msg.Refused():
-                raise ProtocolError(f"the master refused this driver: {message.message}")
+            case _ if self._session.answer(message, self._files):
+                pass
             case _:
                 raise ProtocolError(f"a driver is not sent {type(message).__name__}")
 

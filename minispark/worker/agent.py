@@ -324,8 +324,6 @@ class Agent:
         match message:
             case msg.Registered():
                 self._registered(message, now)
-            case msg.Confirmed(number):
-                self._link.confirmed(number)
             case msg.Launch() if not self._link.is_registered:
                 pass  # for an earlier session; the master counts its orders as lost
             case msg.Launch():
@@ -336,16 +334,11 @@ class Agent:
                 self._tables.forget(job_id)
             case msg.Cancel(attempt_ids):
                 self._follow(self._state.cancelled(attempt_ids), now)
-            case msg.Commit():
-                self._link.report(self._files.commit(message))
             case msg.Drop(attempt_ids):
                 self._cache.drop_attempts(attempt_ids)
                 self._files.drop_later(attempt_ids)
-            case msg.FindAttempts():
-                for page in self._files.find():
-                    self._link.send(page)
-            case msg.Refused():
-                raise ProtocolError(f"the master refused this worker: {message.message}")
+            case _ if self._session.answer(message, self._files):
+                pass
             case _:
                 raise ProtocolError(f"a master does not send {type(message).__name__}")
 

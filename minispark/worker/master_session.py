@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import selectors
 
+from minispark.errors import ProtocolError
+from minispark.transport import messages as msg
 from minispark.transport.channel import Channel
 from minispark.transport.messages import Message
+from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.master_link import MasterLink
 
 KEY = "master"
@@ -47,6 +50,24 @@ class MasterSession:
         except (EOFError, OSError) as error:
             self._lose(error, now)
             return []
+
+    def answer(self, message: Message, files: AttemptFiles) -> bool:
+        """What whoever has attempts does alike when the master says so; whether it was that. Raises
+        ProtocolError: this process is refused.
+        """
+        match message:
+            case msg.Confirmed(number):
+                self._link.confirmed(number)
+            case msg.Commit():
+                self._link.report(files.commit(message))
+            case msg.FindAttempts():
+                for page in files.find():
+                    self._link.send(page)
+            case msg.Refused():
+                raise ProtocolError(f"the master refused it: {message.message}")
+            case _:
+                return False
+        return True
 
     def _lose(self, error: Exception, now: float) -> None:
         assert self._link.channel is not None
