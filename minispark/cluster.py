@@ -233,7 +233,7 @@ def driver_process(
         settings = DriverSettings(DRIVER, token, own_address(config), port)
         return run_driver(config, settings, notifier, lifeline)
 
-    return ProcessSpec(DRIVER, driver)
+    return ProcessSpec(DRIVER, driver, has_group=True)
 
 
 def worker_process(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from minispark.errors import ConfigError
+from minispark.model.places import SERVERS
 from minispark.model.settings import Config, WorkerSpec, WorkersSection, port_of
 
 WORKERS_MAX = 1000
@@ -217,6 +218,8 @@ def _worker_list(items: list[Any], where: Any) -> tuple[WorkerSpec, ...]:
         port = defaults.base_port + (0 if is_alone else 10 * i)
         default = WorkerSpec(f"worker-{i + 1}", port, defaults.threads, defaults.cache_max_mb, 0.0)
         spec: WorkerSpec = _section(default, item, f"{key}.", where)
+        if spec.name in SERVERS:
+            raise ConfigError(f"{where(key)}: {spec.name} is no name for a worker; choose another")
         if any(spec.name == other.name for other in specs):
             raise ConfigError(f"{where(key)}: two workers are named {spec.name}")
         specs.append(spec)

@@ -73,7 +73,8 @@ class Operations:
         if child is None:
             self._supervisor.add(self._driver)
         elif child.state is ProcessState.FATAL:
-            self._supervisor.restart([name])
+            why = child.error or child.reason
+            return {"error": f"{name} does not start: {why}; mend that, then `restart {name}`"}
         return {"names": [name]}
 
     def _scale(self, count: int) -> dict[str, Any]:

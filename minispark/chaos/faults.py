@@ -19,10 +19,9 @@ from typing import Any
 import psutil
 
 from minispark.errors import ClusterError, NotFound
-from minispark.model.places import DRIVER
+from minispark.model.places import DRIVER, SERVERS
 from minispark.storage.task_files import SHUFFLE_FILE, is_whole
 from minispark.supervisor.named_processes import (
-    SERVERS,
     entries,
     executors_of,
     family_of,

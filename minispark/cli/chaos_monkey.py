@@ -32,8 +32,8 @@ def run_monkey(folder: Path, args: argparse.Namespace) -> int:
     """
     from minispark.chaos.monkey import carry_out
     from minispark.chaos.schedule import schedule
+    from minispark.model.places import SERVERS
     from minispark.model.settings import RestartSection
-    from minispark.supervisor.named_processes import SERVERS
 
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**32)
     for_s, every_s = args.duration or DURATION_S, args.every or EVERY_S

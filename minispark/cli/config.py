@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +19,8 @@ examples:
 """
 SEE_ALSO = ("up", "doctor")
 EXITS = {1: "", 3: ""}
+SECRET = re.compile("secret|password|token|access[.]?key", re.IGNORECASE)
+"""Names of Spark's settings that Spark itself does not show."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if listed is not None:
         tree["workers"] = [{k: v for k, v in w.items() if v is not None} for w in listed]
     tree["input_roots"] = list(tree["input_roots"])
-    tree["engine"]["conf"] = dict(loaded.config.engine.conf)
+    conf = dict(loaded.config.engine.conf)
+    tree["engine"]["conf"] = {k: "(set)" if SECRET.search(k) else v for k, v in conf.items()}
     if tree["security"]["token"] != "auto":
         tree["security"]["token"] = "(set)"
     if args.json:

@@ -69,8 +69,8 @@ def with_figures(folder: Path) -> dict[str, Any]:
 def _figures(entry: dict[str, Any]) -> dict[str, Any]:
     import psutil
 
-    from minispark.model.places import DRIVER
-    from minispark.supervisor.named_processes import SERVERS, is_paused
+    from minispark.model.places import DRIVER, SERVERS
+    from minispark.supervisor.named_processes import is_paused
     from minispark.supervisor.process_identity import ProcessIdentity
 
     figures: dict[str, Any] = {

@@ -25,6 +25,8 @@ from minispark.worker.master_session import MasterSession
 
 LOOK_INTERVAL_S = 0.1
 """How often it is looked at what Spark's tasks did, while some run."""
+LOOKS_SHARE = 20
+"""Where there are so many that a look takes long, so many times that until the next one."""
 
 logger = logging.getLogger("minispark.driver")
 
@@ -96,8 +98,9 @@ class DriverAgent:
                         self._take(message, now)
         now = time.monotonic()
         if not self._jobs.is_idle and now >= self._next_look:
-            self._next_look = now + LOOK_INTERVAL_S
             self._report(self._jobs.look())
+            took_s = time.monotonic() - now
+            self._next_look = now + max(LOOK_INTERVAL_S, LOOKS_SHARE * took_s)
         if self._link.is_registered and now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval_s
             self._link.send(msg.Heartbeat(self._worker_id.value, self._jobs.active))

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minispark.driver.agent import DriverAgent, RunEnds
+from minispark.driver.java import JavaWatch, kill_below
 from minispark.driver.jobs import Jobs
 from minispark.errors import ClusterError, ConfigError
 from minispark.model.settings import Config
 from minispark.spark.application import Application
 from minispark.supervisor.notify import Notifier
 from minispark.transport.host import host_id
-from minispark.transport.messages import Register
+from minispark.transport.messages import RUNNING_MAX, Register
 from minispark.transport.tls import tls_of
 from minispark.worker.attempt_files import AttemptFiles
 from minispark.worker.identity import WorkerId
@@ -31,7 +32,9 @@ SCRATCH = "spark"
 """Below the state directory: what the driver and Spark need while they run."""
 DEFAULTS = {
     "spark.scheduler.mode": "FAIR",  # among jobs, as the local engine
-    "spark.log.level": "ERROR",
+    "spark.task.maxFailures": "1",  # the master has a task tried again, and counts
+    "spark.cleaner.periodicGC.interval": "1min",  # Java deletes shuffles that it finds unused
+    "spark.log.level": "WARN",
 }
 
 logger = logging.getLogger("minispark.driver")
@@ -75,7 +78,8 @@ def run_driver(config: Config, settings: DriverSettings, notifier: Notifier, lif
             pid=os.getpid(),
             host_id=host_id(),
             state_dir=config.state_dir,
-            running=(*jobs.held, *link.unsent),
+            # of more than that the last ones are ordered again, and what Spark has reported at once
+            running=(*link.unsent, *jobs.held)[:RUNNING_MAX],
             is_driver=True,
         )
 
@@ -98,10 +102,12 @@ def run_driver(config: Config, settings: DriverSettings, notifier: Notifier, lif
         notifier=notifier,
     )
     threading.Thread(target=_warm_up, args=(application,), name="warm-up", daemon=True).start()
+    JavaWatch(application.pulse).start()
     try:
         return agent.run()
     finally:
         application.close()
+        kill_below()  # a Java that was just starting does not end by itself
         shutil.rmtree(scratch, ignore_errors=True)
 
 

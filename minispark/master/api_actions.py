@@ -18,8 +18,9 @@ from typing import Any
 import psutil
 
 from minispark.errors import NotFound
+from minispark.model.places import SERVERS
 from minispark.supervisor.control import ask
-from minispark.supervisor.named_processes import SERVERS, family_of, process_of
+from minispark.supervisor.named_processes import family_of, process_of
 from minispark.supervisor.process_identity import ProcessIdentity
 from minispark.supervisor.state_dir import read_cluster_file
 from minispark.transport.api_schema import (

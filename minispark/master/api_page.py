@@ -21,7 +21,8 @@ from minispark.master.documents import (
 )
 from minispark.master.event_stream import EventStream
 from minispark.metrics.worker_load import WorkerLoad
-from minispark.supervisor.named_processes import SERVERS, is_paused
+from minispark.model.places import SERVERS
+from minispark.supervisor.named_processes import is_paused
 from minispark.supervisor.state_dir import read_cluster_file
 from minispark.transport.api_schema import (
     Description,

@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from minispark.errors import ClusterError
+from minispark.model.events import DriverMissing, Event
 from minispark.supervisor.control import ask
 from minispark.supervisor.state_dir import read_cluster_file
 
@@ -20,8 +23,9 @@ logger = logging.getLogger("minispark.master")
 class DriverWanted:
     """`want` may be called from any thread, and as often as somebody likes."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, post: Callable[[Event], None]) -> None:
         self._state_dir = state_dir
+        self._post = post
         self._queue: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="driver wanted", daemon=True)
         self._told: str | None = None
@@ -46,6 +50,7 @@ class DriverWanted:
                 ask(document["control"], {"driver": "start"})
                 self._told = None
             except ClusterError as error:
+                self._post(DriverMissing(str(error), time.time()))
                 if self._told != str(error):
                     self._told = str(error)
                     logger.warning("no Spark driver can be started: %s", error)

@@ -170,7 +170,7 @@ class _Master:
             tls.server,
         )
         self._deleter = ResultsDeleter(state_dir)
-        self._driver_wanted = DriverWanted(state_dir)
+        self._driver_wanted = DriverWanted(state_dir, lambda event: self._loop.post(event))
         self._parts = PartsPublisher(lambda event: self._loop.post(event))
         for ended in unsaved(self._found.ended):
             self._parts.order(ended)  # where an earlier master did not come to it

@@ -11,15 +11,13 @@ from minispark.errors import ProtocolError
 from minispark.model.events import WorkerIdentity
 from minispark.model.ids import NIL_ID, is_uuid
 from minispark.model.states import WorkerKind
-from minispark.transport.messages import Register
+from minispark.transport.messages import RUNNING_MAX, Register
 
 SLOTS_MAX = 1024
 PID_MAX = 2**31 - 1
 NAME_CHARS_MAX = 255
 """Also the longest name of a host."""
 PATH_CHARS_MAX = 4096
-RUNNING_MAX = 100_000
-"""Attempts that a worker may come back with."""
 ID_CHARS_MAX = 36
 
 

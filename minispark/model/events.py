@@ -101,6 +101,14 @@ class WorkerDraining:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverMissing:
+    """A Spark driver was wanted, and none is going to run."""
+
+    reason: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRequested:
     """An HTTP worker asks for a task; `request_id` names the question in the answer."""
 
@@ -225,6 +233,7 @@ Event: TypeAlias = (
     | HeartbeatReceived
     | WorkerDisconnected
     | WorkerDraining
+    | DriverMissing
     | TaskRequested
     | AttemptStarted
     | AttemptSucceeded

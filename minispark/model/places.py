@@ -7,3 +7,5 @@ from __future__ import annotations
 DEFAULT_STATE_DIR = "/tmp/minispark"
 DRIVER = "spark-driver"
 """The process that runs jobs on Apache Spark."""
+SERVERS = ("supervisor", "master", DRIVER)
+"""Whatever else a supervisor runs is a worker."""

@@ -99,6 +99,8 @@ class SchedulingCore:
                     self._lose_worker(worker, "its connection closed", event, effects)
             case ev.WorkerDraining():
                 self._drain(event, effects)
+            case ev.DriverMissing(reason):
+                self.state.driver_problem(reason)
             case ev.TaskRequested():
                 effects.append(self._dispatcher.answer(event, now, effects))
             case ev.AttemptStarted():
@@ -242,6 +244,7 @@ class SchedulingCore:
         worker = pool.register(event.worker, event.session, now, event.at_unix_s)
         self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
         if worker.is_driver:
+            self.state.driver_problem(None)
             why, kept = f"{event.worker.name} restarted", dict.fromkeys(event.running)
             driver_id = event.worker.worker_id
             self._attempts.lose_application(driver_id, kept, why, event, effects)

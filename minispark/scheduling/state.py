@@ -62,6 +62,8 @@ class ClusterState:
         self._ready_by_job: dict[str, tuple[int, int]] = {}
         self._changed_jobs: dict[str, None] = {}
         self._published = Snapshot()
+        self._driver_problem: str | None = None
+        """Why no Spark driver is going to run."""
         self._present = Presence()
         """As the notes of the published jobs have it."""
 
@@ -124,6 +126,12 @@ class ClusterState:
     def counted_jobs(self) -> int:
         """Of how many jobs the totals hold something."""
         return len(self._ready_by_job)
+
+    def driver_problem(self, reason: str | None) -> None:
+        """Why no Spark driver is going to run; None: there is one."""
+        if reason != self._driver_problem:
+            self._driver_problem = reason
+            self._changed_jobs.update(dict.fromkeys(i for i, j in self.jobs.items() if j.is_driven))
 
     def touch_worker(self, worker: Worker) -> None:
         self.pool.changed[worker.identity.worker_id] = None
@@ -244,7 +252,8 @@ class ClusterState:
         """What the job waits for, where somebody could do something about it."""
         present = self._present
         if job.is_driven:
-            return None if present.has_driver else "waits: the Spark driver starts"
+            why = self._driver_problem or "the Spark driver starts"
+            return None if present.has_driver else f"waits: {why}"
         if present.has_ours:
             return None
         if not present.has_foreign:

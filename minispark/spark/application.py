@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CLOSE_WAIT_S = 1.0
 """How long `close` waits for one that is just starting."""
+FAILED_FOR_S = 20.0
 NAME = "minispark"
 
 logger = logging.getLogger("minispark.driver")
@@ -36,6 +37,9 @@ class Application:
         self._stack: ExitStack | None = None
         self._context: SparkContext | None = None
         self._is_closed = False
+        self._failure: ClusterError | None = None
+        """Why it did not start when it was tried last, and when that was (monotonic)."""
+        self._failed_at = 0.0
 
     def context(self) -> SparkContext:
         """Waits while it starts. Raises ClusterError: Spark is not installed, or does not start."""
@@ -44,9 +48,23 @@ class Application:
                 logger.error("the Spark application is gone; another one starts")
                 self._end()
             if self._context is None:
-                self._begin()
+                self._begin_unless_it_just_failed()
             assert self._context is not None
             return self._context
+
+    def _begin_unless_it_just_failed(self) -> None:
+        """A master of Spark's that does not answer takes a minute: who tries again soon learns the
+        same at once.
+        """
+        now = time.monotonic()
+        if self._failure is not None and now < self._failed_at + FAILED_FOR_S:
+            raise self._failure
+        try:
+            self._begin()
+        except ClusterError as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+        self._failure = None
 
     def _begin(self) -> None:
         if self._is_closed:
@@ -65,6 +83,12 @@ class Application:
                 stack.close()
             except Exception as error:  # whatever Java's end makes of it
                 logger.warning("the Spark application did not end in order: %s", error)
+
+    def pulse(self) -> None:
+        """Returns once Java has answered, if there is one."""
+        context = self._context
+        if context is not None:
+            is_alive(context)
 
     def close(self) -> None:
         """End it in order, unless it is just starting: then Java ends with this process."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +57,13 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     settings = {**DEFAULTS, **(LOCAL_DEFAULTS if master.startswith("local") else {}), **conf}
-    spark_conf = SparkConf().setMaster(master).setAppName(name).setAll(list(settings.items()))
+    spark_conf = SparkConf().setMaster(master).setAppName(name)
     with tempfile.TemporaryDirectory(prefix="minispark-spark-") as folder:
         package = write_package(Path(folder))
+        properties = write_properties(Path(folder), settings)
+        # everybody on this host can read a command line
+        words = f"--properties-file {shlex.quote(str(properties))} pyspark-shell"
+        os.environ["PYSPARK_SUBMIT_ARGS"] = words
         try:
             with spark_errors_read():
                 sc = SparkContext(conf=spark_conf)
@@ -87,13 +94,34 @@ def _end_java(of: type[SparkContext]) -> None:
     of._active_spark_context = None  # also where Java is gone, and could not be told to stop
     if gateway is None:
         return
-    gateway.shutdown()
+    with suppress(OSError):  # it is gone already
+        gateway.shutdown()
     gateway.proc.stdin.close()  # Java ends with its input
     try:
         gateway.proc.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         gateway.proc.kill()
         gateway.proc.wait()
+
+
+def write_properties(folder: Path, settings: Mapping[str, str]) -> Path:
+    """Spark's settings as a file of Java's properties, which only this user can read."""
+    path = folder / "spark.properties"
+    lines = [f"{_escaped(name)}={_escaped(value)}\n" for name, value in settings.items()]
+    with open(path, "w", encoding="ascii", opener=_open_private) as file:
+        file.writelines(lines)
+    return path
+
+
+def _escaped(text: str) -> str:
+    """As Java's properties have it: JSON's escapes are among theirs, and a few more characters mean
+    something there.
+    """
+    return re.sub("([ =:#!])", r"\\\1", json.dumps(text)[1:-1])
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_package(folder: Path) -> Path:

@@ -64,6 +64,7 @@ class SparkRun:
         self._on_end = on_end
         self._wanted: SimpleQueue[Wanted | None] = SimpleQueue()
         self._is_over = threading.Event()
+        self._cancelling = threading.Event()
         self.is_running = False
         """On Spark. Written by its own thread, read by any."""
         self._context: SparkContext | None = None
@@ -90,12 +91,22 @@ class SparkRun:
         if not self._is_over.is_set():
             self._is_over.set()
             self._wanted.put(None)
+        if self.is_running and self._context is not None and not self._cancelling.is_set():
+            self._cancelling.set()
+            # a Java that does not answer must not hold who asks
+            threading.Thread(
+                target=self._cancel, name=f"cancel {self._job_id}", daemon=True
+            ).start()
+
+    def _cancel(self) -> None:
         context = self._context
-        if self.is_running and context is not None:
-            try:
+        try:
+            if context is not None:
                 context.cancelJobGroup(self._job_id)
-            except Exception as error:  # whatever Java's end makes of it
-                logger.warning("Spark did not cancel it: %s", error, extra=self._about)
+        except Exception as error:  # whatever Java's end makes of it
+            logger.warning("Spark did not cancel it: %s", error, extra=self._about)
+        finally:
+            self._cancelling.clear()
 
     # --- its own thread -----------------------------------------------------------------------
 
@@ -104,8 +115,10 @@ class SparkRun:
         return dict(about(job=self._job_id))
 
     def _serve(self) -> None:
-        while (wanted := self._wanted.get()) is not None and not self._is_over.is_set():
+        while (wanted := self._wanted.get()) is not None:
             self.is_running = True
+            if self._is_over.is_set():
+                break
             try:
                 written = self._run(*wanted)
                 ended = RunEnded(self._job_id, tuple(written), None, self.reports)
@@ -118,12 +131,18 @@ class SparkRun:
             self.is_running = False
             if not self._is_over.is_set():
                 self._on_end(ended)
+        if self._job is not None:
+            self._job.close()
+            self._job = None
+        self.is_running = False
 
     def _run(self, plan: PhysicalPlan, finals: tuple[Place, ...]) -> list[Written]:
         from minispark.spark.translate import SparkJob
 
         context = self._application.context()
         if context is not self._context or plan is not self._plan:
+            if self._job is not None:
+                self._job.close()
             self._context, self._plan = context, plan
             self._job = SparkJob(
                 context, plan, self._job_id, self._task_max_mb, self._task_timeout_s

@@ -54,11 +54,16 @@ class BroadcastPieces(Protocol):
     @property
     def value(self) -> Sequence[Piece]: ...
 
+    def destroy(self) -> None: ...
+
 
 class NothingBroadcast:
     """Stands for a broadcast where nothing will run."""
 
     value: tuple[Piece, ...] = ()
+
+    def destroy(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ moves blocks. Must not know who asked for the job, nor what becomes of its resul
 
 from __future__ import annotations
 
+import gc
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -112,6 +114,23 @@ class SparkJob:
         if stage_index not in self._rdds:
             self._rdds[stage_index] = self._stage_rdd(self._stages[stage_index], None)
         return self._rdds[stage_index]
+
+    def close(self) -> None:
+        """Have Spark forget what it keeps for the job. Its reports stay readable."""
+        from pyspark import accumulators
+
+        reports = self.reports
+        # pyspark has no public way to say so, and keeps it for ever
+        registry: dict[int, Any] = getattr(accumulators, "_accumulatorRegistry", {})
+        registry.pop(self._reports.aid, None)
+        self._reports.value = reports
+        for broadcast in self._broadcasts.values():
+            with suppress(Exception):  # whatever Java's end makes of it
+                broadcast.destroy()
+        self._broadcasts.clear()
+        self._rdds.clear()
+        self._shuffled.clear()
+        gc.collect()  # what Python holds of RDDs, in cycles, Java keeps with their shuffles
 
     # --- lineage ---------------------------------------------------------------------------
 

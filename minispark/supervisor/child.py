@@ -31,6 +31,10 @@ class ProcessSpec:
     stop_order: int = 0
     worker: str | None = None
     """The worker that it is, for who reads the log."""
+    has_group: bool = False
+    """It runs programs that do not die with it by themselves: it leads a group of processes, and
+    what is left of that is killed when it ended.
+    """
 
 
 class Child:
@@ -70,8 +74,11 @@ def live(
     lifeline_read: int,
     lifeline_write: int,
     parent_pid: int,
+    has_group: bool,
 ) -> int:
     """What runs in a child, from its fork; returns its exit status."""
+    if has_group:
+        os.setpgid(0, 0)
     forget_handlers()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -12,12 +12,8 @@ from typing import Any
 import psutil
 
 from minispark.errors import ClusterError, NoCluster
-from minispark.model.places import DRIVER
 from minispark.supervisor.process_identity import ProcessIdentity
 from minispark.supervisor.state_dir import read_cluster_file
-
-SERVERS = ("supervisor", "master", DRIVER)
-"""Whatever else a supervisor runs is a worker."""
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -250,7 +251,7 @@ class Supervisor:
     def _fork(self, spec: ProcessSpec) -> tuple[ForkedProcess, NotificationReader]:
         read_fd, write_fd = os.pipe()
         lifeline = (self._lifeline_read, self._lifeline_write)
-        main = partial(live, spec.target, write_fd, *lifeline, os.getpid())
+        main = partial(live, spec.target, write_fd, *lifeline, os.getpid(), spec.has_group)
         try:
             return ForkedProcess(main), NotificationReader(read_fd)
         except OSError:
@@ -263,6 +264,9 @@ class Supervisor:
         """The process ended, and was reaped."""
         self._hear(child)
         self._stop_hearing(child)
+        if child.spec.has_group and child.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):  # nothing is left of it
+                os.killpg(child.pid, signal.SIGKILL)
         child.process = None
         self._ended(child, exit_code, f"ended with {how_it_ended(exit_code)}")
 

@@ -27,6 +27,9 @@ ERROR_CHARS_MAX = 8000
 ATTEMPTS_PER_PAGE = 10_000
 """Attempt ids in one message: 400 kB, far below a frame's limit."""
 
+RUNNING_MAX = 400_000
+"""Attempts that a worker may come back with: what a frame has room for."""
+
 # --- handshake (both directions; `handshake.py` drives it) ---------------------------------
 
 

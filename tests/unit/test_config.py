@@ -102,6 +102,7 @@ def test_another_base_port_keeps_a_list_of_workers(
         ("scheduler: {prefetch: soon}", ["auto or a whole number"]),
         ("workers:\n  - {name: a}\n  - {name: a}", ["line 3", "two workers are named a"]),
         ("workers:\n  - {nam: a}", ["line 2", "did you mean name"]),
+        ("workers:\n  - {name: spark-driver}", ["line 2", "spark-driver is no name"]),
         ("master: 3", ["mapping"]),
         ("- a", ["mapping"]),
         ("a: [", ["no YAML"]),

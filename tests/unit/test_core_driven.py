@@ -111,6 +111,17 @@ def test_a_driver_is_asked_for_while_none_is_up_and_not_too_often() -> None:
     assert kinds(talk.effects, fx.WantDriver) == []
 
 
+def test_a_driver_that_does_not_come_is_said_until_one_does() -> None:
+    talk = Driven()
+    talk.on_spark(map_reduce(1, 1))
+    talk.tell(ev.DriverMissing("spark-driver does not start: no room", 0.0))
+    assert talk.view(JOB).note == "waits: spark-driver does not start: no room"
+    talk.driver()
+    assert talk.view(JOB).note is None
+    talk.lose_driver()
+    assert talk.view(JOB).note == "waits: the Spark driver starts"
+
+
 def test_nobody_asks_for_a_driver_without_such_a_job() -> None:
     talk = Driven()
     talk.worker(1)

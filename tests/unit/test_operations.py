@@ -72,20 +72,25 @@ def test_the_name_of_one_that_drains_is_not_given_again(operations: Operations) 
     assert operations.answer({"scale": 2})["added"] == ["worker-3"]
 
 
-def test_a_driver_is_started_once_and_again_when_it_was_given_up(
-    operations: Operations, supervisor: FakeSupervisor
-) -> None:
+def test_a_driver_is_started_once(operations: Operations, supervisor: FakeSupervisor) -> None:
     for _ in range(2):
         assert operations.answer({"driver": "start"}) == {"names": ["spark-driver"]}
     assert [child.spec.name for child in supervisor.children].count("spark-driver") == 1
-    assert supervisor.restarted == []
+
+
+def test_why_a_driver_was_given_up_is_said_to_who_wants_one(
+    operations: Operations, supervisor: FakeSupervisor
+) -> None:
+    operations.answer({"driver": "start"})
     driver = supervisor.children[-1]
+    driver.error = "no room"
     while driver.state is not ProcessState.FATAL:
         driver.life.ended(1, 0.0)
         if driver.state is not ProcessState.FATAL:
             driver.life.started()
-    operations.answer({"driver": "start"})
-    assert supervisor.restarted == ["spark-driver"]
+    error = operations.answer({"driver": "start"})["error"]
+    assert "does not start: no room" in error and "`restart spark-driver`" in error
+    assert supervisor.restarted == []
 
 
 @pytest.mark.parametrize("question", [{"restart": []}, {"scale": 3}, {"driver": "start"}])
