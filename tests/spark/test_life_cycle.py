@@ -342,3 +342,54 @@ def test_the_job_file_of_the_readme_gives_the_same_on_both_engines() -> None:
     assert [one.returncode for one in done] == [0, 0], done[1].stderr
     rows = [json.loads(one.stdout) for one in done]
     assert rows[0] == rows[1] and len(rows[0]) > 50
+
+
+def test_no_java_outlives_a_driver_that_ends_while_it_starts(
+    make_cluster: MakeCluster, words: str
+) -> None:
+    cluster = make_cluster(*QUICK, "engine.name=spark", workers=1)
+    for _ in range(2):
+        process = driver(cluster)
+        java = wait_until(lambda p=process: p.children(recursive=True), "Java starts")
+        cluster.note_processes()
+        process.kill()
+        wait_until(lambda j=java: not any(p.is_running() for p in j), "nothing of it is left", 10)
+        wait_until(lambda p=process: driver(cluster).pid != p.pid, "the next one runs")
+    process = driver(cluster)
+    java = wait_until(lambda: process.children(recursive=True), "Java starts")
+    assert cluster.cli("down").returncode == 0
+    wait_until(lambda: not any(p.is_running() for p in java), "nothing of it is left", 10)
+
+
+def test_sparks_settings_are_on_no_command_line_and_are_not_shown(
+    make_cluster: MakeCluster, words: str
+) -> None:
+    secret = "engine.conf.spark.ssl.keyPassword=hunter 2: #=!\\ñ"
+    cluster = make_cluster(*QUICK, secret, workers=1)
+    with cluster.client() as client:
+        assert ended(client, on_spark(word_count(words, 2)))["state"] == "SUCCEEDED"
+    java = java_of(driver(cluster))
+    assert not any("hunter" in word for word in java.cmdline())
+    files = list((cluster.state_dir / "spark").rglob("spark.properties"))
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
+    shown = run_cli("config", "--set", secret).stdout
+    assert "spark.ssl.keyPassword: (set)" in shown and "hunter" not in shown
+
+
+def test_a_cancelled_job_whose_java_hangs_holds_nobody(
+    make_cluster: MakeCluster, words: str, tmp_path: Path
+) -> None:
+    cluster = make_cluster(*QUICK, "scheduler.heartbeat_timeout_s=2", workers=1)
+    with cluster.client() as client:
+        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
+        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        java = java_of(driver(cluster))
+        java.send_signal(signal.SIGSTOP)
+        client.cancel(job_id)
+        before = client.cluster()["driver"]["last_heartbeat"]
+        wait_until(
+            lambda: client.cluster()["driver"]["last_heartbeat"] >= before + 4, "it goes on", 20
+        )
+        assert client.cluster()["driver"]["status"] == "Up"
+        java.send_signal(signal.SIGCONT)
+        assert ended(client, on_spark(word_count(words, 2)))["state"] == "SUCCEEDED"

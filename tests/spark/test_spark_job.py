@@ -254,3 +254,19 @@ def test_the_lineage_is_shown_without_running_anything(
     assert "blocks of 1 " in shown and "stage 2: " in shown
     assert not calls.exists() and spark.outcomes == {}
     assert json.dumps(spark.describe()) == json.dumps(translate.describe(plan_of(request)))
+
+
+def test_a_job_that_is_over_leaves_nothing_in_this_process(sc: SparkContext, words: str) -> None:
+    from pyspark import accumulators
+
+    request = word_count(words, 2)
+    request["dag"]["nodes"][3] = {"id": "n", "op": "sort_by_key", "partitions": 2}  # by a broadcast
+    request["dag"]["edges"][2] = ["map", "n"]
+    made, before = plan_of(request), len(accumulators._accumulatorRegistry)
+    spark = SparkJob(sc, made, JOB_ID, TASK_MAX_MB)
+    spark.run(None)
+    reports = spark.reports
+    assert len(accumulators._accumulatorRegistry) == before + 1 and len(reports) > 4
+    spark.close()
+    assert len(accumulators._accumulatorRegistry) == before
+    assert spark.reports == reports

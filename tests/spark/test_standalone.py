@@ -116,7 +116,8 @@ def test_a_submitted_job_runs_there_and_goes_on_when_an_executor_dies(
         info = client.wait(slow)
         assert info["state"] == "SUCCEEDED", info
         assert dict(records(client, slow)) == {"one two": "100"}
-        assert info["retries"] == 0  # Spark ran the task again by itself
+        (failed,) = client.tasks(slow, state="FAILED")["tasks"]
+        assert "ExecutorLostFailure" in failed["error"] and info["retries"] == 1
     driver(cluster)
 
 
