@@ -46,7 +46,7 @@ def _not_told(patch: pytest.MonkeyPatch) -> None:
     def order(original: Any, attempt: Any, outputs_id: Any) -> Any:
         return replace(original(attempt, outputs_id), unmade=())
 
-    wrap(patch, dispatch, "_order", order)
+    wrap(patch, dispatch, "order_of", order)
 
 
 @bug("a miss forgets nobody", "is sent to a cache again")
