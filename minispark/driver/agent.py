@@ -139,7 +139,7 @@ class DriverAgent:
     def _registered(self, message: msg.Registered, now: float) -> None:
         self._heartbeat_interval_s = message.heartbeat_interval_s
         self._jobs.task_timeout_s = message.task_timeout_s
-        self._jobs.begin_session()
+        self._jobs.begin_session(message.driven)
         self._jobs.give_up(message.forget)
         self._link.is_registered = True
         self._next_heartbeat = now

@@ -64,9 +64,13 @@ class Jobs:
 
     # --- the master ------------------------------------------------------------------------
 
-    def begin_session(self) -> None:
-        """What an earlier session did not say to its end is said again."""
+    def begin_session(self, job_ids: tuple[str, ...]) -> None:
+        """What an earlier session did not say to its end is said again. Jobs that are not among
+        these ended meanwhile.
+        """
         self._pages.clear()
+        for job_id in [job_id for job_id in self._jobs if job_id not in job_ids]:
+            self.end(job_id)
 
     def drive(self, page: Drive) -> list[Report]:
         """Orders for one job; they are taken on once all have come. Raises OSError."""

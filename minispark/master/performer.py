@@ -61,6 +61,7 @@ class Performer:
                         self._host_id,
                         self._http_port,
                         effect.forget,
+                        effect.driven,
                     )
                     send(effect.worker_id, answer)
                 case fx.CloseSession():

@@ -117,11 +117,14 @@ class AppendJournal:
 
 @dataclass(frozen=True, slots=True)
 class AcceptWorker:
-    """Answer a registration over `session`. `forget`: attempts it holds that nobody waits for."""
+    """Answer a registration over `session`. `forget`: attempts it holds that nobody waits for.
+    `driven`: to a Spark driver, the jobs that go on.
+    """
 
     worker_id: str
     session: int
     forget: tuple[str, ...]
+    driven: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

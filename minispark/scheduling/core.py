@@ -252,7 +252,10 @@ class SchedulingCore:
         held = (a for a in event.running if a not in worker.attempts)
         forget = (*(a for a in held if not self.state.is_accepted(a)), *lost)
         if worker.is_pushed:
-            effects.append(AcceptWorker(worker.identity.worker_id, event.session, forget))
+            jobs = self.state.jobs.values() if worker.is_driver else ()
+            driven = tuple(job.id for job in jobs if job.is_driven)
+            worker_id = worker.identity.worker_id
+            effects.append(AcceptWorker(worker_id, event.session, forget, driven))
         self._endings.sweep(worker, effects)
         for attempt in worker.committing.values():
             assert attempt.outcome is not None

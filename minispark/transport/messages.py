@@ -212,6 +212,10 @@ class Registered:
     """Of `Register.running`: attempts that nobody waits for; stop them and delete what they
     wrote.
     """
+    driven: tuple[str, ...] = ()
+    """To a Spark driver: the jobs that go on. Of others it may have missed the end: they are to be
+    forgotten.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,24 @@ def test_a_driver_that_comes_back_with_them_keeps_them() -> None:
     assert sorted(talk.places[i] for i in talk.driven) == [(0, 0), (0, 1), (1, 0)]
 
 
+def test_a_driver_that_comes_back_hears_which_jobs_go_on() -> None:
+    talk = Driven()
+    talk.driver()
+    talk.on_spark(map_reduce(1, 1))
+    talk.lose_driver()
+    talk.job(1, map_reduce(1, 1))
+    talk.effects.clear()
+    talk.driver()
+    (answer,) = kinds(talk.effects, fx.AcceptWorker)
+    assert isinstance(answer, fx.AcceptWorker) and answer.driven == (JOB,)
+    talk.lose_driver()
+    talk.tell(ev.JobCancelRequested(JOB, "test", 0.0))
+    talk.effects.clear()
+    talk.driver()
+    (answer,) = kinds(talk.effects, fx.AcceptWorker)
+    assert isinstance(answer, fx.AcceptWorker) and answer.driven == ()
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_lost_drivers_count_against_task_retries_max(retries: int) -> None:
     talk = Driven(task_retries_max=retries, worker_losses_max=100)

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from minispark.driver.driven_job import DrivenJob
+from minispark.driver.jobs import Jobs
 from minispark.driver.result_files import ResultFiles
 from minispark.driver.stages import KnownStages
 from minispark.errors import ClusterError
 from minispark.model.file_names import partition_file
 from minispark.model.plan import PhysicalPlan, TaskOrder, TaskOutcome
+from minispark.spark.application import Application
 from minispark.spark.failed_tasks import TaskOfStageFailed
 from minispark.spark.job_thread import RunEnded
 from minispark.spark.stage_run import Written
 from minispark.spark.task_report import Place, RanAt, Reports, TaskReport
 from minispark.transport.host import host_id
-from minispark.transport.messages import Failed, Report, Started, Succeeded
+from minispark.transport.messages import Drive, Failed, Report, Started, Succeeded
 from minispark.worker.task_log import TaskLogs
 from tests.simulation.plans import map_reduce
 
@@ -251,6 +253,17 @@ def test_a_job_that_ended_leaves_nothing(talk: Talk) -> None:
     talk.report((1, 0))
     talk.job.end()
     assert talk.run.is_stopped and not talk.files.folder.exists()
+
+
+def test_jobs_that_ended_while_there_was_no_session_are_forgotten(tmp_path: Path) -> None:
+    logs = TaskLogs(str(tmp_path), "spark-driver", "text")
+    jobs = Jobs(Application("local", {}), str(tmp_path), tmp_path, 1, logs, lambda _: None)
+    programs = {str(stage.index): stage.program for stage in PLAN.stages}
+    jobs.drive(Drive(JOB_ID, "job", (order((0, 0)),), programs, is_last=True))
+    jobs.begin_session((JOB_ID,))
+    assert jobs.held == (attempt((0, 0)),) and (tmp_path / JOB_ID).exists()
+    jobs.begin_session(())
+    assert jobs.held == () and not (tmp_path / JOB_ID).exists()
 
 
 def test_times_of_another_host_are_only_how_long_it_took(talk: Talk) -> None:
