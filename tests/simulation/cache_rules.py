@@ -27,12 +27,25 @@ class CacheRules:
         """As the present master may know them: who was accepted last under a key."""
         self._expecting: dict[str, None] = {}
         """Live attempts that the present master launched so."""
+        self._sent_to_caches: dict[str, None] = {}
+        """Attempts of this batch that are told of skipped stages. One that was placed later may
+        have opened these, so the core's state does not say it any more.
+        """
         self._missed: dict[Task, None] = {}
         self.expected = 0
         self.missed = 0
 
     def master_began(self) -> None:
         self._sites, self._expecting = {}, {}
+
+    def begin_batch(self, effects: list[fx.Effect]) -> None:
+        launches = [effect for effect in effects if isinstance(effect, fx.LaunchAttempts)]
+        orders = [order for launch in launches for order in launch.orders if order.unmade]
+        self._sent_to_caches = dict.fromkeys(order.attempt_id for order in orders)
+
+    def is_sent_to_cache(self, attempt_id: str) -> bool:
+        """Whether the attempt, which this batch places, is to find something in a cache."""
+        return attempt_id in self._sent_to_caches
 
     def is_skipped(self, task: Task) -> bool:
         job_id, index, _ = task

@@ -14,6 +14,8 @@ class Faults:
     """A worker that is killed never comes back; but the first one always does."""
     pause_every_s: float = 25.0
     drain_every_s: float = 60.0
+    kill_java: float = 0.02
+    """Below a Spark driver: its application loses all that it made."""
     fail: float = 0.05
     lose_output: float = 0.03
     evict: float = 0.15
@@ -36,5 +38,5 @@ class Faults:
 
 
 NO_FAULTS = Faults(
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, full_disk=0, late_disconnect=0, wrong_path=0, hang=0
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, full_disk=0, late_disconnect=0, wrong_path=0, hang=0
 )

@@ -10,7 +10,7 @@ from collections import Counter
 from minispark.model import effects as fx
 from minispark.model.events import WorkerIdentity
 from minispark.model.file_names import partition_file, shuffle_file
-from minispark.model.job import JobRequest
+from minispark.model.job import Engine, JobRequest
 from minispark.model.plan import (
     DocumentedShuffle,
     FetchShuffle,
@@ -129,7 +129,15 @@ class Ledger:
     # --- what follows from it ------------------------------------------------------------------
 
     def is_ours(self, worker_id: str) -> bool:
-        return self.workers[worker_id].kind is WorkerKind.SOCKET
+        """Whether it has a session, as workers of ours and Spark drivers do."""
+        return self.workers[worker_id].kind is not WorkerKind.HTTP
+
+    def is_driver(self, worker_id: str) -> bool:
+        return self.workers[worker_id].kind is WorkerKind.SPARK
+
+    def is_driven(self, job_id: str) -> bool:
+        """Whether Spark runs its tasks."""
+        return self.requests[job_id].engine is Engine.SPARK
 
     def is_running(self, job_id: str) -> bool:
         return job_id in self.job_states and not self.job_states[job_id].is_terminal
@@ -141,6 +149,10 @@ class Ledger:
 
     def stage_of(self, job_id: str, index: int) -> Stage:
         return self.stages[job_id][index]
+
+    def tasks_of(self, job_id: str) -> list[Task]:
+        stages = self.stages[job_id]
+        return [(job_id, stage.index, p) for stage in stages for p in range(stage.partitions)]
 
     def inputs_of(self, task: Task) -> list[Task]:
         """The tasks whose outputs it reads, each once."""
@@ -158,9 +170,11 @@ class Ledger:
 
     def caches_of(self, task: Task) -> dict[str, list[int]]:
         """The keys under which the task keeps records, or finds them, and the stages that it need
-        not read then.
+        not read then. Spark has caches of its own.
         """
         job_id, index, partition = task
+        if self.is_driven(job_id):
+            return {}
         program = self.stage_of(job_id, index).program
         source = program.source
         caches = {key: _reads(source, partition) for key in _keys(program.steps, partition)}

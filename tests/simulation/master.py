@@ -149,7 +149,7 @@ class SimulatedMaster:
         self.kills += 1
         self._simulation.after(self._simulation.rng.uniform(0.05, 2.0), self.begin)
         for worker in self._simulation.workers.values():
-            if worker.kind is WorkerKind.SOCKET:
+            if worker.kind is not WorkerKind.HTTP:
                 worker.session = 0
                 self._simulation.after(
                     2.0 + self._simulation.rng.random(),
@@ -233,12 +233,14 @@ class SimulatedMaster:
         self._simulation.watch.written(facts)
         if self._doom == "between":
             turns = self.core.turns(self.loop.effects)
+            self._simulation.watch.begin_batch(self.loop.effects)
             self._simulation.watch.master_died(turns, self._taken_at)
             raise MasterKilled
 
     def _carry_out(self, effects: list[fx.Effect]) -> None:
         simulation = self._simulation
         simulation.transcript.append(f"{simulation.now:.6f} {effects}")
+        simulation.watch.begin_batch(effects)
         for event, own in self.core.turns(effects):
             simulation.watch.begin_turn(event, self._taken_at)
             for effect in own:

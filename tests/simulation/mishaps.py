@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tests.simulation.simulator import Simulation
 
 
+DRIVER_FATAL = 0.3
+"""The supervisor gives up a driver that was killed, until it is asked for one."""
+
+
 class Mishaps:
     """Each one plans the next, until the faults end."""
 
@@ -23,8 +27,7 @@ class Mishaps:
 
     def plan(self, worker: SimulatedWorker) -> None:
         if self._simulation.faults.crash_every_s:
-            when = self._simulation.rng.expovariate(1 / self._simulation.faults.crash_every_s)
-            self._simulation.after(when, lambda: self._crash(worker))
+            self._plan_crash(worker)
         if self._simulation.faults.pause_every_s:
             when = self._simulation.rng.expovariate(1 / self._simulation.faults.pause_every_s)
             self._simulation.after(when, lambda: self._pause(worker))
@@ -64,13 +67,15 @@ class Mishaps:
         if not self._simulation.is_faulty:
             return
         if worker.is_alive:
-            worker.is_alive = False
-            worker.running, worker.queue, worker.unconfirmed = {}, [], {}
-            worker.awaited, worker.cache = {}, {}
+            worker.lose_process()
             if self._simulation.rng.random() < 0.3:
                 worker.directories = {}
-            if worker.kind is WorkerKind.SOCKET:
+            if worker.kind is not WorkerKind.HTTP:
                 self._simulation.sessions.disconnected(worker, worker.session)
+            if worker.kind is WorkerKind.SPARK:
+                self._bury_driver()
+                self._plan_crash(worker)
+                return
             is_first = worker is next(iter(self._simulation.workers.values()))
             if not is_first and self._simulation.happens(self._simulation.faults.for_good):
                 return
@@ -78,8 +83,16 @@ class Mishaps:
                 self._simulation.rng.uniform(0.2, 6),
                 lambda: self._simulation.sessions.start(worker),
             )
+        self._plan_crash(worker)
+
+    def _plan_crash(self, worker: SimulatedWorker) -> None:
         when = self._simulation.rng.expovariate(1 / self._simulation.faults.crash_every_s)
         self._simulation.after(when, lambda: self._crash(worker))
+
+    def _bury_driver(self) -> None:
+        """The supervisor starts it again; or, when it gave up, only once somebody asks for it."""
+        if not self._simulation.happens(DRIVER_FATAL):
+            self._simulation.driving.come(self._simulation.rng.uniform(0.2, 6))
 
     def _pause(self, worker: SimulatedWorker) -> None:
         """SIGSTOP, then SIGCONT: longer than the heartbeat timeout, sometimes."""

@@ -44,6 +44,8 @@ class PlaceRules:
 
         self._to_ask: dict[str, None] = {}
         """Disks to which somebody came, or from which somebody went, in this turn."""
+        self._driver_came: str | None = None
+        """The disk of the driver that came in this turn, where it can look itself."""
 
     def master_began(self) -> None:
         """It has seen nobody come yet."""
@@ -65,7 +67,7 @@ class PlaceRules:
     # --- turns ---------------------------------------------------------------------------------
 
     def begin_turn(self, event: ev.Event | None) -> None:
-        self._now_unreadable, self._to_ask = {}, {}
+        self._now_unreadable, self._to_ask, self._driver_came = {}, {}, None
         if isinstance(event, ev.OutputsUnreadable) and event.attempt_id in self._ledger.live:
             before = self._launched_at.get(event.attempt_id, {})
             hosts = {i: self._host_of(i) for i in event.lost}
@@ -82,7 +84,7 @@ class PlaceRules:
 
     def end_turn(self, event: ev.Event | None) -> None:
         self._unreadable.update(self._now_unreadable)
-        unasked = [host for host in self._to_ask if self._up.get(host)]
+        unasked = [h for h in self._to_ask if self._up.get(h) or h == self._driver_came]
         assert not unasked, f"nobody is asked what lies on {unasked}"
         if isinstance(event, ev.ClockTicked) and self._simulation.core.state.pool.slots_total:
             self._looked_at = self._simulation.watch.now
@@ -94,6 +96,11 @@ class PlaceRules:
                 self._tables.pop(worker.worker_id, None)  # a session that was sent nothing yet
                 self._change(worker.host_id)
                 self._to_ask[worker.host_id] = None
+            case fx.WorkerSeen(worker) if worker.kind is WorkerKind.SPARK:
+                self._driver_came = worker.host_id
+                self._to_ask[worker.host_id] = None
+            case fx.WorkerLost(worker_id) if self._ledger.is_driver(worker_id):
+                self._to_ask[self._ledger.workers[worker_id].host_id] = None
             case fx.WorkerLost(worker_id):
                 host = self._ledger.workers[worker_id].host_id
                 self._up.get(host, {}).pop(worker_id, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from minispark.model.job import Dag, JobRequest, PlanKind, ReaderOptions
+from minispark.model.job import Dag, Engine, JobRequest, PlanKind, ReaderOptions
 from minispark.model.plan import (
     Branch,
     DocumentedShuffle,
@@ -32,8 +32,8 @@ from minispark.model.steps import Cache, Step
 READ = ReadSplits("read", "text", ReaderOptions())
 
 
-def request(name: str, timeout_s: float | None = None) -> JobRequest:
-    return JobRequest(name, Dag((), ()), 1, None, timeout_s)
+def request(name: str, timeout_s: float | None = None, engine: Engine | None = None) -> JobRequest:
+    return JobRequest(name, Dag((), ()), 1, None, timeout_s, engine=engine)
 
 
 def stage(

@@ -243,7 +243,7 @@ def _queued_behind(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, WorkerPool, "other_than", other_than)
 
 
-@bug("a task that waits is copied", "is copied while it waits", jobs=8)
+@bug("a task that waits is copied", "is copied while it waits", spark=0.0)
 def _copies_of_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StageRun, "is_missing", lambda *_: False)
 

@@ -14,7 +14,7 @@ from minispark.scheduling.skipping import Skipping
 from tests.simulation.planting import bug, nothing, wrap
 
 
-@bug("what a task missed is not made", "waits for what nobody makes")
+@bug("what a task missed is not made", "waits for what nobody makes", spark=0.0)
 def _nothing_opened(patch: pytest.MonkeyPatch) -> None:
     def open_none(original: Any, self: Skipping, job: Any, stages: Any) -> None:
         is_begun = any(run.started_at is not None for run in job.stages)

@@ -12,6 +12,8 @@ from minispark.master.loop import Reply
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.states import WorkerKind
+from tests.simulation.driver import Driving, SimulatedDriver
+from tests.simulation.tasks import Tasks
 from tests.simulation.worker import SimulatedWorker
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class Sessions:
         match effect:
             case fx.LaunchAttempts():
                 self._send(effect.worker_id, lambda w: self._simulation.tasks.launched(w, effect))
+            case fx.DriveTasks():
+                self._send(effect.worker_id, lambda _: self._simulation.driving.drive(effect))
+            case fx.WantDriver():
+                self._simulation.driving.wanted()
             case fx.TellOutputs():
                 self._send(
                     effect.worker_id,
@@ -53,7 +59,7 @@ class Sessions:
             case fx.CancelAttempts():
                 self._send(
                     effect.worker_id,
-                    lambda w: self._simulation.tasks.cancelled(w, effect.attempt_ids),
+                    lambda w: self._agent(w).cancelled(w, effect.attempt_ids),
                 )
             case fx.CommitOutput():
                 self._send(
@@ -66,7 +72,7 @@ class Sessions:
             case fx.ForgetTables():
                 self._send(
                     effect.worker_id,
-                    lambda w: self._simulation.tasks.forget_tables(w, effect.job_id),
+                    lambda w: self._agent(w).forget_tables(w, effect.job_id),
                 )
             case fx.FindAttempts():
                 self._send(effect.worker_id, self._simulation.tasks.find)
@@ -75,9 +81,14 @@ class Sessions:
             case fx.CloseSession():
                 self._closed(self._simulation.workers[effect.worker_id], effect.session)
             case fx.AcceptWorker():
-                self._send(effect.worker_id, lambda w: self._accepted(w, effect.forget))
+                self._send(effect.worker_id, lambda w: self._accepted(w, effect))
             case _:
                 pass
+
+    def _agent(self, worker: SimulatedWorker) -> Tasks | Driving:
+        """What its process does with messages."""
+        is_driver = worker.kind is WorkerKind.SPARK
+        return self._simulation.driving if is_driver else self._simulation.tasks
 
     def _publish(self, job_id: str) -> None:
         """The master's own thread does it: as much later as a cancellation, a lost worker or a
@@ -114,7 +125,7 @@ class Sessions:
                 self._simulation.at(worker.paused_until, arrive)
                 return
             sent_in, take = worker.inbox.popleft()
-            if worker.is_alive and worker.session == sent_in:
+            if worker.is_alive and sent_in and worker.session == sent_in:
                 take(worker)
 
         worker.arrives_at = max(worker.arrives_at, self._simulation.now + self._simulation.delay())
@@ -148,8 +159,7 @@ class Sessions:
             host_id=worker.host,
             state_dir="/s",
         )
-        queued = (order.attempt_id for order in worker.queue)
-        running = (*worker.running, *queued, *worker.unconfirmed)
+        running = worker.held
         waiting = tuple(attempt_id for attempt_id in running if worker.awaited.get(attempt_id))
         session = worker.session
         self._simulation.master.feed(
@@ -208,12 +218,15 @@ class Sessions:
 
         self._simulation.master.feed(event, confirmed)
 
-    def _accepted(self, worker: SimulatedWorker, forget: tuple[str, ...]) -> None:
+    def _accepted(self, worker: SimulatedWorker, answer: fx.AcceptWorker) -> None:
         """The master registered it: it forgets what nobody waits for, and repeats itself."""
         worker.tables = {}
-        self._simulation.tasks.cancelled(worker, forget)
-        for attempt_id in forget:
-            worker.unconfirmed.pop(attempt_id, None)
+        self._agent(worker).cancelled(worker, answer.forget)
+        if isinstance(worker, SimulatedDriver):
+            self._simulation.driving.accepted(answer.driven)
+        else:
+            for attempt_id in answer.forget:
+                worker.unconfirmed.pop(attempt_id, None)
         for event in list(worker.unconfirmed.values()):
             self.report(worker, event)
         for attempt_id in worker.running:

@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 from minispark.master.loop import Reply
 from minispark.model import events as ev
+from minispark.model.job import Engine, PlanKind
 from minispark.model.plan import PhysicalPlan
 from minispark.model.states import WorkerKind
 from minispark.scheduling.core import SchedulingCore
 from minispark.scheduling.limits import Limits
+from tests.simulation.driver import Driving, SimulatedDriver
 from tests.simulation.faults import Faults
 from tests.simulation.foreign import ForeignTasks
 from tests.simulation.journal import Journal
@@ -52,7 +54,9 @@ class Simulation:
         faults: Faults | None = None,
         log: Callable[[str], None] | None = None,
         is_checked: bool = True,
+        spark: float | None = None,
     ) -> None:
+        """`spark`: the share of jobs that Spark runs; drawn, where nobody says it."""
         self.rng = random.Random(seed)
         self.faults = Faults() if faults is None else faults
         self.log = log
@@ -68,6 +72,7 @@ class Simulation:
             jobs_kept_max=self.rng.choice([2, 100]),
         )
         self.hosts = self.rng.choice([1, 1, 2, 3])
+        self._spark_share = self.rng.choice([0.0, 0.2, 0.5]) if spark is None else spark
         self.foreign_share = self.rng.choice([0.1, 0.3, 0.6])
         self.is_short_circuit = self.rng.random() < 0.7
         self.has_fixed_ports = self.rng.random() < 0.5
@@ -85,6 +90,8 @@ class Simulation:
         self.workers = {
             worker.worker_id: worker for worker in (self._new_worker(i) for i in range(workers))
         }
+        driver = SimulatedDriver("spark-driver", self._uuid(), slots=0, speed=1.0, host="host0")
+        self.driving = Driving(self, driver)
         self.job_ids: list[str] = []
         self.master.begin()
         self._plans: list[PhysicalPlan] = []
@@ -94,6 +101,8 @@ class Simulation:
         for worker in self.workers.values():
             self.at(self.rng.uniform(0, 1), lambda worker=worker: self.sessions.start(worker))
             self.mishaps.plan(worker)
+        self.workers[driver.worker_id] = driver
+        self.mishaps.plan(driver)
         self.at(0.0, self._tick)
 
     def _new_worker(self, index: int) -> SimulatedWorker:
@@ -180,7 +189,9 @@ class Simulation:
             self._plans.append(random_plan(self.rng))
         plan = self.rng.choice(self._plans)
         limit_s = 300.0 if self.rng.random() < 0.2 else None
-        wanted = request(f"job{len(self.job_ids)}", limit_s)
+        is_driven = plan.kind is PlanKind.FUSED and self.rng.random() < self._spark_share
+        engine = Engine.SPARK if is_driven else Engine.LOCAL
+        wanted = request(f"job{len(self.job_ids)}", limit_s, engine)
         submitted = ev.JobSubmitted(job_id, wanted, (plan,), self.now)
         self.master.feed(submitted, lambda reply: self._answered(job_id, reply))
 

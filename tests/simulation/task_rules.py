@@ -23,6 +23,7 @@ class TaskRules:
 
     def __init__(self, ledger: Ledger, limits: Limits) -> None:
         self._ledger, self._limits = ledger, limits
+        self._retries = limits.task_retries_max + 1
         self._budgets = {
             Cause.TASK: limits.task_retries_max + 1,
             Cause.WORKER: limits.worker_losses_max + 1,
@@ -121,16 +122,16 @@ class TaskRules:
         assert task not in ledger.accepted, f"{task} is launched though it has an output"
         live = ledger.live_of.get(task, {})
         assert len(live) < 2, f"{task} is tried a third time at once"
-        early_s = self._not_before.get(task, 0.0) - self._now
+        early_s = self.not_before(task) - self._now
         assert early_s < EPSILON_S, f"{task} is tried again {early_s:g} s too early"
         self._unsent[fact.attempt_id] = None
 
     def _check_cause(self, fact: fx.AttemptMoved) -> None:
         ledger, task, cause = self._ledger, task_of(fact), fact.cause
-        if cause not in self._budgets:
+        limit = self._budget(task[0], cause)
+        if cause is None or limit is None:
             return
         count = ledger.causes[task, cause] + 1
-        limit = self._budgets[cause]
         assert count <= limit, f"{task}: {cause.value} {count} times, and {limit} were allowed"
         if cause is Cause.TASK:
             said = f"{task} attempt {fact.attempt} failed, and its worker never said so"
@@ -138,6 +139,16 @@ class TaskRules:
             if list(ledger.live_of.get(task, {})) in ([], [fact.attempt_id]):
                 delay_s = RETRY_DELAY_S[min(count, len(RETRY_DELAY_S)) - 1]
                 self._not_before[task] = self._now + delay_s
+
+    def _budget(self, job_id: str, cause: Cause | None) -> int | None:
+        """How often a task may end so; the last time its job fails."""
+        if cause is Cause.WORKER and self._ledger.is_driven(job_id):
+            return self._retries
+        return self._budgets.get(cause) if cause is not None else None
+
+    def not_before(self, task: Task) -> float:
+        """Until when it waits for its retry."""
+        return self._not_before.get(task, 0.0)
 
     def _is_overdue(self, fact: fx.AttemptMoved) -> bool:
         """Of a foreign worker, which nobody else stops."""
@@ -178,7 +189,7 @@ class TaskRules:
         if limit_s is not None and self._now - since > limit_s:
             return True
         return any(
-            task[0] == job_id and count >= self._budgets.get(cause, count + 1)
+            task[0] == job_id and count >= (self._budget(job_id, cause) or count + 1)
             for (task, cause), count in self._ledger.causes.items()
         )
 
@@ -201,10 +212,7 @@ class TaskRules:
 
     def _check_order(self, order: TaskOrder, worker_id: str):  # type: ignore[no-untyped-def]
         ledger = self._ledger
-        fact = ledger.live.get(order.attempt_id)
-        is_its = fact is not None and fact.worker_id == worker_id
-        assert is_its, f"{order} is sent to a worker to which it is not assigned"
-        self._unsent.pop(order.attempt_id, None)
+        self.check_addressee(order, worker_id)
         stage = ledger.stage_of(order.job_id, order.stage_index)
         inputs = ledger.inputs_of((order.job_id, order.stage_index, order.partition))
         awaited = {(order.job_id, *output): None for output in order.awaited}
@@ -213,6 +221,13 @@ class TaskRules:
         assert not unsaid, f"{order} is launched before {unsaid} can be read"
         assert len(missing) == len(awaited), f"{order} waits for more than {missing}"
         return stage
+
+    def check_addressee(self, order: TaskOrder, worker_id: str) -> None:
+        """It is sent to who holds its attempt."""
+        fact = self._ledger.live.get(order.attempt_id)
+        is_its = fact is not None and fact.worker_id == worker_id
+        assert is_its, f"{order} is sent to a worker to which it is not assigned"
+        self._unsent.pop(order.attempt_id, None)
 
     def _saved(self, job_id: str) -> list[Stage]:
         """The stages that write to directories of the user's."""

@@ -121,7 +121,7 @@ class Tasks:
             worker.cache.update(
                 dict.fromkeys(self._simulation.watch.ledger.caches_of(_task_of(order)))
             )
-            outcome = self._outcome(order)
+            outcome = self.outcome(order)
             if outcome.bytes_written:
                 worker.directories[attempt_id] = True
             else:
@@ -157,7 +157,8 @@ class Tasks:
         )
         return not (is_near or is_served) or not owner.directories.get(place.attempt_id)
 
-    def _outcome(self, order: TaskOrder) -> TaskOutcome:
+    def outcome(self, order: TaskOrder) -> TaskOutcome:
+        """What its task made."""
         sink = self._simulation.watch.ledger.stage_of(order.job_id, order.stage_index).program.sink
         files = (("f", f"{order.job_id}-{order.stage_id}-{order.partition}"),)
         if isinstance(sink, (PartitionFile, DocumentedShuffle)):

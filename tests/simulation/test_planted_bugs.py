@@ -7,6 +7,7 @@ import pytest
 from tests.simulation import planted as _planted  # noqa: F401 - each of them enters BUGS
 from tests.simulation import planted_caches as _caches  # noqa: F401 - so do these
 from tests.simulation import planted_counts as _counts  # noqa: F401 - as these do
+from tests.simulation import planted_driven as _driven  # noqa: F401
 from tests.simulation import planted_master as _planted_master  # noqa: F401
 from tests.simulation.planting import BUGS, PlantedBug
 

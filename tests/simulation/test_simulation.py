@@ -61,6 +61,22 @@ def test_f61_stages_are_skipped_and_run_after_all_where_caches_lost_what_was_exp
     assert expected > missed > 5
 
 
+def test_f61_outputs_of_spark_go_with_its_driver_or_come_back_with_it() -> None:
+    ended: list[JobState] = []
+    lost = kept = said_again = java_deaths = 0
+    for seed in range(40):
+        simulation = Simulation(seed, spark=0.8)
+        simulation.run()
+        ledger = simulation.watch.ledger
+        ended += [state for i, state in ledger.job_states.items() if ledger.is_driven(i)]
+        lost += simulation.watch.driven.lost
+        kept += simulation.watch.driven.kept
+        said_again += simulation.driving.ordered_again
+        java_deaths += simulation.driving.java_deaths
+    assert lost > 0 and kept > 0 and said_again > 0 and java_deaths > 0
+    assert ended.count(JobState.SUCCEEDED) > len(ended) // 2
+
+
 def test_f61_freshly_drawn_seeds() -> None:
     seeds = [random.SystemRandom().randrange(2**32) for _ in range(5)]
     print("fresh seeds:", seeds)
@@ -74,7 +90,7 @@ def test_f61_a_larger_cluster() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_f05_without_faults_every_task_runs_once(seed: int) -> None:
-    simulation = Simulation(seed, faults=NO_FAULTS)
+    simulation = Simulation(seed, faults=NO_FAULTS, spark=0.4)
     simulation.run()
     states = {job.state for job in simulation.core.snapshot().jobs.values()}
     assert states == {JobState.SUCCEEDED}

@@ -58,12 +58,13 @@ class WaitingRules:
         return is_pushed and load < who.slots
 
     def _tasks(self) -> list[Task]:
+        """Those of workers."""
+        ledger = self._ledger
         return [
-            (job_id, stage.index, partition)
-            for job_id, stages in self._ledger.stages.items()
-            if self._ledger.is_running(job_id)
-            for stage in stages
-            for partition in range(stage.partitions)
+            task
+            for job_id in ledger.stages
+            if ledger.is_running(job_id) and not ledger.is_driven(job_id)
+            for task in ledger.tasks_of(job_id)
         ]
 
     def _is_idle(self, task: Task, now: float) -> bool:

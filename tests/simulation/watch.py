@@ -14,6 +14,8 @@ from minispark.model import events as ev
 from minispark.model.states import JobState, WorkerKind
 from tests.simulation.cache_rules import CacheRules
 from tests.simulation.count_rules import CountRules
+from tests.simulation.driven_rules import DrivenRules
+from tests.simulation.driver import SimulatedDriver
 from tests.simulation.early_rules import EarlyRules
 from tests.simulation.ledger import Ledger
 from tests.simulation.place_rules import PlaceRules
@@ -41,6 +43,7 @@ class Watch:
         self.places = PlaceRules(simulation, self.ledger)
         self.early = EarlyRules(self.ledger)
         self.waiting = WaitingRules(self.ledger, self.early, self.caches)
+        self.driven = DrivenRules(self.ledger, self.tasks)
         self.counts = CountRules()
         self._event: ev.Event | None = None
         self.now = 0.0
@@ -58,6 +61,7 @@ class Watch:
         self.early.master_began()
         self.caches.master_began()
         self.waiting.master_began()
+        self.driven.master_began()
         self.counts.master_began()
 
     def begin_turn(self, event: ev.Event | None, now: float) -> None:
@@ -75,6 +79,7 @@ class Watch:
             self.places.see_gap()
         self.early.begin_turn(event)
         self.waiting.begin_turn(event)
+        self.driven.begin_turn(event, self.now)
 
     def written(self, facts: list[fx.Fact | fx.ForgetJob]) -> None:
         """They are durable."""
@@ -98,6 +103,7 @@ class Watch:
         if isinstance(effect, fx.CancelAttempts):
             told = [i for i in effect.attempt_ids if i in self._kept]
             assert not told, f"{told} were running when their worker was to end what it runs"
+        self.driven.see(effect)
         self.tasks.see(effect)
         self.workers.see(effect)
         self.places.see(effect)
@@ -105,6 +111,7 @@ class Watch:
         self.caches.see(effect)
 
     def _see_fact(self, fact: fx.Fact | fx.ForgetJob) -> None:
+        self.driven.see_fact(fact)
         self.tasks.see_fact(fact)
         self.workers.see_fact(fact)
         self.early.see_fact(fact)
@@ -120,6 +127,11 @@ class Watch:
         self.places.end_turn(self._event)
         self.early.end_turn()
         self.waiting.end_turn(self._event, self.now)
+        self.driven.end_turn()
+
+    def begin_batch(self, effects: list[fx.Effect]) -> None:
+        """What all its events led to, before any of that is seen."""
+        self.caches.begin_batch(effects)
 
     def end_batch(self) -> None:
         """What the core counts, it counts for a batch."""
@@ -138,8 +150,8 @@ class Watch:
             assert view is None or state is view.state
             if state is JobState.SUCCEEDED:
                 assert view is None or view.progress == 100.0
-        for worker in snapshot.workers.values():
-            assert worker.load == 0
+        assert all(worker.load == 0 for worker in snapshot.workers.values())
+        assert snapshot.driver is None or snapshot.driver.load == 0
         self._check_history()
 
     def _check_history(self) -> None:
@@ -163,6 +175,10 @@ class Watch:
         ours = {w.name for w in workers if w.kind is WorkerKind.SOCKET}
         busy = {name: held for name, held in at_work.items() if name in ours}
         assert not busy, f"workers go on with what nobody waits for: {busy}"
+        driven = [w for w in workers if isinstance(w, SimulatedDriver) and w.is_alive]
+        jobs = [job for driver in driven for job in driver.jobs.values()]
+        kept = [job.job_id for job in jobs if job.waiting or job.kept or job.run]
+        assert not kept, f"the driver keeps what nobody reads, of {kept}"
 
 
 def _fact_of(effect: fx.Effect) -> fx.Fact | fx.ForgetJob | None:

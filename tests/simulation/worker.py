@@ -46,3 +46,15 @@ class SimulatedWorker:
     """Under which keys it keeps records."""
     unconfirmed: dict[str, ev.Event] = field(default_factory=dict)
     """Ends of attempts that the master has not called durable, by attempt."""
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The attempts that are this process's, as it says when it registers."""
+        queued = (order.attempt_id for order in self.queue)
+        return (*self.running, *queued, *self.unconfirmed)
+
+    def lose_process(self) -> None:
+        """It is dead; what lies on its disk stays."""
+        self.is_alive = False
+        self.running, self.queue, self.unconfirmed = {}, [], {}
+        self.awaited, self.cache = {}, {}

@@ -94,7 +94,7 @@ class WorkerRules:
                 held = self._ledger.loads.get(worker_id, {})
                 queued = [attempt_id for attempt_id in held if attempt_id not in self._started]
                 assert not queued, f"a draining worker keeps what it only queued: {queued}"
-            case ev.WorkerRegistered(worker) as event if worker.kind is WorkerKind.SOCKET:
+            case ev.WorkerRegistered(worker) as event if worker.kind is not WorkerKind.HTTP:
                 self._check_forgotten(event)
                 owed = [
                     attempt_id
@@ -162,6 +162,8 @@ class WorkerRules:
             return
         assert worker_id in ledger.up, f"{who.name} is Down and gets a task"
         assert worker_id not in self._draining, f"{who.name} drains and gets a task"
+        if who.kind is WorkerKind.SPARK:
+            return  # it gets all at once
         task = task_of(fact)
         extra = 2 * who.slots if self._limits.prefetch is None else self._limits.prefetch
         if self._limits.prefetch is None and self._is_quick(task):
@@ -170,7 +172,7 @@ class WorkerRules:
         is_avoiding = self._now - self._failed_at.get(task, -AVOID_S) < AVOID_S
         if is_avoiding or ledger.live_of.get(task):
             return  # it goes where it is not, whatever the loads
-        if self._caches.is_expecting(task):
+        if self._caches.is_sent_to_cache(fact.attempt_id):
             return  # it goes where its records are
         free = [n for n in map(self._free_load, ledger.up) if n is not None]
         if load >= who.slots:
