@@ -167,7 +167,8 @@ class DrivenRules:
 
     def _check_waiting(self) -> None:
         """All that can run was sent to the driver; where none is Up, one is asked for."""
-        waiting = self._waiting()
+        # where all results are there, a task may have failed for good, and is of no matter
+        waiting = [task for task in self._waiting() if task[0] not in self._saving]
         if not waiting:
             return
         assert not self._drivers_up(), f"{waiting} wait, and a driver is Up"

@@ -9,7 +9,7 @@ import pytest
 from minispark.model import effects as fx
 from minispark.model import events as ev
 from minispark.model.job import Engine
-from minispark.model.plan import PhysicalPlan
+from minispark.model.plan import PartitionFile, PhysicalPlan, SavedParts
 from minispark.model.records import JobRecord
 from minispark.model.states import JobState, WorkerKind
 from minispark.scheduling import invariants
@@ -199,6 +199,23 @@ def test_lost_drivers_count_against_task_retries_max(retries: int) -> None:
     assert view.state is JobState.FAILED
     assert f"lost its driver {retries + 1} times" in view.message
     assert f"scheduler.task_retries_max is {retries}" in view.message
+
+
+def test_a_driver_that_is_lost_while_parts_get_their_names_fails_nothing() -> None:
+    """Spark made all results, and did not say yet that a task of an earlier stage ended."""
+    talk = Driven(task_retries_max=0)
+    talk.driver()
+    plan = map_reduce(2, 1)
+    sink = PartitionFile("n", saved=SavedParts("/out", "csv", True))
+    final = replace(plan.stages[1], program=replace(plan.stages[1].program, sink=sink))
+    talk.on_spark(replace(plan, stages=(plan.stages[0], final)))
+    for attempt in [i for i in talk.driven if talk.places[i] != (0, 1)]:
+        effects = talk.end(attempt)
+    assert kinds(effects, fx.PublishParts)
+    talk.lose_driver()
+    assert talk.core.snapshot().tasks_running == 0
+    talk.tell(ev.PartsPublished(JOB, None, 0.0))
+    assert talk.view(JOB).state is JobState.SUCCEEDED
 
 
 def test_a_failed_task_is_tried_again_after_its_delay_alone() -> None:
