@@ -40,7 +40,7 @@ class DrivenJob:
         self._waiting: dict[Place, TaskOrder] = {}
         """The attempts that nobody was told the end of."""
         self._kept: dict[Place, tuple[str, TaskOutcome]] = {}
-        """What other tasks read, and Spark has: the attempts that were accepted for it."""
+        """What other tasks read, and Spark has: the attempts that were accepted for it, or none."""
         self._taken: dict[Place, str] = {}
         """Which run of a task was reported."""
         self._running: tuple[Place, ...] = ()
@@ -50,7 +50,7 @@ class DrivenJob:
     def held(self) -> list[str]:
         """The attempts that are this driver's: those that it works on, and what Spark has."""
         waiting = [order.attempt_id for order in self._waiting.values()]
-        return [*waiting, *(attempt_id for attempt_id, _ in self._kept.values())]
+        return [*waiting, *(attempt_id for attempt_id, _ in self._kept.values() if attempt_id)]
 
     @property
     def active(self) -> int:
@@ -140,13 +140,14 @@ class DrivenJob:
             return []
         self._taken[place] = report.written_as
         order = self._waiting.pop(place, None)
+        if not self._stages.is_final(place[0]):
+            self._kept[place] = (order.attempt_id if order is not None else "", report.outcome)
         if order is None:
             return []
         span = self._span(report.ran)
         started = Started(order.attempt_id, replace(span, ended_s=None))
         self._log(order, report.prints)
         if not self._stages.is_final(place[0]):
-            self._kept[place] = (order.attempt_id, report.outcome)
             return [started, Succeeded(order.attempt_id, report.outcome, span)]
         try:
             self._adopt(place[0], order.attempt_id, report)

@@ -248,6 +248,14 @@ def test_given_up_attempts_are_nobodys(talk: Talk) -> None:
     assert sorted(talk.job.held) == sorted([attempt((0, 1)), attempt((1, 1))])
 
 
+def test_what_ended_while_nobody_waited_for_it_is_said_when_somebody_does(talk: Talk) -> None:
+    talk.order(ALL)
+    talk.job.give_up({attempt((0, 0))})
+    talk.report((0, 0))
+    assert talk.job.look() == [] and attempt((0, 0)) not in talk.job.held
+    assert succeeded(talk.order([(0, 0)], tries=1)) == [attempt((0, 0), 1)]
+
+
 def test_a_job_that_ended_leaves_nothing(talk: Talk) -> None:
     talk.order(ALL)
     talk.report((1, 0))
