@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 
 from minispark.supervisor.child import ProcessSpec
@@ -76,6 +79,32 @@ def test_f40_a_signal_right_after_a_fork_reaches_the_child() -> None:
 
     specs = [ProcessSpec(str(number), sleep) for number in range(100)]
     assert exit_code_of(specs, on_change) == 0
+
+
+@pytest.mark.parametrize("has_group", [True, False])
+def test_what_a_process_started_ends_with_it_where_it_leads_a_group(
+    has_group: bool, tmp_path: Path
+) -> None:
+    """As Java below a driver that is killed while it starts; others see to that themselves."""
+    path = tmp_path / "pid"
+
+    def starter(_: Notifier, __: int) -> int:
+        program = subprocess.Popen(["sleep", "60"])
+        path.write_text(str(program.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    def on_change(supervisor: Supervisor) -> None:
+        if supervisor.children[0].state is ProcessState.FATAL:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert exit_code_of([ProcessSpec("one", starter, has_group=has_group)], on_change) == 0
+    pid = int(path.read_text())
+    programs = [psutil.Process(pid)] if psutil.pid_exists(pid) else []
+    _, left = psutil.wait_procs(programs, timeout=DEADLINE_S if has_group else 0)
+    for program in left:
+        program.kill()
+    assert bool(left) is not has_group
 
 
 @pytest.mark.parametrize(
