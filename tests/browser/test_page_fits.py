@@ -179,3 +179,30 @@ def test_workers_stand_in_the_order_in_which_people_count(
     expect(page.locator("select[data-name=worker] option")).to_have_text(
         ["All", "worker-1", "worker-2", "worker-10", "worker-12"]
     )
+
+
+def add_driver(document: dict[str, Any]) -> None:
+    worker = {k: v for k, v in document["workers"][0].items() if k not in ("load", "process")}
+    more = {"id": "driver", "name": "spark-driver", "kind": "spark", "slots": 0, "active_tasks": 12}
+    document["driver"] = {**worker, **more}
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "Tasks that Spark has"), ("es-CO", "Tareas")]
+)
+def test_sparks_driver_has_a_card_and_is_no_worker(
+    gallery: Gallery, visitor: Visitor, size: tuple[int, int], language: str, said: str
+) -> None:
+    page = visitor.visit(gallery.cluster, language=language, size=size)
+    expect(page.locator("article.worker")).not_to_have_count(0)
+    workers = page.locator("article.worker").count()
+    change_overview(page, add_driver)
+    page.reload()
+    card = page.locator("article", has=page.get_by_role("heading", name="spark-driver"))
+    expect(card).to_contain_text(said)
+    expect(card).to_contain_text("12")
+    expect(card.get_by_role("button")).to_have_count(0)
+    assert not is_cut(card)
+    assert page.locator("article.worker").count() == workers + 1
+    assert f"{workers} / {workers}" in page.locator("dl.figures").inner_text()
