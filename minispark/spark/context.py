@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import minispark
-from minispark.spark.failed_tasks import spark_errors_read
+from minispark.errors import ClusterError
+from minispark.spark.failed_tasks import IN_THE_LOG, spark_errors_read
 from minispark.spark.installed import require_spark
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
                 sc = SparkContext(conf=spark_conf)
                 sc.addPyFile(str(package))
             try:
+                if not is_alive(sc):  # the context of a master that nobody answers for is made, too
+                    raise ClusterError(f"Spark failed: it stopped on {master}; {IN_THE_LOG}")
                 yield sc
             finally:
                 sc.stop()

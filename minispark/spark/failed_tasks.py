@@ -18,7 +18,9 @@ from minispark.tasks.failures import failure_of
 ERROR_CHARS_MAX = 20_000
 PRINTS_SHOWN_MAX = 8000
 """The end of what it printed: it travels in the text of an error."""
-JAVA_ENDED = "JAVA_GATEWAY_EXITED"
+SPARK_ENDED = ("JAVA_GATEWAY_EXITED", "stopped SparkContext")
+"""Errors that do not say why it ended."""
+IN_THE_LOG = "its own words are in `logs spark-driver`"
 LINES_MAX = 3
 """Of an error that is Spark's own, the first lines say what it is."""
 _MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
@@ -72,7 +74,7 @@ def read_failure(error: Exception) -> MiniSparkError:
     if found is None:
         lines = [line for line in said.splitlines() if line.strip()]
         text = " ".join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]
-        where = "; its own words are in `logs spark-driver`" if JAVA_ENDED in text else ""
+        where = f"; {IN_THE_LOG}" if any(sign in text for sign in SPARK_ENDED) else ""
         return ClusterError(f"Spark failed: {text}{where}")
     return TaskOfStageFailed(*json.loads(base64.b64decode(found[1])))
 

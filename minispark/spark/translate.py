@@ -100,10 +100,10 @@ class SparkJob:
         Raises TaskOfStageFailed, ClusterError, OSError.
         """
         destination = None if folder is None else Destination(host_id(), str(folder.absolute()))
-        self._build()
-        results = _union(self._sc, [self._stage_rdd(s, destination) for s in self._finals])
         chosen = range(len(self.final_partitions)) if partitions is None else partitions
-        with spark_errors_read():
+        with spark_errors_read():  # Spark may have stopped before there is anything to run
+            self._build()
+            results = _union(self._sc, [self._stage_rdd(s, destination) for s in self._finals])
             found: list[Written] = self._sc.runJob(results, list, list(chosen))
         return [self._received(written, folder) for written in found]
 

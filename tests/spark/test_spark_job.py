@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from py4j.protocol import Py4JError
 
 from minispark.compute import documented
 from minispark.errors import ClusterError, TaskError
@@ -222,6 +223,17 @@ def test_a_worker_of_sparks_that_dies_fails_the_job(sc: SparkContext, words: str
     source = "import os\n\ndef f(value):\n    os._exit(3)\n"
     with pytest.raises(ClusterError, match=r"^Spark failed: .*exited unexpectedly"):
         SparkJob(sc, plan_of(own_map(words, source)), JOB_ID, TASK_MAX_MB).run(None)
+
+
+def test_a_spark_that_stopped_before_it_was_asked_is_no_defect_of_ours(
+    sc: SparkContext, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parallelize(*_: object) -> None:
+        raise Py4JError("Cannot call methods on a stopped SparkContext.")
+
+    monkeypatch.setattr(sc, "parallelize", parallelize)
+    with pytest.raises(ClusterError, match=r"Spark failed: .*stopped.*; .*`logs spark-driver`"):
+        SparkJob(sc, plan_of(word_count(words, 2)), JOB_ID, TASK_MAX_MB).run(None)
 
 
 def test_a_naive_plan_is_refused(sc: SparkContext, words: str) -> None:
