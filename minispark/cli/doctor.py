@@ -14,13 +14,14 @@ from minispark.cli.find import state_dir_of
 from minispark.cli.render import colour, print_json
 from minispark.cli.up import add_config_options
 from minispark.config import load
-from minispark.errors import ConfigError
+from minispark.errors import ClusterError, ConfigError
 from minispark.model.settings import Config
 
 EXAMPLES = """\
 examples:
   minispark doctor                    before the first `up`, and when something is strange
   minispark doctor -c conf/3workers.yaml           are its ports free?
+  minispark doctor -c conf/spark.yaml              and are pyspark and Java here?
 """
 SEE_ALSO = ("config", "up")
 EXITS = {1: "something is not ok", 3: ""}
@@ -51,6 +52,7 @@ def _checks(config: Config, folder: Path) -> Iterator[Check]:
     yield from _packages()
     yield from _state(folder)
     yield from _limits()
+    yield from _spark(config)
     yield from _tls(config)
     from minispark.supervisor.state_dir import read_cluster_file
 
@@ -92,6 +94,18 @@ def _limits() -> Iterator[Check]:
     is_enough = files >= FILES_MIN
     hint = "" if is_enough else f": raise it with `ulimit -n {FILES_MIN}`"
     yield "open files", is_enough, f"{files} ({FILES_MIN} are needed){hint}"
+
+
+def _spark(config: Config) -> Iterator[Check]:
+    from minispark.spark.installed import require_spark
+
+    if config.engine.name == "spark":
+        try:
+            require_spark()
+        except ClusterError as error:
+            yield "spark", False, str(error)
+        else:
+            yield "spark", True, "pyspark, and a Java that is new enough"
 
 
 def _tls(config: Config) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from minispark.cli.ps import print_processes
 
 EXAMPLES = """\
 examples:
-  minispark restart                 the master and every worker
+  minispark restart                 the master, every worker, and the Spark driver if there is one
   minispark restart worker-2        one process
 """
 SEE_ALSO = ("ps", "scale", "chaos")

@@ -10,6 +10,8 @@ import subprocess
 
 from minispark.errors import ClusterError
 
+PACKAGE = "pyspark>=4.0.5"
+"""As in pyproject.toml: a checkout has no name that pip knows."""
 JAVA_MIN = 17
 """The oldest Java that Spark 4 runs on."""
 JAVA_TIMEOUT_S = 30.0
@@ -20,9 +22,7 @@ _VERSION = re.compile(r'version "(?:1\.)?([0-9]+)')
 def require_spark() -> None:
     """Raises ClusterError that says what to install."""
     if importlib.util.find_spec("pyspark") is None:
-        raise ClusterError(
-            "the engine spark needs the package pyspark: pip install 'minispark[spark]'"
-        )
+        raise ClusterError(f"the engine spark needs the package pyspark: pip install '{PACKAGE}'")
     wanted = f"the engine spark needs Java {JAVA_MIN} or later (a JRE is enough)"
     java = java_path()
     if java is None:

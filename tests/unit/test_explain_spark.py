@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import tomllib
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,9 @@ def test_without_the_package_it_says_what_to_install(
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     assert main(["explain", FILE, "--engine", "spark"]) == 1
-    assert "pip install 'minispark[spark]'" in capsys.readouterr().err
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    (package,) = project["optional-dependencies"]["spark"]
+    assert f"pip install '{package}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
