@@ -75,7 +75,8 @@ def why_retried(
 
 def _why(attempt: Document) -> str:
     """Its error, without what its clause says already: that its worker was lost."""
-    error = first_line(attempt["error"] or "").removeprefix(f"{attempt['worker']} was lost")
+    error = first_line(attempt["error"] or "").removeprefix("lost: ")  # of an output
+    error = error.removeprefix(f"{attempt['worker']} was lost")
     return f": {error.removeprefix(': ')}" if error else ""
 
 

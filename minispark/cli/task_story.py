@@ -324,7 +324,14 @@ def _listed(ended: list[Document]) -> str:
     alike: dict[str, list[str]] = {}
     for attempt in ended:
         alike.setdefault(clause(attempt), []).append(str(attempt["attempt"]))
-    return _and([f"attempt{'s' * (len(n) > 1)} {_and(n)} {how}" for how, n in alike.items()])
+    return _and([_together(numbers, how) for how, numbers in alike.items()])
+
+
+def _together(numbers: list[str], how: str) -> str:
+    if len(numbers) == 1:
+        return f"attempt {numbers[0]} {how}"
+    plural = f"were {how.removeprefix('was ')}" if how.startswith("was ") else how
+    return f"attempts {_and(numbers)} {plural}"
 
 
 def _and(parts: list[str]) -> str:

@@ -98,16 +98,19 @@ def test_each_failure_says_what_it_counted_against_and_what_followed() -> None:
     tries = [
         attempt(0, "FAILED", "task", error="mine.py, line 3: no\nmore"),
         attempt(1, "LOST", "worker", error="worker-1 was lost: gone"),
-        attempt(2, "CANCELLED", "race"),
-        attempt(3, "SUCCEEDED", worker="worker-2"),
+        attempt(2, "LOST", "worker", error="lost: worker-1 was lost: gone"),  # with its output
+        attempt(3, "CANCELLED", "race"),
+        attempt(4, "SUCCEEDED", worker="worker-2"),
     ]
     assert why_retried({"map/0": tries}, LIMITS) == {
         "map/0": [
             "attempt 0 failed on worker-1: mine.py, line 3: no; retry 1 of 3 follows",
             "attempt 1 was lost with worker-1: gone; counts as lost worker 1 of 10, not against "
             "its retries",
-            "attempt 2 was overtaken by its copy",
-            "attempt 3 SUCCEEDED on worker-2",
+            "attempt 2 was lost with worker-1: gone; counts as lost worker 2 of 10, not against "
+            "its retries",
+            "attempt 3 was overtaken by its copy",
+            "attempt 4 SUCCEEDED on worker-2",
         ]
     }
 

@@ -104,6 +104,12 @@ def test_a_task_out_of_retries_failed_its_job() -> None:
     assert whys(ended)[-3].endswith("failure 3 of the task, after 0.2 s")
 
 
+def test_two_attempts_that_were_lost_alike_are_told_as_two() -> None:
+    lost = [attempt(n, "LOST", cause="worker", worker="worker-0") for n in range(2)]
+    ending = told([*lost, attempt(2, "SUCCEEDED")], []).ending
+    assert ending.endswith(", after attempts 0 and 1 were lost with worker-0.")
+
+
 def test_a_copy_that_was_first_and_what_a_lost_worker_counts_against() -> None:
     lost = "worker-0 was lost: its connection closed"
     story = told(
