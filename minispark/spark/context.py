@@ -40,6 +40,7 @@ LOCAL_DEFAULTS = {
 }
 """With all executors in the driver's process nobody else needs to reach its ports."""
 
+ID_OF_NO_MASTER = "spark-application-"
 STOP_TIMEOUT_S = 30.0
 """Java deletes its temporary files at its end; longer than this it hangs."""
 
@@ -70,8 +71,8 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
                 sc = SparkContext(conf=spark_conf)
                 sc.addPyFile(str(package))
             try:
-                if not is_alive(sc):  # the context of a master that nobody answers for is made, too
-                    raise ClusterError(f"Spark failed: it stopped on {master}; {IN_THE_LOG}")
+                if not _is_registered(sc, master):
+                    raise ClusterError(f"Spark failed: no master answers at {master}; {IN_THE_LOG}")
                 yield sc
             finally:
                 sc.stop()
@@ -87,6 +88,13 @@ def is_alive(sc: SparkContext) -> bool:
         return not sc._jsc.sc().isStopped()
     except (Py4JError, OSError):
         return False
+
+
+def _is_registered(sc: SparkContext, master: str) -> bool:
+    """Whether Spark's own master took the application. Where none answers the context is made all
+    the same, after a minute, with an id that no master gave, and stops soon.
+    """
+    return not (master.startswith("spark://") and sc.applicationId.startswith(ID_OF_NO_MASTER))
 
 
 def _end_java(of: type[SparkContext]) -> None:

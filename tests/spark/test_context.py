@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pyspark
@@ -11,28 +10,53 @@ import pytest
 from minispark.errors import ClusterError
 from minispark.spark.context import spark_context
 
+MASTER = "spark://nobody:7077"
 
-class StoppedContext:
-    """What Spark gives for a `spark://` master that nobody answers for, after a minute."""
+
+class FakeContext:
+    """Needs no Java. What Spark gives for a master, and after a minute for one that is none."""
 
     _gateway = _jvm = _active_spark_context = None
+    applicationId = ""
+    stops = 0
 
     def __init__(self, conf: Any) -> None:
-        self._jsc = SimpleNamespace(sc=lambda: SimpleNamespace(isStopped=lambda: True))
-        self.stops = 0
+        assert conf.get("spark.master") == MASTER
 
     def addPyFile(self, path: str) -> None:
         assert path.endswith(".zip")
 
     def stop(self) -> None:
-        self.stops += 1
+        type(self).stops += 1
 
 
-def test_a_context_that_has_stopped_already_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pyspark, "SparkContext", StoppedContext)
-    said = "Spark failed: it stopped on spark://nobody:7077; its own words are in `logs spark-dr"
-    with (
-        pytest.raises(ClusterError, match=said),
-        spark_context("spark://nobody:7077", {}, "tests"),
-    ):
-        raise AssertionError("nothing can run on it")
+def start(monkeypatch: pytest.MonkeyPatch, application_id: str) -> type[FakeContext]:
+    class Made(FakeContext):
+        applicationId = application_id
+
+    monkeypatch.setattr(pyspark, "SparkContext", Made)
+    monkeypatch.setattr("pyspark.SparkConf", Conf)
+    with spark_context(MASTER, {}, "tests"):
+        assert Made.stops == 0
+    return Made
+
+
+class Conf(dict[str, str]):
+    """The real one asks the Java of this process, where there is one."""
+
+    def setMaster(self, master: str) -> Conf:
+        self["spark.master"] = master
+        return self
+
+    def setAppName(self, name: str) -> Conf:
+        return self
+
+
+def test_a_master_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = f"Spark failed: no master answers at {MASTER}; its own words are in `logs spark-driver`"
+    with pytest.raises(ClusterError, match=said):
+        start(monkeypatch, "spark-application-1796062252484")
+
+
+def test_a_master_that_took_the_application_gave_it_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start(monkeypatch, "app-20261130181153-0000").stops == 1
