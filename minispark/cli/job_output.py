@@ -124,8 +124,11 @@ def show_end(
     top_n: int | None,
     path: str | None,
     is_quiet: bool,
+    all_of_them: str = "`results` shows all",
 ) -> int:
-    """Show an ended job's result, or on stderr why there is none; returns the exit status."""
+    """Show an ended job's result, or on stderr why there is none; returns the exit status.
+    `all_of_them`: where more records are than those that are shown unasked.
+    """
     if job["state"] != "SUCCEEDED":
         status = job["status"]
         why = status["Failed"] if isinstance(status, dict) else status
@@ -135,7 +138,7 @@ def show_end(
         head = list(islice(client.results(job["id"]), HEAD_RECORDS + 1))
         write_records(head[:HEAD_RECORDS], "table", None)
         if len(head) > HEAD_RECORDS and not is_quiet:
-            print(f"… the first {HEAD_RECORDS} records; `results` shows all", file=sys.stderr)
+            print(f"… the first {HEAD_RECORDS} records; {all_of_them}", file=sys.stderr)
     else:
         write_results(client, job["id"], format or "table", top_n, None, path)
     return 0

@@ -44,9 +44,18 @@ def jobs_table(jobs: list[dict[str, Any]]) -> str:
                 job["state"],
                 f"{job['progress']:.0f}%",
                 f"{tasks['completed']}/{sum(tasks.values())}",
-                job["plan"] or "-",
+                _plan(job),
                 job["retries"],
                 age(time.time() - job["created_at"]),
             )
         )
     return table(rows, ("id", "name", "state", "done", "tasks", "plan", "retries", "age"))
+
+
+def is_on_spark(job: dict[str, Any]) -> bool:
+    return bool(job["request"].get("engine") == "spark")
+
+
+def _plan(job: dict[str, Any]) -> str:
+    plan = job["plan"] or "-"
+    return f"{plan}, on Spark" if is_on_spark(job) else plan

@@ -31,6 +31,8 @@ POLL_S = 0.2
 LINES_SHOWN = 100
 TASK = "task"
 """In front of what tasks printed, where others have their process's name."""
+NAME_CHARS = 10
+"""In front of a line: as long as `supervisor`, and longer where a name is."""
 _STAMP = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ")
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 
@@ -200,4 +202,5 @@ def _stamp_of(line: str) -> str | None:
 
 def _line(name: str, text: str, known: list[str]) -> str:
     shade = _COLOURS[known.index(name) % len(_COLOURS)] if name in known else "cyan"
-    return f"{colour(f'{name:<10}', shade)} {text}"
+    width = max(NAME_CHARS, *map(len, known))
+    return f"{colour(name.ljust(width), shade)} {text}"

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
             progress.end()
         if args.json and args.format is None:
             args.format = "json"
-        return show_end(client, info, args.format, args.top, args.output, args.quiet)
+        rest = "`-o FILE` or `--format` has all"  # its cluster ends with it
+        return show_end(client, info, args.format, args.top, args.output, args.quiet, rest)
 
 
 def _job(args: argparse.Namespace, parallelism: int) -> dict[str, Any]:

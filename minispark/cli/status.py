@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from minispark.cli.find import find_client
-from minispark.cli.jobs import jobs_table
+from minispark.cli.jobs import is_on_spark, jobs_table
 from minispark.cli.render import age, bar, colour, print_json, print_json_line, table
 from minispark.client import ENDED, Client
 from minispark.model.safe_text import escaped
@@ -132,6 +132,8 @@ def _job_text(job: dict[str, Any]) -> str:
     lines = [f"{job['request']['name']}  {job['id']}  {job['state']}  {job['progress']:.0f}%"]
     if job["duration_ms"] is not None:
         lines[0] += f"  {job['duration_ms'] / 1000:.2f} s"
+    if is_on_spark(job):
+        lines[0] += "  on Apache Spark"
     if isinstance(job["status"], dict):
         lines.append(job["status"]["Failed"])
     lines = [escaped(line) for line in lines]

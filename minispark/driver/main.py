@@ -37,6 +37,12 @@ DEFAULTS = {
     "spark.log.level": "WARN",
 }
 
+SAYS_NOTHING = (
+    "A job was submitted with scheduler pool",  # each job has a pool of its own, and no file
+    "Failed to cancel job group",  # which had ended a moment before
+)
+"""What Spark warns of at each job, and nobody can mend."""
+
 logger = logging.getLogger("minispark.driver")
 
 
@@ -147,7 +153,7 @@ def _say_what_java_says() -> None:
     def follow() -> None:
         with open(read_fd, encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                if line.strip():
+                if line.strip() and not any(words in line for words in SAYS_NOTHING):
                     logger.info("spark: %s", line.rstrip())
 
     threading.Thread(target=follow, name="spark's output", daemon=True).start()

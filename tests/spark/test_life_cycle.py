@@ -202,6 +202,7 @@ def test_what_functions_print_is_in_the_jobs_log(whole: Cluster, words: str) -> 
         job_id = ended(client, own_map(words, source))["id"]
     log = whole.cli("logs", "--job", job_id).stdout
     assert log.count("seen: one two two") == 50
+    assert "scheduler pool" not in log  # of which Spark warns at each job
     assert "read+own+add/0/0 seen: one two two" in log or "/0/0 seen:" in log
 
 
