@@ -122,7 +122,8 @@ class _Teller:
             return first_line(event["text"]) if event["text"] else self._why_stopped(event)
         cause = Cause(attempt["cause"])
         self.used[cause] = self.used.get(cause, 0) + 1
-        text = f"{first_line(event['text'])}; " if event["text"] else ""
+        said = first_line(event["text"] or "").removeprefix("lost: ")  # of an output
+        text = f"{said}; " if said else ""
         budget = counted(cause, self.used[cause], self.limits, attempt.get("worker"))
         return f"{whose(cause)}: {text}{budget}{self._next(event['attempt'], cause)}"
 

@@ -21,7 +21,7 @@ from minispark.supervisor.process_identity import ProcessIdentity
 
 MARKER = "minispark.state"
 """Only a directory with this file is ever purged."""
-_OWN = ("attempts", "logs", "spill", "state", "workers")
+_OWN = ("attempts", "logs", "spark", "spill", "state", "workers")
 _LOCK = "cluster.lock"
 _OWN_FILES = ("cluster.json", "cluster.json.new", "control.sock", "token", MARKER, _LOCK)
 

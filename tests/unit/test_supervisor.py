@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minispark.driver.main import SCRATCH
 from minispark.errors import ClusterRuns, NoCluster
 from minispark.model.file_names import log_file
 from minispark.supervisor import state_dir
@@ -186,5 +187,11 @@ def test_a_purge_takes_the_files_of_jobs_and_leaves_other_peoples(tmp_path: Path
     job = "00000000-0000-0000-0000-000000000001"
     for name in (f"{job}_n_p0.json", log_file(job), "mine.txt", f"{job}.json"):
         (tmp_path / name).touch()
+    for name in (SCRATCH, "logs", "my folder"):  # Spark's is there once a driver ran
+        (tmp_path / name).mkdir()
     assert state_dir.purge(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", f"{job}.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.txt",
+        "my folder",
+        f"{job}.json",
+    }
