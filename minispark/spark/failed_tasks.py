@@ -23,6 +23,10 @@ SPARK_ENDED = ("JAVA_GATEWAY_EXITED", "stopped SparkContext")
 IN_THE_LOG = "its own words are in `logs spark-driver`"
 LINES_MAX = 3
 """Of an error that is Spark's own, the first lines say what it is."""
+_CALLED = re.compile(r"An error occurred while calling \S+\n: ")
+"""py4j says first which method it called, which is of no use to who wrote the job."""
+_AT = re.compile(r"\s+at ")
+"""A line of Java's stack."""
 _MARKED = re.compile(r"minispark-task<([A-Za-z0-9+/=]+)>")
 
 
@@ -72,7 +76,8 @@ def read_failure(error: Exception) -> MiniSparkError:
     said = str(error)
     found = _MARKED.search(said)
     if found is None:
-        lines = [line for line in said.splitlines() if line.strip()]
+        said = _CALLED.sub("", said)
+        lines = [line for line in said.splitlines() if line.strip() and not _AT.match(line)]
         text = " ".join(lines[:LINES_MAX])[:ERROR_CHARS_MAX]
         where = f"; {IN_THE_LOG}" if any(sign in text for sign in SPARK_ENDED) else ""
         return ClusterError(f"Spark failed: {text}{where}")
