@@ -63,7 +63,10 @@ def driver(cluster: Cluster) -> psutil.Process:
         cluster.note_processes()
         entries = [p for p in cluster.document()["processes"] if p["name"] == "spark-driver"]
         is_up = bool(entries) and entries[0]["state"] == "RUNNING"
-        return psutil.Process(entries[0]["pid"]) if is_up else None
+        try:
+            return psutil.Process(entries[0]["pid"]) if is_up else None
+        except psutil.NoSuchProcess:
+            return None  # it just ended, and the supervisor says so in a moment
 
     process = wait_until(found, "the driver runs", STARTED_S)
     assert isinstance(process, psutil.Process)
