@@ -312,6 +312,11 @@ def _conf(value: Any, where: str) -> tuple[tuple[str, str], ...]:
     for name, setting in value.items():
         if not isinstance(name, str) or isinstance(setting, (dict, list)) or setting is None:
             raise ConfigError(f"{where}: {CONF_KEY}.{name} must be one text, number or truth value")
+        if not name.startswith("spark."):
+            raise ConfigError(
+                f"{where}: {CONF_KEY}.{name} is no setting of Spark: they begin with spark., "
+                f"as spark.{name}"
+            )
         found[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
     return tuple(sorted(found.items()))
 

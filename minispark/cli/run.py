@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     overrides = [f"workers.count={args.workers}", f"workers.threads={threads}"]
     if job.get("engine") == "spark":
-        slots = args.workers * threads
+        slots = max(1, args.workers * threads)
         overrides = ["workers.count=0", "engine.name=spark", f"engine.master=local[{slots}]"]
     config = load(None, {}, overrides).config
     with (

@@ -197,8 +197,7 @@ def test_sparks_driver_has_a_card_and_is_no_worker(
     page = visitor.visit(gallery.cluster, language=language, size=size)
     expect(page.locator("article.worker")).not_to_have_count(0)
     workers = page.locator("article.worker").count()
-    change_overview(page, add_driver)
-    page.reload()
+    change_overview(page, add_driver)  # which is asked for again soon
     card = page.locator("article", has=page.get_by_role("heading", name="spark-driver"))
     expect(card).to_contain_text(said)
     expect(card).to_contain_text("12")

@@ -111,8 +111,12 @@ def test_another_base_port_keeps_a_list_of_workers(
         ("restart: {backoff_min_s: .nan}", ["number"]),
         ("engine: {name: flink}", ["local, spark"]),
         ("engine: {master: h:7077}", ["engine.master", "spark://HOST:PORT"]),
-        ("engine:\n  conf: {spark: {ui: true}}", ["line 2", "engine.conf.spark", "one text"]),
+        ("engine:\n  conf: {spark.a: {ui: true}}", ["line 2", "engine.conf.spark.a", "one text"]),
         ("engine: {conf: [a]}", ["mapping of Spark's settings"]),
+        (
+            "engine: {conf: {driver.memory: 2g}}",
+            ["engine.conf.driver.memory", "spark.driver.memory"],
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
