@@ -19,9 +19,12 @@ class Lanes:
     def __init__(self) -> None:
         self._of: dict[Hashable, list[_Lane]] = {}
 
-    def put(self, place: Hashable, begun: int, ended: int, slack: int) -> tuple[int, int, int]:
+    def put(
+        self, place: Hashable, begun: int, ended: int, slack: int, rows_max: int | None = None
+    ) -> tuple[int, int, int] | None:
         """The span's row among those of its place, and what of it is shown there: at least 1 of
         whatever it is measured in, and cut by at most `slack` at each end. Spans come in any order.
+        None: it overlaps in each of `rows_max` rows.
         """
         ended = max(ended, begun + 1)
         lanes = self._of.setdefault(place, [])
@@ -29,6 +32,8 @@ class Lanes:
             shown = lane.put(begun, ended, slack)
             if shown is not None:
                 return number, *shown
+        if rows_max is not None and len(lanes) >= rows_max:
+            return None
         lanes.append(_Lane())
         lanes[-1].put(begun, ended, 0)
         return len(lanes) - 1, begun, ended

@@ -26,6 +26,8 @@ _JOB = 2
 of a system, and hides them; a thread with the number of its process it takes for the main one, and
 shows it first. So processes have even numbers, and threads odd ones.
 """
+WAITING_ROWS_MAX = 16
+"""Of attempts that never began: a lost Spark driver may have had thousands, all at one time."""
 _ROWS = 2_000
 """More than a worker has slots. Rows of one slot are threads so far apart: Perfetto orders threads
 by their numbers.
@@ -144,7 +146,15 @@ class Trace:
         begun, ended = attempt.shown_from, self._us(self._end_of(attempt))
         slack = 0 if attempt.slot is None else CLOCK_SLACK_US
         row = (process, attempt.slot)
-        lane, begun_us, ended_us = self._lanes.put(row, self._us(begun), ended, slack)
+        rows_max = WAITING_ROWS_MAX if attempt.slot is None else None
+        put = self._lanes.put(row, self._us(begun), ended, slack, rows_max)
+        if put is None:
+            waited = (
+                f"{attempt.state.lower()}: {attempt.stage_id} p{attempt.partition}, never began"
+            )
+            yield _mark(waited, ended, "p", {"pid": process, "tid": 1}, None)
+            return
+        lane, begun_us, ended_us = put
         thread = yield from self._thread(process, attempt.slot, lane)
         phases = _phases(attempt, begun_us, ended_us)
         shown = _Shown({"pid": process, "tid": thread}, begun_us, ended_us, phases)

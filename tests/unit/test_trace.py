@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from minispark.metrics.trace import Trace, TracedAttempt, TracedInstant
+from minispark.metrics.trace import WAITING_ROWS_MAX, Trace, TracedAttempt, TracedInstant
 from tests.trace_format import arrows, check_trace
 
 
@@ -151,6 +151,15 @@ def test_attempts_without_a_slot_that_overlap_get_threads_of_their_own() -> None
     events = traced(*waited)
     names = [e["args"]["name"] for e in of(events, "M", name="thread_name")]
     assert names == ["events", "no slot", "no slot (2)", "no slot (3)"]
+
+
+def test_of_very_many_that_never_began_the_others_are_marks() -> None:
+    waited = [attempt(0, p, "a", None, begun_at=None, state="LOST") for p in range(1000)]
+    events = traced(*waited)
+    assert len(of(events, "X")) == WAITING_ROWS_MAX
+    assert len(of(events, "M", name="thread_name")) == 1 + WAITING_ROWS_MAX
+    marks = [e for e in of(events, "i") if e["name"].endswith(", never began")]
+    assert len(marks) == 1000 - WAITING_ROWS_MAX
 
 
 @pytest.mark.parametrize("seed", range(60))
