@@ -17,9 +17,8 @@ from minispark.model.plan import (
     Stage,
     StageProgram,
     TaskOrder,
-    UnionAll,
 )
-from minispark.spark.dependencies import broadcast_stages, shuffle_stages
+from minispark.spark.dependencies import read_stages
 
 
 @dataclass(slots=True)
@@ -40,15 +39,6 @@ class KnownStage:
     def is_whole(self) -> bool:
         """Whether every task of it was ordered. Of a final stage those count that are wanted."""
         return self.is_final or len(self.splits) == self.partitions
-
-    def reads(self) -> tuple[int, ...]:
-        """The stages that its tasks read."""
-        source = self.program.source
-        if isinstance(source, UnionAll):
-            shuffled = [i for branch in source.branches for i in shuffle_stages(branch.source)]
-        else:
-            shuffled = [*shuffle_stages(source)]
-        return (*shuffled, *broadcast_stages(self.as_stage(0)))
 
     def as_stage(self, index: int) -> Stage:
         """As plans have it, with what Spark needs to know."""
@@ -90,7 +80,7 @@ class KnownStages:
     def is_whole(self) -> bool:
         """Whether nothing is missing that one of them reads."""
         return all(
-            stage.is_whole and all(index in self._stages for index in stage.reads())
+            stage.is_whole and all(index in self._stages for index in read_stages(stage.program))
             for stage in self._stages.values()
         )
 

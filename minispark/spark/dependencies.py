@@ -17,8 +17,7 @@ from minispark.model.plan import (
     ReadSplits,
     ShuffleBlocks,
     SingleSource,
-    Source,
-    Stage,
+    StageProgram,
     UnionAll,
 )
 
@@ -29,20 +28,26 @@ def shuffle_stages(source: SingleSource | Join) -> tuple[int, ...]:
     return tuple(dict.fromkeys(f.stage_index for f in fetches if not f.broadcast))
 
 
-def broadcast_stages(stage: Stage) -> tuple[int, ...]:
+def broadcast_stages(program: StageProgram) -> tuple[int, ...]:
     """The stages of which every task reads everything: small sides of joins, samples of keys."""
-    sink = stage.program.sink
-    ranges = sink.ranges if isinstance(sink, ShuffleBlocks) else None
-    fetches = _all_fetches(stage.program.source)
-    if ranges is not None and isinstance(ranges.samples, FetchShuffle):
-        fetches = (*fetches, ranges.samples)
-    return tuple(dict.fromkeys(f.stage_index for f in fetches if f.broadcast))
+    return tuple(dict.fromkeys(f.stage_index for f in _all_fetches(program) if f.broadcast))
 
 
-def _all_fetches(source: Source) -> tuple[FetchShuffle, ...]:
+def read_stages(program: StageProgram) -> tuple[int, ...]:
+    """All stages of which tasks read something, in one way or the other."""
+    return tuple(dict.fromkeys(f.stage_index for f in _all_fetches(program)))
+
+
+def _all_fetches(program: StageProgram) -> tuple[FetchShuffle, ...]:
+    source, sink = program.source, program.sink
     if isinstance(source, UnionAll):
-        return tuple(f for branch in source.branches for f in _fetches(branch.source))
-    return _fetches(source)
+        fetches = tuple(f for branch in source.branches for f in _fetches(branch.source))
+    else:
+        fetches = _fetches(source)
+    ranges = sink.ranges if isinstance(sink, ShuffleBlocks) else None
+    if ranges is not None and isinstance(ranges.samples, FetchShuffle):
+        return (*fetches, ranges.samples)
+    return fetches
 
 
 def _fetches(source: SingleSource | Join) -> tuple[FetchShuffle, ...]:

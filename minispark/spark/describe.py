@@ -28,7 +28,7 @@ def _stage(stage: Stage) -> list[str]:
             lines.append(f"    {_input(branch.source, branch.partitions)}")
     else:
         lines.append(f"  {_input(source, stage.partitions)}")
-    lines += [f"  broadcast: all of stage {index}" for index in broadcast_stages(stage)]
+    lines += [f"  broadcast: all of stage {index}" for index in broadcast_stages(stage.program)]
     made = "pieces of blocks" if isinstance(sink, ShuffleBlocks) else "one result file"
     lines.append(f"  mapPartitionsWithIndex: the stage's program -> {made}")
     return lines

@@ -154,7 +154,7 @@ class SparkJob:
             destination,
             self._task_timeout_s,
         )
-        broadcasts = {index: self._broadcast(index) for index in broadcast_stages(stage)}
+        broadcasts = {index: self._broadcast(index) for index in broadcast_stages(program)}
         task = partial(run_partition, run, broadcasts, self._reports)
         items = self._input(program.source, stage.partitions, stage.splits)
         made = items.mapPartitionsWithIndex(task)
@@ -220,7 +220,9 @@ class SparkJob:
         """Spark's own view of the RDDs, `toDebugString`. Runs nothing. Not stable."""
         sketch = _Sketch(self._sc, self._plan, self._job_id, self._task_max_mb)
         sketch._build()
-        broadcasts = {index for stage in self._plan.stages for index in broadcast_stages(stage)}
+        broadcasts = {
+            index for stage in self._plan.stages for index in broadcast_stages(stage.program)
+        }
         texts = []
         for stage in self._plan.stages:
             if stage.is_final or stage.index in broadcasts:
