@@ -69,7 +69,8 @@ def run_driver(config: Config, settings: DriverSettings, notifier: Notifier, lif
     _say_what_java_says()
     logging.getLogger("py4j").setLevel(logging.WARNING)  # each of its connections
     worker_id = WorkerId(config.state_dir, settings.name)
-    application = Application(config.engine.master, _conf(config, scratch))
+    conf = {**DEFAULTS, **dict(config.engine.conf)}
+    application = Application(config.engine.master, conf)
     ends = RunEnds()
     logs = TaskLogs(config.state_dir, settings.name, config.logging.format)
     jobs = Jobs(application, config.state_dir, scratch, config.memory.task_max_mb, logs, ends.put)
@@ -123,16 +124,8 @@ def _own_scratch(folder: Path) -> Path:
     for left in folder.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder))
-    tempfile.tempdir = str(scratch)  # also what Spark's Python side makes
+    tempfile.tempdir = str(scratch)  # also of what Spark makes, in Python and in Java
     return scratch
-
-
-def _conf(config: Config, scratch: Path) -> dict[str, str]:
-    """Spark's settings: ours, then the user's."""
-    own = dict(DEFAULTS)
-    if config.engine.master.startswith("local"):
-        own["spark.local.dir"] = str(scratch)
-    return {**own, **dict(config.engine.conf)}
 
 
 def _warm_up(application: Application) -> None:

@@ -91,7 +91,7 @@ class Application:
             is_alive(context)
 
     def close(self) -> None:
-        """End it in order, unless it is just starting: then Java ends with this process."""
+        """End it in order. One that is just starting is left to who ends this process."""
         if self._lock.acquire(timeout=CLOSE_WAIT_S):
             try:
                 self._is_closed = True

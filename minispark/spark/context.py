@@ -58,9 +58,12 @@ def spark_context(master: str, conf: Mapping[str, str], name: str) -> Iterator[S
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    settings = {**DEFAULTS, **(LOCAL_DEFAULTS if master.startswith("local") else {}), **conf}
     spark_conf = SparkConf().setMaster(master).setAppName(name)
     with tempfile.TemporaryDirectory(prefix="minispark-spark-") as folder:
+        local = LOCAL_DEFAULTS if master.startswith("local") else {}
+        # a Java that is killed leaves what it has there
+        scratch = {"spark.driver.defaultJavaOptions": f'-Djava.io.tmpdir="{folder}"'}
+        settings = {**DEFAULTS, **local, **scratch, **conf}
         package = write_package(Path(folder))
         properties = write_properties(Path(folder), settings)
         # everybody on this host can read a command line

@@ -52,6 +52,13 @@ def began(folder: Path) -> int:
     return len(list(folder.glob("began-*")))
 
 
+def begin(client: Client, path: str, folder: Path, partitions: int = 2) -> str:
+    """The id of a job on Spark of which a task runs, and waits at the gate."""
+    job_id = str(client.submit(own_map(path, gate(folder), partitions))["id"])
+    wait_until(lambda: began(folder), "a task runs", STARTED_S)
+    return job_id
+
+
 def records(client: Client, job_id: str) -> list[Any]:
     return sorted(client.results(job_id), key=str)
 

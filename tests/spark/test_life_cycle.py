@@ -19,6 +19,7 @@ from tests.spark.life import (
     QUICK,
     STARTED_S,
     began,
+    begin,
     driver,
     gate,
     java_of,
@@ -169,8 +170,7 @@ def test_a_driver_that_dies_again_and_again_fails_its_job(
 
 def test_a_cancelled_job_stops_on_spark(whole: Cluster, words: str, tmp_path: Path) -> None:
     with whole.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         client.cancel(job_id)
         assert client.wait(job_id)["state"] == "CANCELLED"
         # what ran gives its place to the next job, and the gate stays shut
@@ -220,8 +220,7 @@ def test_a_task_that_takes_too_long_is_stopped(
 
 def test_it_survives_its_master(cluster: Cluster, words: str, tmp_path: Path) -> None:
     with cluster.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         before = driver(cluster)
         psutil.Process(cluster.process("master")["pid"]).kill()
         wait_until(
@@ -244,8 +243,7 @@ def test_when_java_is_killed_another_application_takes_over(
     cluster: Cluster, words: str, tmp_path: Path
 ) -> None:
     with cluster.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         process = driver(cluster)
         java_of(process).kill()
         (tmp_path / "open").touch()
@@ -258,8 +256,7 @@ def test_when_java_is_killed_another_application_takes_over(
 
 def test_two_jobs_run_beside_one_another(whole: Cluster, words: str, tmp_path: Path) -> None:
     with whole.client() as client:
-        slow = client.submit(own_map(words, gate(tmp_path), 1))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        slow = begin(client, words, tmp_path, partitions=1)
         quick = ended(client, on_spark(word_count(words, 2)))
         assert quick["state"] == "SUCCEEDED"
         assert client.job(slow)["state"] == "RUNNING"
@@ -269,8 +266,7 @@ def test_two_jobs_run_beside_one_another(whole: Cluster, words: str, tmp_path: P
 
 def test_down_and_up_go_on_with_a_job(cluster: Cluster, words: str, tmp_path: Path) -> None:
     with cluster.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         driver(cluster)
     assert cluster.cli("down").returncode == 0
     all_gone(cluster)
@@ -287,8 +283,7 @@ def test_a_stopped_driver_is_down_and_its_job_goes_on_later(
 ) -> None:
     cluster = make_cluster(*QUICK, "scheduler.heartbeat_timeout_s=1", workers=1)
     with cluster.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         process = driver(cluster)
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: client.cluster()["driver"]["status"] == "Down", "it is Down")
@@ -371,6 +366,9 @@ def test_sparks_settings_are_on_no_command_line_and_are_not_shown(
         assert ended(client, on_spark(word_count(words, 2)))["state"] == "SUCCEEDED"
     java = java_of(driver(cluster))
     assert not any("hunter" in word for word in java.cmdline())
+    scratch = str(cluster.state_dir / "spark")
+    assert any(word.startswith(f"-Djava.io.tmpdir={scratch}/") for word in java.cmdline())
+    assert list((cluster.state_dir / "spark").rglob("blockmgr-*"))  # what Spark keeps on disk
     files = list((cluster.state_dir / "spark").rglob("spark.properties"))
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
     shown = run_cli("config", "--set", secret).stdout
@@ -382,8 +380,7 @@ def test_a_cancelled_job_whose_java_hangs_holds_nobody(
 ) -> None:
     cluster = make_cluster(*QUICK, "scheduler.heartbeat_timeout_s=2", workers=1)
     with cluster.client() as client:
-        job_id = client.submit(own_map(words, gate(tmp_path)))["id"]
-        wait_until(lambda: began(tmp_path), "a task runs", STARTED_S)
+        job_id = begin(client, words, tmp_path)
         java = java_of(driver(cluster))
         java.send_signal(signal.SIGSTOP)
         client.cancel(job_id)
