@@ -20,12 +20,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench import bound
 from bench.measure import Lane, Lanes
 from bench.peer import peer_lanes
 from bench.rounds import Figures, run_rounds
 from bench.site import ROOT, Site
-from bench.warm import PARALLELISM, THREADS, WORKERS, check_same, found_of, request_of, run_job
+from bench.warm import PARALLELISM, THREADS, WORKERS, expected_of, job_lane, request_of
 from minispark.client import Client
 
 SETS = (("A", "A", 1.0), ("B", "B", 1.0), ("C", "C", 1.0), ("10 x B", "B", 10.0))
@@ -64,19 +63,11 @@ def rows(site: Site, rounds: int) -> Iterator[Row]:
 
 @contextmanager
 def _lanes(site: Site, which: str, paths: list[str], client: Client) -> Iterator[Lanes]:
-    expected = bound.run(which, paths)[1]
-    if which == "C":
-        expected = (expected[0], 0)
+    expected = expected_of(which, paths)
 
     def lane(engine: str) -> Lane:
         request = {**request_of(which, paths, "fused"), "engine": engine}
-
-        def run() -> float:
-            took, info = run_job(client, request)
-            check_same(f"{which} on {engine}", found_of(client, info), expected)
-            return took
-
-        return run
+        return job_lane(client, request, expected)
 
     with peer_lanes(site, which, paths, expected) as peers:
         yield Lanes(lane("local"), None, {"spark": lane("spark"), **peers})

@@ -77,12 +77,27 @@ def check_same(what: str, found: Found, expected: Found) -> None:
         raise WrongResult(f"{what}: found {found}, expected {expected}")
 
 
+def expected_of(which: str, paths: list[str]) -> Found:
+    """What the bound finds, as `found_of` has it of the same job."""
+    found = bound.run(which, paths)[1]
+    return (found[0], 0) if which == "C" else found
+
+
+def job_lane(client: Client, request: dict[str, Any], expected: Found) -> Lane:
+    """Runs the job, and checks what it found."""
+
+    def run() -> float:
+        took, info = run_job(client, request)
+        check_same(request["name"], found_of(client, info), expected)
+        return took
+
+    return run
+
+
 @contextmanager
 def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
     paths = site.paths(which[0])
-    expected = bound.run(which, paths)[1]
-    if which == "C":
-        expected = (expected[0], 0)
+    expected = expected_of(which, paths)
     request = request_of(which, paths, plan)
     if plan != "fused":
         site = replace(site, peers=())  # they have but one plan
@@ -91,16 +106,15 @@ def open_warm(which: str, plan: str, site: Site) -> Iterator[Lanes]:
         peer_lanes(site, which, paths, expected) as peers,
     ):
 
-        def ours() -> float:
-            took, info = run_job(client, request)
-            check_same(which, found_of(client, info), expected)
-            return took
-
         def peak_bytes() -> int:
             return peak_pss_bytes(cluster.supervisor_pid, partial(run_job, client, request))
 
         yield Lanes(
-            ours, bound_lane(which, paths), peers, peak_bytes, partial(profile_of, client, request)
+            job_lane(client, request, expected),
+            bound_lane(which, paths),
+            peers,
+            peak_bytes,
+            partial(profile_of, client, request),
         )
 
 
