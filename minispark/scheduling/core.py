@@ -100,7 +100,7 @@ class SchedulingCore:
             case ev.WorkerDraining():
                 self._drain(event, effects)
             case ev.DriverMissing(reason):
-                self.state.driver_problem(reason)
+                self.state.note_driver_problem(reason)
             case ev.TaskRequested():
                 effects.append(self._dispatcher.answer(event, now, effects))
             case ev.AttemptStarted():
@@ -244,7 +244,7 @@ class SchedulingCore:
         worker = pool.register(event.worker, event.session, now, event.at_unix_s)
         self._record(WorkerSeen(event.worker, event.at_unix_s), effects)
         if worker.is_driver:
-            self.state.driver_problem(None)
+            self.state.note_driver_problem(None)
             why, kept = f"{event.worker.name} restarted", dict.fromkeys(event.running)
             driver_id = event.worker.worker_id
             self._attempts.lose_application(driver_id, kept, why, event, effects)

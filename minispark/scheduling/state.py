@@ -127,7 +127,7 @@ class ClusterState:
         """Of how many jobs the totals hold something."""
         return len(self._ready_by_job)
 
-    def driver_problem(self, reason: str | None) -> None:
+    def note_driver_problem(self, reason: str | None) -> None:
         """Why no Spark driver is going to run; None: there is one."""
         if reason != self._driver_problem:
             self._driver_problem = reason
